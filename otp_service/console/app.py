@@ -88,32 +88,32 @@ class Console(Flask):
         """Authenticate and authorise the request."""
         g.visit = visit = ConsoleRequest(self.installation, language_of_request(), render=render)
         if request.endpoint == "health":
-            return None  # whoever watches the process knows no host name of ours
+            return None  # probes may use any host name
         self._require_own_host()
         visit.view = self._by_endpoint.get(request.endpoint or "")
         if visit.view is None:
             return None  # a file, or Flask's own 404 or 405
-        _find_session(visit)
+        if name := request.cookies.get(COOKIE):
+            session = console_sessions(visit.context).find(name)
+            visit.user = user_of(visit.context, session) if session else None
+            visit.session = session if visit.user else None
         if request.method == "POST":
             _require_own_form(visit)
         _require_text()
         return _admit(visit, visit.view)
 
     def _answer(self, view: View, **parts: str) -> Answer:
-        """Show a view; of a form in which something is wrong, the page that it is on."""
+        """Answer with a view; after a `FormError`, with the page of the form: the longest path that begins its own."""
         try:
             return view.function(g.visit, **parts)
         except FormError as wrong:
             g.visit.wrong = wrong
-            page = self._page_of(view)
+            pages = [page for page in self._by_endpoint.values() if page.method == "GET"]
+            above = [page for page in pages if f"{view.rule}/".startswith(f"{page.rule}/")]
+            page = max(above, key=lambda page: len(page.rule))
             if not page.is_for(g.visit.user):
                 raise ForbiddenError("Your role does not allow this page.") from wrong
-            return page.function(g.visit, **{name: one for name, one in parts.items() if f"<{name}>" in page.rule})
-
-    def _page_of(self, form: View) -> View:
-        """Return the page that a form is on: with the longest path that the form's own begins with."""
-        pages = [view for view in self._by_endpoint.values() if view.method == "GET"]
-        return max((one for one in pages if f"{form.rule}/".startswith(f"{one.rule}/")), key=lambda one: len(one.rule))
+            return page.function(g.visit, **{name: value for name, value in parts.items() if f"<{name}>" in page.rule})
 
     def _require_own_host(self) -> None:
         """Refuse requests for another host, against DNS rebinding."""
@@ -140,13 +140,6 @@ class Console(Flask):
                 _log.exception("console_defect", view=visit.view.endpoint if visit.view else "")
                 status, kind = 500, "error"
         return visit.page("error.html", status, kind=kind)
-
-
-def _find_session(visit: ConsoleRequest) -> None:
-    if name := request.cookies.get(COOKIE):
-        session = console_sessions(visit.context).find(name)
-        visit.user = user_of(visit.context, session) if session else None
-        visit.session = session if visit.user else None
 
 
 def _admit(visit: ConsoleRequest, view: View) -> Answer | None:
@@ -178,7 +171,7 @@ def _require_own_form(visit: ConsoleRequest) -> None:
 def _require_text() -> None:
     """Refuse NUL anywhere in the request: PostgreSQL cannot store it."""
     sent = (*(request.view_args or {}).values(), *request.args.values(), *request.form.values())
-    if any("\0" in one for one in sent):
+    if any("\0" in text for text in sent):
         raise BadRequest
 
 
@@ -199,9 +192,8 @@ def render(template: str, visit: ConsoleRequest, **values: object) -> str:
     own_form = Markup('<input type="hidden" name="form" value="{}">').format(token)
     navigation = [view for view in VIEWS if view.title and view.is_for(visit.user)] if visit.user else []
     language = {"tag": visit.language, "direction": DIRECTIONS[visit.language], "all": LANGUAGES}
-    shared = {"_": translate, "own_form": own_form}
-    about = {"visit": visit, "navigation": navigation, "language": language}
-    return _templates().get_template(template).render({**shared, **about, **values})
+    shared = {"_": translate, "own_form": own_form, "visit": visit, "navigation": navigation, "language": language}
+    return _templates().get_template(template).render({**shared, **values})
 
 
 @cache

@@ -80,8 +80,11 @@ def sign_in(context: Context, name: str, password: str, code: str, address: str)
     user = ConsoleUsers(context.ledger.database).find(name)
     with _turn():
         knows_password = is_password(password, user.password if user else "")
-    may_guess = _may_guess(context, name if knows_password else "")
-    step = _accepted_step(context, user, code) if may_guess else 0
+    # An empty name only takes the same time.
+    has_to_wait = tries.may_try(name if knows_password else "", _CODES) > 0 and knows_password and bool(name)
+    if has_to_wait:
+        _log.warning("console_codes_guessed", user=name)
+    step = 0 if has_to_wait else _accepted_step(context, user, code)
     is_right = knows_password and user is not None and user.is_active and bool(step)
     if not is_right or user is None or not ConsoleUsers(context.ledger.database).use_step(user, step):
         _log.warning("console_sign_in_refused")
@@ -90,14 +93,6 @@ def sign_in(context: Context, name: str, password: str, code: str, address: str)
     tries.forget_tries(name, _CODES)
     _log.info("console_signed_in", user=user.name, role=user.role)
     return tries.begin(user)
-
-
-def _may_guess(context: Context, name: str) -> bool:
-    """Count an attempt at a code after a correct password; an empty name only takes the same time."""
-    waits = console_sessions(context).may_try(name, _CODES) > 0 and bool(name)
-    if waits:
-        _log.warning("console_codes_guessed", user=name)
-    return not waits
 
 
 def confirm(context: Context, user: ConsoleUser, session: ConsoleSession, code: str) -> None:
@@ -119,7 +114,15 @@ def sign_in_as(context: Context, role: Role) -> str:
 
     For demos only. Raises `SignInRefusedError` for a disabled user.
     """
-    user = ConsoleUsers(context.ledger.database).find(demo_name(role)) or _add_demo_user(context, role)
+    users, name = ConsoleUsers(context.ledger.database), demo_name(role)
+    user = users.find(name)
+    if user is None:
+        invitation = new_invitation()
+        sealed = context.keyring.seal_without_root_key(new_secret(), owner=name, kind=_SECRET)
+        with suppress(NameTakenError):  # another request was faster
+            users.invite(name, role, (), digest(invitation), _DEMO)
+            users.accept(digest(invitation), hash_password(new_invitation()), sealed, 0)
+        user = users.find(name)
     if user is None or not user.is_active:
         raise SignInRefusedError("This user may not sign in.")
     _log.info("console_signed_in_for_demo", user=user.name, role=user.role)
@@ -143,17 +146,6 @@ def demo_code(context: Context, role: Role) -> str:
     present = _APP.step_at(context.store.decisions.now())
     used = user.last_step if user else 0
     return code_at(secret, _APP, present + 1 if used == present else present)  # the next one is taken too
-
-
-def _add_demo_user(context: Context, role: Role) -> ConsoleUser | None:
-    """Add the user, with a random password."""
-    name, invitation = demo_name(role), new_invitation()
-    sealed = context.keyring.seal_without_root_key(new_secret(), owner=name, kind=_SECRET)
-    users = ConsoleUsers(context.ledger.database)
-    with suppress(NameTakenError):  # somebody else was faster
-        users.invite(name, role, (), digest(invitation), _DEMO)
-        users.accept(digest(invitation), hash_password(new_invitation()), sealed, 0)
-    return users.find(name)
 
 
 def user_of(context: Context, session: ConsoleSession) -> ConsoleUser | None:
@@ -181,7 +173,7 @@ def _accepted_step(context: Context, user: ConsoleUser | None, code: str) -> int
     try:
         name, sealed = (user.name, user.secret) if user else ("", "")
         secret = context.keyring.unseal_without_root_key(sealed, owner=name, kind=_SECRET)
-    except SealBrokenError:  # there is none (yet), or somebody else wrote into the ledger
+    except SealBrokenError:  # none yet, or the ledger was tampered with
         secret, last = new_secret(), math.inf
     return next((step for step in _steps(secret, code, context.store.decisions.now()) if step > last), 0)
 
@@ -189,7 +181,7 @@ def _accepted_step(context: Context, user: ConsoleUser | None, code: str) -> int
 def _steps(secret: bytes, code: str, now: int) -> tuple[int, ...]:
     present = _APP.step_at(now)
     try:
-        return matching_steps(secret, _APP, code, [present + one for one in _STEPS_AROUND])
+        return matching_steps(secret, _APP, code, [present + step for step in _STEPS_AROUND])
     except InvalidCodeError:
         return ()
 

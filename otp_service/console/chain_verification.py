@@ -17,42 +17,42 @@ from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
 
-MOST_FLAWS: Final = 50
+MAX_FLAWS: Final = 50
 """Flaws that are listed individually."""
 UNFINISHED: Final = Phrase("It could not be finished: try again.")
 _BEAT: Final = 2.0
 """Seconds between two signs of life."""
 
 
-def begin(context: Context, by: str, kept: Mapping[str, int]) -> bool:
+def begin(context: Context, by: str, retention: Mapping[str, int]) -> bool:
     """Begin to verify the chain; return false if a verification runs already, in any process.
 
-    ``kept`` has the days of retention by class of data. If the process dies, the verification ends and may be begun
+    ``retention`` has days by class of data. If the process dies, the verification ends and may be begun
     again after a short while. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
     run = ChainVerification(secrets.token_hex(8), by, now(), count_entries(context))
     if not chain_verifications(context).keep(run):
         return False
-    threading.Thread(target=_verify, args=(context, run, kept), name="chain verification", daemon=True).start()
+    threading.Thread(target=_verify, args=(context, run, retention), name="chain verification", daemon=True).start()
     return True
 
 
-def _verify(context: Context, run: ChainVerification, kept: Mapping[str, int]) -> None:
+def _verify(context: Context, run: ChainVerification, retention: Mapping[str, int]) -> None:
     progress, is_whole, count = AuditProgress(), False, 0
     flaws: list[Phrase] = []
     try:
         with _keeping(context, run, progress):
-            for count, one in enumerate(verify_chain(context, progress), 1):
-                if count <= MOST_FLAWS:
-                    flaws.append(one.phrase)
+            for count, violation in enumerate(verify_chain(context, progress), 1):
+                if count <= MAX_FLAWS:
+                    flaws.append(violation.phrase)
         is_whole = True
     except LedgerUnavailableError:
         _log.warning("chain_verification_stopped", by=run.by)
-    except Exception:  # noqa: BLE001 - a thread of its own: nobody else would tell
+    except Exception:  # noqa: BLE001 - a thread of its own: nothing else logs its failure
         _log.exception("chain_verification_defect")
     verdicts = ([verdict(count)] if is_whole or count else []) + ([] if is_whole else [UNFINISHED])
-    sentences = [one.plain for one in (*verdicts, *chain_notes(progress), *early_purges(progress, kept))]
-    result = ChainResult(run.by, run.begun, now(), is_whole and not count, sentences, [one.plain for one in flaws])
+    sentences = [phrase.plain for phrase in (*verdicts, *chain_notes(progress), *early_purges(progress, retention))]
+    result = ChainResult(run.by, run.begun, now(), is_whole and not count, sentences, [flaw.plain for flaw in flaws])
     with suppress(StoreUnavailableError):
         chain_verifications(context).finish(run, result)
 

@@ -21,7 +21,7 @@ CHECKS: tuple[Check[Settings], ...] = (
           "Give the console a host name of its own.",
           _shares_host),
     Check("console.trusted_proxies", WARN,
-          "All who sign in through a proxy count as one: whoever guesses passwords lets others wait.",
+          "All users behind a proxy share an address: one user's wrong passwords make the others wait.",
           "Set it to the number of proxies before the console.",
           lambda settings: settings.production and bool(console_settings(settings).public_url)
           and not console_settings(settings).trusted_proxies),

@@ -39,14 +39,8 @@ def console(path: Path | None) -> None:
     settings = settings_for_children(path, root_keys=False)
     own = console_settings(settings)
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
-    check_port(
-        own.host,
-        own.port,
-        "console.port",
-        "OTP_SERVICE__CONSOLE__PORT",
-        8083,
-    )
-    open_installation(settings).close()  # so that what would stop it is told once, as a sentence
+    check_port(own.host, own.port, "console.port", "OTP_SERVICE__CONSOLE__PORT", 8083)
+    open_installation(settings).close()  # report a fault once, before the server starts
     multiprocessing.set_start_method("spawn", force=True)
     server = Granian(
         "otp_service.console.app:app",
@@ -86,11 +80,13 @@ def console_user() -> None:
     """Invite, list and disable users of the console."""
 
 
-_role = click.option("--role", type=click.Choice([str(one) for one in Role]), required=True, help="What they do.")
-_applications = click.option("--application", "applications", multiple=True, help="They see this one; default: all.")
+_role = click.option("--role", type=click.Choice([str(role) for role in Role]), required=True, help="What they do.")
+_applications = click.option(
+    "--application", "applications", multiple=True, help="Limit to this application; default: all."
+)
 
 
-@command(console_user, "Invite somebody.", access=True)
+@command(console_user, "Invite a user.", access=True)
 @click.argument("name")
 @_role
 @_applications
@@ -100,11 +96,11 @@ def add(session: Session, name: str, role: str, applications: tuple[str, ...]) -
         raise click.UsageError(NAME_RULE)
     if applications and not may_be_limited(Role(role)):
         raise click.UsageError(NEVER_LIMITED)
-    known = tuple(session.application_or_all(one) for one in applications)
+    known = tuple(session.application_or_all(application) for application in applications)
     _print(session, name, authentication.invite(session.context, name, Role(role), known, session.operator))
 
 
-@command(console_user, "Invite somebody again.", access=True)
+@command(console_user, "Invite a user again.", access=True)
 @click.argument("name")
 def invite(session: Session, name: str) -> None:
     """Sign NAME out everywhere and print a new invitation, such as after a lost handset."""
@@ -119,13 +115,15 @@ def _print(session: Session, name: str, invitation: str) -> None:
     out.note("This address works once, within an hour, and is shown only here.")
 
 
-@command(console_user, "Disable somebody.", name="disable", asks=True, access=True)
+@command(console_user, "Disable a user.", name="disable", asks=True, access=True)
 @click.argument("name")
 def disable(session: Session, name: str) -> None:
     """Sign NAME out and disable the account."""
     session.confirm(f"Disable {name}?")
-    found = ConsoleUsers(session.context.ledger.database).disable(name, session.operator)
-    out.done(f"{name} is disabled." if found else f"There is no active user {name}.", name=name, disabled=found)
+    is_disabled = ConsoleUsers(session.context.ledger.database).disable(name, session.operator)
+    out.done(
+        f"{name} is disabled." if is_disabled else f"There is no active user {name}.", name=name, disabled=is_disabled
+    )
 
 
 @command(console_user, "List the users.", name="list", access=True)
@@ -133,9 +131,9 @@ def list_users(session: Session) -> None:
     """List the users: role, applications, whether they may sign in, and when they did last."""
     rows: list[Any] = [
         (
-            *(one.user.name, str(one.user.role), sorted(one.user.applications) or out.Labelled(None, "all")),
-            *(str(one.state), out.when(one.used)),
+            *(listed.user.name, str(listed.user.role), sorted(listed.user.applications) or out.Labelled(None, "all")),
+            *(str(listed.state), out.when(listed.used)),
         )
-        for one in ConsoleUsers(session.context.ledger.database).all()
+        for listed in ConsoleUsers(session.context.ledger.database).all()
     ]
     out.table("users", ("Name", "Role", "Applications", "State", "Signed in last"), rows)

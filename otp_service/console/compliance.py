@@ -45,12 +45,12 @@ from otp_service.services.operator_actions import latest_actions
 
 views = Views()
 _GONE: Final = 409
-_MOST: Final = 50
+_MAX_ROWS: Final = 50
 """Rows of a table that grows without end."""
-_MOST_HELD: Final = 100
+_MAX_NUMBER_ROWS: Final = 100
 """Maximum rows in a table of a number; the export has all."""
 
-OVER: Final = "This request is over: somebody decided, or nobody did in time, or whoever asked may not any more."
+OVER: Final = "This request is closed: decided, expired, or its requester lost the permission."
 NOT_KEPT: Final = "The application keeps no consents for this purpose."
 _STATES: Final[Mapping[str, bool | None]] = {"all": None, "in force": True, "ended": False}
 """By the value of the form: whether the listed entries are in force; ``None`` for all."""
@@ -70,9 +70,9 @@ def show_compliance(visit: ConsoleRequest) -> Answer:
         "compliance.html",
         region=visit.usual_region,
         applications=visit.choices,
-        requests=_requests(visit, DualControlRequests(ledger.database).latest(_MOST)),
-        actions=latest_actions(context, _MOST, user.applications),
-        looks=NumberViews(ledger.database).latest(_MOST, None if user.sees_all else user.name),
+        requests=_requests(visit, DualControlRequests(ledger.database).latest(_MAX_ROWS)),
+        actions=latest_actions(context, _MAX_ROWS, user.applications),
+        looks=NumberViews(ledger.database).latest(_MAX_ROWS, None if user.sees_all else user.name),
         lookers=NumberViews(ledger.database).numbers_by_user(now() - DAY, now() - 7 * DAY) if user.sees_all else (),
         retention=[(name, getattr(visit.settings.retention, name), ledger.purges.latest(name)) for name in PURGE_RULES],
         purged=ledger.purges.last_began(),
@@ -162,17 +162,17 @@ def _list(
     state = _chosen("state", list(_STATES))
     before = request.args.get("before", type=int)
     is_place = before is not None and 0 < before < 1 << 63
-    found = entries.listed(ListQuery(application, kind, _STATES[state], before if is_place else None), _MOST)
-    asked = {"application": application, "kind": kind, "state": state}
+    listed = entries.listed(ListQuery(application, kind, _STATES[state], before if is_place else None), _MAX_ROWS)
+    chosen = {"application": application, "kind": kind, "state": state}
     return visit.page(
         "compliance_list.html",
         list=name,
-        entries=found.entries,
-        asked=asked,
+        entries=listed.entries,
+        chosen=chosen,
         applications=applications,
         kinds=kinds,
         states=list(_STATES),
-        older=urlencode({**asked, "before": found.older}) if found.older else "",
+        older=urlencode({**chosen, "before": listed.older}) if listed.older else "",
     )
 
 
@@ -190,7 +190,7 @@ def show_number(visit: ConsoleRequest, handle: str) -> Answer:
     """Show a number's consents, suppressions, views, and requests under dual control."""
     number, context, user = visit.number(handle), visit.context, visit.signed_in
     visit.record_number_view(number.pseudonym, "compliance", within=HANDLE_LIFE)
-    consents = context.ledger.consents.all_of(number.pseudonym, _MOST_HELD, user.applications)
+    consents = context.ledger.consents.all_of(number.pseudonym, _MAX_NUMBER_ROWS, user.applications)
     suppressions = visit.suppressions(number)
     standing = active_suppressions(suppressions, now())
     return visit.page(
@@ -198,12 +198,12 @@ def show_number(visit: ConsoleRequest, handle: str) -> Answer:
         handle=handle,
         number=number,
         consents=consents,
-        given=_given(visit, consents),
-        suppressions=suppressions[::-1][:_MOST_HELD],
-        frozen=[one.application for one in standing if one.scope is SuppressionScope.FROZEN],
-        kept_back=[one.application for one in standing if one.scope is SuppressionScope.ALL],
-        requests=_requests(visit, DualControlRequests(context.ledger.database).about(number.pseudonym, _MOST)),
-        looks=NumberViews(context.ledger.database).at(number.pseudonym, _MOST),
+        withdrawable=_withdrawable(visit, consents),
+        suppressions=suppressions[::-1][:_MAX_NUMBER_ROWS],
+        frozen=[entry.application for entry in standing if entry.scope is SuppressionScope.FROZEN],
+        kept_back=[entry.application for entry in standing if entry.scope is SuppressionScope.ALL],
+        requests=_requests(visit, DualControlRequests(context.ledger.database).about(number.pseudonym, _MAX_ROWS)),
+        looks=NumberViews(context.ledger.database).at(number.pseudonym, _MAX_ROWS),
         applications=visit.choices,
         scopes=SETTABLE_SCOPES,
         acts=list(DualControlAction),
@@ -260,9 +260,9 @@ def withdraw_consent(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
     application = visit.context.applications.get(name)
     if application is None or purpose not in application.purposes:
         raise FormError(NOT_KEPT)
-    act = _action(visit, OperatorAction.CONSENT_WITHDRAWN, name, purpose)
+    action = _action(visit, OperatorAction.CONSENT_WITHDRAWN, name, purpose)
     try:
-        end_consent(visit.context, application, number, purpose, act)
+        end_consent(visit.context, application, number, purpose, action)
     except ConsentNotKeptError as off:
         raise FormError(NOT_KEPT) from off
     return Phrase("The consent is withdrawn.")
@@ -271,12 +271,12 @@ def withdraw_consent(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
 @_act("ask", Permission.ERASE, confirmed=True)
 def ask(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
     """Request an action under dual control."""
-    application, act = visit.typed_application(), visit.field("act")
-    if act not in set(DualControlAction):
+    application, action = visit.typed_application(), visit.field("act")
+    if action not in set(DualControlAction):
         raise FormError("There is no such act.")
-    who, reason = visit.signed_in, visit.field("reason")
+    user, reason = visit.signed_in, visit.field("reason")
     try:
-        dual_control.ask(visit.context, who, DualControlAction(act), number.pseudonym, application, reason)
+        dual_control.ask(visit.context, user, DualControlAction(action), number.pseudonym, application, reason)
     except InvalidRequestError as refused:
         raise FormError(str(refused)) from refused
     return Phrase("It is asked for. A second person finds the same number here, and confirms.")
@@ -306,14 +306,14 @@ def make_pack(visit: ConsoleRequest, handle: str) -> Answer:
     return _pack(visit, *_span_of_form(visit, visit.number(handle)))
 
 
-def _given(visit: ConsoleRequest, consents: Sequence[Consent]) -> list[Consent]:
-    """Return the consents that are in force and can be withdrawn, of those given newest first."""
+def _withdrawable(visit: ConsoleRequest, consents: Sequence[Consent]) -> list[Consent]:
+    """Return the consents that are in force and can be withdrawn, newest first."""
     last: dict[tuple[str, str, str], Consent] = {}
-    for one in consents:
-        if one.about not in last or (one.counts_from or 0) > (last[one.about].counts_from or 0):
-            last[one.about] = one
+    for consent in consents:
+        if consent.about not in last or (consent.counts_from or 0) > (last[consent.about].counts_from or 0):
+            last[consent.about] = consent
     known = visit.context.applications
-    return [one for one in last.values() if not one.withdrawn and one.application in known]
+    return [consent for consent in last.values() if not consent.withdrawn and consent.application in known]
 
 
 # --- what forms say ---
@@ -346,21 +346,21 @@ def _verification_of_form(visit: ConsoleRequest) -> tuple[DisputeFilter, dict[st
     if not verification and not (reference and named):
         raise FormError("Say of which verification, or of which payment of which application.")
     payment = visit.context.keyring.reference_name(named, reference) if reference else None
-    wanted = DisputeFilter(verification or None, payment, application=named or None)
-    return wanted, {"verification": verification, "application": named, "reference": reference}
+    selection = DisputeFilter(verification or None, payment, application=named or None)
+    return selection, {"verification": verification, "application": named, "reference": reference}
 
 
 def _span_of_form(visit: ConsoleRequest, number: SubjectKey) -> tuple[DisputeFilter, dict[str, str]]:
     """Return the same for a number and a time."""
     named, since, until = _named_application(visit), _day(visit, "since"), _day(visit, "until")
-    wanted = DisputeFilter(
+    selection = DisputeFilter(
         pseudonym=number.pseudonym,
         application=named or None,
         since=since,
         until=None if until is None else until + DAY,
     )
     days = {"from": visit.field("since"), "to": visit.field("until")}
-    return wanted, {"subject": number.mask, "application": named, **days}
+    return selection, {"subject": number.mask, "application": named, **days}
 
 
 def _named_application(visit: ConsoleRequest) -> str:
@@ -371,20 +371,20 @@ def _named_application(visit: ConsoleRequest) -> str:
 # --- what is recorded, and handed out ---
 
 
-def _action(visit: ConsoleRequest, act: OperatorAction, application: str, about: str) -> OperatorActionEntry:
-    return OperatorActionEntry(act, visit.operator, "" if application == EVERY_APPLICATION else application, about)
+def _action(visit: ConsoleRequest, act: OperatorAction, application: str, details: str) -> OperatorActionEntry:
+    return OperatorActionEntry(act, visit.operator, "" if application == EVERY_APPLICATION else application, details)
 
 
-def _requests(visit: ConsoleRequest, found: Iterable[DualControlRequest]) -> list[tuple[DualControlRequest, str]]:
+def _requests(visit: ConsoleRequest, requests: Iterable[DualControlRequest]) -> list[tuple[DualControlRequest, str]]:
     """Return the requests that the user may see, each with its state: ``open``, ``over``, or how it ended."""
-    at, mine = now(), [one for one in found if visit.signed_in.sees(one.application)]
-    return [(one, "open" if one.is_open(at) else one.outcome or "over") for one in mine]
+    at, mine = now(), [request for request in requests if visit.signed_in.sees(request.application)]
+    return [(request, "open" if request.is_open(at) else request.outcome or "over") for request in mine]
 
 
-def _pack(visit: ConsoleRequest, wanted: DisputeFilter, about: Mapping[str, str]) -> Answer:
-    shown = {name: value for name, value in about.items() if value}
-    document = build_dispute_evidence(visit.context, wanted, shown)
-    people = {one["row"]["pseudonym"] for one in document["rows"] if one["table"] == "verifications"}
+def _pack(visit: ConsoleRequest, selection: DisputeFilter, details: Mapping[str, str]) -> Answer:
+    shown = {name: value for name, value in details.items() if value}
+    document = build_dispute_evidence(visit.context, selection, shown)
+    people = {row["row"]["pseudonym"] for row in document["rows"] if row["table"] == "verifications"}
     if not people:
         raise FormError("No verification was found.")
     for pseudonym in sorted(people):

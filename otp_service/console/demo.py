@@ -39,7 +39,7 @@ def sign_in_for_demo(visit: ConsoleRequest, token: str) -> Answer:
     try:
         return visit.enter(sign_in_as(visit.context, visit.typed_role()))
     except SignInRefusedError as disabled:
-        raise FormError("Nobody can sign in as this user: somebody disabled him.") from disabled
+        raise FormError("This demo user is disabled.") from disabled
 
 
 def _require_demo(visit: ConsoleRequest, token: str) -> None:

@@ -87,7 +87,7 @@ def _own_application(visit: ConsoleRequest) -> str:
 def issue_key(visit: ConsoleRequest) -> Answer:
     """Make a key, which is shown once."""
     application = _own_application(visit)
-    scopes = {one for one in SCOPES if one in request.form.getlist("scope")}
+    scopes = {scope for scope in SCOPES if scope in request.form.getlist("scope")}
     if not scopes:
         raise FormError("Choose what the key may be used for.")
     try:
@@ -101,7 +101,7 @@ def issue_key(visit: ConsoleRequest) -> Answer:
 def rotate_key(visit: ConsoleRequest, key_id: str) -> Answer:
     """Make a key that may do the same as another, which ends in a day."""
     application = _own_application(visit)
-    key = next((one for one in visit.context.ledger.api_keys.of(application) if one.id == key_id), None)
+    key = next((key for key in visit.context.ledger.api_keys.of(application) if key.id == key_id), None)
     if key and not key.scopes <= set(SCOPES):
         raise FormError("This key may do what the console does not give out: an operator rotates it.")
     try:
@@ -151,7 +151,7 @@ def show_verification(visit: ConsoleRequest, verification_id: str) -> Answer:
 def _find(visit: ConsoleRequest, verification_id: str) -> tuple[ExplainedVerification, NumberHistory]:
     """Return a verification of an application that the user may see; raise `NotFoundError` for any other."""
     history = find_verification(visit.context, verification_id)
-    cases = [one for one in history.verifications if one.history.application in visit.applications]
+    cases = [case for case in history.verifications if case.history.application in visit.applications]
     if not cases:
         raise NotFoundError("There is no such verification.")
     return cases[0], history

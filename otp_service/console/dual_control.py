@@ -97,18 +97,18 @@ def _require_permission(user: ConsoleUser, application: str) -> None:
 
 
 def _require_entitled(context: Context, request: DualControlRequest) -> None:
-    """Refuse what somebody asked for who may not ask for it any more: he was disabled, or has other work."""
-    asker = ConsoleUsers(context.ledger.database).find(request.by)
-    if asker is None or not asker.is_active:
-        raise ConflictError("Whoever asked is not a user any more.")
+    """Refuse a request whose user was disabled or lost the permission since."""
+    requester = ConsoleUsers(context.ledger.database).find(request.by)
+    if requester is None or not requester.is_active:
+        raise ConflictError("The requester is not an active user.")
     try:
-        _require_permission(asker, request.application)
+        _require_permission(requester, request.application)
     except ForbiddenError as changed:
-        raise ConflictError("Whoever asked may not ask for this any more.") from changed
+        raise ConflictError("The requester lost the permission.") from changed
 
 
 def _do(context: Context, request: DualControlRequest) -> bool:
-    """Do what was asked for, by both; return whether there was anything to do."""
+    """Perform the action in the name of both users; return whether it had an effect."""
     to = SubjectName(request.pseudonym, context.keyring.bucket(request.pseudonym))
     application, by = request.application, f"console:{request.by} with {request.decided_by}"
     every = application == EVERY_APPLICATION

@@ -1,4 +1,4 @@
-"""Find: what became of a number's codes, or of one verification; why; and what to tell whoever asks."""
+"""Find: why codes of a number, or of a verification, did or did not arrive, with advice for the caller."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -79,40 +79,40 @@ def show_number(visit: ConsoleRequest, handle: str) -> Answer:
     to = visit.number(handle)
     history = find_number_history(visit.context, to.destination, visit.signed_in.applications)
     standing = active_suppressions(visit.suppressions(to), now())
-    kept_back = {one.application for one in standing}
+    kept_back = {entry.application for entry in standing}
     return visit.page(
         "number.html",
         to=to,
         handle=handle,
         is_whole=history.complete,
         has_ledger=history.from_ledger,
-        standing=[(one, ADVICE[_WHY_KEPT_BACK[one.scope]]) for one in standing],
-        stories=[_story(one, history, kept_back) for one in history.verifications],
+        standing=[(entry, ADVICE[_WHY_KEPT_BACK[entry.scope]]) for entry in standing],
+        stories=[_story(case, history, kept_back) for case in history.verifications],
         refusals=list(destination_refusals(visit.context, to.destination, visit.applications)),
         windows=_windows(visit, to),
         applications=visit.choices,
     )
 
 
-def _story(one: ExplainedVerification, history: NumberHistory, kept_back: set[str]) -> _Story:
-    is_kept_back = not kept_back.isdisjoint({one.history.application, EVERY_APPLICATION})
-    return _Story(one, sentence(one, history), None if is_kept_back else advice(one))
+def _story(case: ExplainedVerification, history: NumberHistory, kept_back: set[str]) -> _Story:
+    is_kept_back = not kept_back.isdisjoint({case.history.application, EVERY_APPLICATION})
+    return _Story(case, sentence(case, history), None if is_kept_back else advice(case))
 
 
 def _windows(visit: ConsoleRequest, to: SubjectKey) -> list[tuple[WindowState, Phrase]]:
     states = visit.context.store.limits.windows(to.bucket, to.pseudonym, visit.applications)
     return [
-        (one, _AT_MOST.filled(most=one.limit.amount, window=timedelta(seconds=one.limit.seconds)))
-        for one in states
-        if one.used
+        (state, _AT_MOST.filled(most=state.limit.amount, window=timedelta(seconds=state.limit.seconds)))
+        for state in states
+        if state.used
     ]
 
 
 @views.view("POST /find/<handle>/unblock", Permission.UNBLOCK)
 def unblock(visit: ConsoleRequest, handle: str) -> Answer:
     """Lift the number's waits and locks, at the applications that the user may see."""
-    found = operator_actions.number_restriction(visit.context, visit.number(handle), visit.applications)
-    done = operator_actions.unblock(visit.context, found, visit.operator)
+    restriction = operator_actions.number_restriction(visit.context, visit.number(handle), visit.applications)
+    done = operator_actions.unblock(visit.context, restriction, visit.operator)
     lifted = Phrase("Waits and locks are lifted. Rules count anew from here.")
     return visit.done(f"/find/{handle}", lifted if done else NOTHING_COUNTED)
 

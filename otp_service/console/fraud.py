@@ -1,4 +1,4 @@
-"""Fraud: what rules refuse, what passes that nobody approves, the funnel, money, other rules, what is held back."""
+"""Fraud: refusals by rule, starts that were not approved, the funnel, spending, what-if, and holds."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
@@ -91,22 +91,22 @@ def read_filter(visit: ConsoleRequest) -> Filter:
 
 @views.view("GET /fraud", Permission.STATS, title="Passes")
 def show_passes(visit: ConsoleRequest) -> Answer:
-    """Show what passed that nobody approved, by application, country and range, against the days before."""
-    asked = read_filter(visit)
+    """Show starts that were not approved, by application, country and prefix, against the days before."""
+    chosen = read_filter(visit)
     by = ("application", "country", "number_prefix")
     group = attrgetter(*by)
-    before = {group(row): row for row in _count(visit, asked.stats_query(*by, before=True))}
-    rows = sorted(_count(visit, asked.stats_query(*by)), key=attrgetter("unapproved"), reverse=True)
-    points = _count(visit, asked.stats_query(asked.axis.step))
-    places = [one for one in report_traffic(visit.context) if one.application in asked.applications]
+    before = {group(row): row for row in _count(visit, chosen.stats_query(*by, before=True))}
+    rows = sorted(_count(visit, chosen.stats_query(*by)), key=attrgetter("unapproved"), reverse=True)
+    points = _count(visit, chosen.stats_query(chosen.axis.step))
+    places = [row for row in report_traffic(visit.context) if row.application in chosen.applications]
     return visit.page(
         "passes.html",
-        asked=asked,
+        chosen=chosen,
         stats=visit.stats,
         rows=[(row, before.get(group(row))) for row in rows[:50]],
         points=points,
-        drawing=_plot_of_passes(visit, asked.axis, points),
-        alarms=[one for one in places if one.alarmed_since],
+        drawing=_plot_of_passes(visit, chosen.axis, points),
+        alarms=[row for row in places if row.alarmed_since],
         usual=places,
         blocks=report_blocks(visit.context) if visit.signed_in.sees_all else [],
         currency=visit.settings.guard.currency,
@@ -119,21 +119,21 @@ def _count(visit: ConsoleRequest, query: StatsQuery) -> list[VerificationStatsRo
 
 def _plot_of_passes(visit: ConsoleRequest, axis: plots.Axis, points: Iterable[VerificationStatsRow]) -> Markup:
     count = visit.stats.rounded
-    unapproved = axis.values(points, lambda one: count(one.unapproved))
-    approved = axis.values(points, lambda one: count(one.approved))
+    unapproved = axis.values(points, lambda row: count(row.unapproved))
+    approved = axis.values(points, lambda row: count(row.approved))
     title = visit.words("Started verifications, approved and not approved")
     return plots.lines(title, axis.labels, unapproved, approved)
 
 
 @views.view("GET /fraud/unapproved", Permission.EXACT)
 def show_unapproved(visit: ConsoleRequest) -> Answer:
-    """Show the verifications behind a figure: those that nobody approved, newest first, without numbers."""
-    asked, given = read_filter(visit), request.args
-    since, until = _moment(given.get("from", "")), _moment(given.get("until", ""))
-    only = asked.only | ({"number_prefix": [given["range"]]} if "range" in given else {})
-    begin, end = since or asked.now - asked.days * DAY, until or asked.now
+    """Show the verifications behind a count of starts that were not approved, newest first, without numbers."""
+    chosen, query = read_filter(visit), request.args
+    since, until = _moment(query.get("from", "")), _moment(query.get("until", ""))
+    only = chosen.only | ({"number_prefix": [query["range"]]} if "range" in query else {})
+    begin, end = since or chosen.now - chosen.days * DAY, until or chosen.now
     rows = visit.context.ledger.verifications.unapproved(begin, end, _ROWS, **only)
-    return visit.page("unapproved.html", asked=asked, rows=rows, begin=begin, end=end, is_full=len(rows) == _ROWS)
+    return visit.page("unapproved.html", chosen=chosen, rows=rows, begin=begin, end=end, is_full=len(rows) == _ROWS)
 
 
 def _moment(text: str) -> int:
@@ -144,67 +144,67 @@ def _moment(text: str) -> int:
 @views.view("GET /fraud/rules", Permission.STATS, title="Rules")
 def show_rules(visit: ConsoleRequest) -> Answer:
     """Show what rules refused, or would have; what is closed; alarms."""
-    asked = read_filter(visit)
-    refused = count_refusals(visit.context, asked.stats_query("rule"))
-    points = count_refusals(visit.context, asked.stats_query(asked.axis.step))
+    chosen = read_filter(visit)
+    refused = count_refusals(visit.context, chosen.stats_query("rule"))
+    points = count_refusals(visit.context, chosen.stats_query(chosen.axis.step))
     count = visit.stats.rounded
     lines = (
-        asked.axis.values(points, lambda one: count(sum(one.refused.values()))),
-        asked.axis.values(points, lambda one: count(sum(one.would_be_refused.values()))),
+        chosen.axis.values(points, lambda row: count(sum(row.refused.values()))),
+        chosen.axis.values(points, lambda row: count(sum(row.would_be_refused.values()))),
     )
     return visit.page(
         "rules.html",
-        asked=asked,
+        chosen=chosen,
         stats=visit.stats,
-        refused=sorted(refused, key=lambda one: -sum(one.refused.values()) - sum(one.would_be_refused.values())),
+        refused=sorted(refused, key=lambda row: -sum(row.refused.values()) - sum(row.would_be_refused.values())),
         sentences={name: rule.sentence for name, rule in GUARD_RULES.items()},
         points=points,
-        drawing=plots.lines(visit.words("What rules refused, or would have"), asked.axis.labels, *lines),
+        drawing=plots.lines(visit.words("What rules refused, or would have"), chosen.axis.labels, *lines),
     )
 
 
 @views.view("GET /fraud/funnel", Permission.STATS, title="Funnel")
 def show_funnel(visit: ConsoleRequest) -> Answer:
     """Show how many verifications were sent, delivered and approved, against the days before."""
-    asked, context = read_filter(visit), visit.context
+    chosen, context = read_filter(visit), visit.context
     by = ("channel", "country", "application")
-    rows = count_verifications(context, asked.stats_query(*by))
+    rows = count_verifications(context, chosen.stats_query(*by))
     return visit.page(
         "funnel.html",
-        asked=asked,
+        chosen=chosen,
         stats=visit.stats,
         whole=next(iter(add_up(rows)), None),
-        before=next(iter(count_verifications(context, asked.stats_query(before=True))), None),
-        tables=[(one, add_up(rows, one)) for one in by],
-        delays=count_delays(context, asked.stats_query("channel")),
+        before=next(iter(count_verifications(context, chosen.stats_query(before=True))), None),
+        tables=[(member, add_up(rows, member)) for member in by],
+        delays=count_delays(context, chosen.stats_query("channel")),
     )
 
 
 @views.view("GET /fraud/spend", Permission.STATS, title="Money")
 def show_spending(visit: ConsoleRequest) -> Answer:
     """Show what messages cost, and how far ceilings are used now."""
-    asked = read_filter(visit)
-    points = _count(visit, asked.stats_query("day"))
-    days = replace(asked.axis, step="day")
-    amounts = days.values(points, lambda one: visit.stats.rounded_amount(one.amount, one.started))
-    by_country = _count(visit, asked.stats_query("application", "country"))
+    chosen = read_filter(visit)
+    points = _count(visit, chosen.stats_query("day"))
+    days = replace(chosen.axis, step="day")
+    amounts = days.values(points, lambda row: visit.stats.rounded_amount(row.amount, row.started))
+    by_country = _count(visit, chosen.stats_query("application", "country"))
     return visit.page(
         "spending.html",
-        asked=asked,
+        chosen=chosen,
         stats=visit.stats,
         points=points,
         drawing=plots.bars(visit.words("Money by day"), days.labels, amounts),
         by_country=by_country,
-        ceilings=_ceilings(visit, asked, by_country),
+        ceilings=_ceilings(visit, chosen, by_country),
         currency=visit.settings.guard.currency,
     )
 
 
-def _ceilings(visit: ConsoleRequest, asked: Filter, rows: Iterable[VerificationStatsRow]) -> list[Spending] | None:
-    """Return how far ceilings are used, ``None`` for who needs no exact figure: a sum and a price are a count."""
+def _ceilings(visit: ConsoleRequest, chosen: Filter, rows: Iterable[VerificationStatsRow]) -> list[Spending] | None:
+    """Return how far ceilings are used, ``None`` for users without exact figures: a sum and a price give a count."""
     if not visit.stats.exact:
         return None
-    return [one for one in spending(visit.context, _places(rows)) if one.application in asked.applications]
+    return [ceiling for ceiling in spending(visit.context, _places(rows)) if ceiling.application in chosen.applications]
 
 
 def _places(rows: Iterable[VerificationStatsRow]) -> set[Place]:

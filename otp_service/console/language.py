@@ -45,5 +45,6 @@ def isolated(value: object) -> Markup:
 def catalogue(language: str) -> Mapping[str, str]:
     """Return the translations of a language, by the English text; each part of the console has a file of them."""
     folder = resources.files(__package__).joinpath(f"translations/{language}")
-    files = (tomllib.loads(one.read_text(encoding="utf-8")) for one in folder.iterdir() if one.name.endswith(".toml"))
-    return {one["en"]: one[language] for found in files for one in found["text"]}
+    files = (file for file in folder.iterdir() if file.name.endswith(".toml"))
+    catalogues = (tomllib.loads(file.read_text(encoding="utf-8")) for file in files)
+    return {text["en"]: text[language] for contents in catalogues for text in contents["text"]}

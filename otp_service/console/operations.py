@@ -36,8 +36,8 @@ _MIRROR_WORDS: Final[Mapping[MirrorState, str]] = {
 def show_operations(visit: ConsoleRequest) -> Answer:
     """Show gateways, what waits, what was given up, and how far the ledger and Redis are behind each other."""
     report = operations.report_operations(visit.context, visit.signed_in.sees)
-    asked = request.args.get("hours", "")
-    hours = int(asked) if asked in map(str, _HOURS) else _HOURS[0]
+    requested = request.args.get("hours", "")
+    hours = int(requested) if requested in map(str, _HOURS) else _HOURS[0]
     traffic = operations.gateway_traffic(visit.context, hours, visit.applications)
     return visit.page(
         "operations.html",
@@ -58,8 +58,8 @@ def show_operations(visit: ConsoleRequest) -> Answer:
 
 def _plot_of_calls(visit: ConsoleRequest, traffic: TrafficReport) -> Markup:
     axis, count = plots.Axis(traffic.since, traffic.until, "hour"), visit.stats.rounded
-    bad = axis.values(traffic.hours, lambda one: count(one.bad))
-    calls = axis.values(traffic.hours, lambda one: count(one.calls))
+    bad = axis.values(traffic.hours, lambda row: count(row.bad))
+    calls = axis.values(traffic.hours, lambda row: count(row.calls))
     return plots.lines(visit.words("Calls of gateways by hour"), axis.labels, bad, calls)
 
 
@@ -119,5 +119,5 @@ def _meant(visit: ConsoleRequest) -> list[DeadLetter]:
     sees, letters = visit.signed_in.sees, visit.context.store.dead_letters
     if reason := visit.field("reason"):
         return operations.dead_letters_for_reason(visit.context, reason, sees)
-    found = (letters.find(one) for one in dict.fromkeys(request.form.getlist("letter")))
-    return [one for one in found if one and sees(one.member("application"))]
+    chosen = (letters.find(name) for name in dict.fromkeys(request.form.getlist("letter")))
+    return [letter for letter in chosen if letter and sees(letter.member("application"))]

@@ -41,7 +41,7 @@ class Axis:
     def labels(self) -> list[str]:
         """What stands below them."""
         form = "%d.%m. %H:00" if self.step == "hour" else "%d.%m."
-        return [datetime.fromtimestamp(one / 1000, UTC).strftime(form) for one in self._moments]
+        return [datetime.fromtimestamp(moment / 1000, UTC).strftime(form) for moment in self._moments]
 
     def values(self, rows: Iterable[_R], value: Callable[[_R], float]) -> list[float]:
         """Return a value for each step: of the row that begins then, else 0."""
@@ -51,21 +51,21 @@ class Axis:
 
 def lines(title: str, labels: Sequence[str], *drawn: Sequence[float]) -> Markup:
     """Return a plot of one or two lines over the same labels, from left to right in every language."""
-    most = _ceiling(max((value for line in drawn for value in line), default=0))
-    parts = [*_grid(most), *_ticks(labels)]
+    maximum = _ceiling(max((value for line in drawn for value in line), default=0))
+    parts = [*_grid(maximum), *_ticks(labels)]
     for kind, line in zip(("first", "second"), drawn, strict=False):
-        points = " ".join(f"{_x(place, len(labels)):.1f},{_y(value, most):.1f}" for place, value in enumerate(line))
+        points = " ".join(f"{_x(place, len(labels)):.1f},{_y(value, maximum):.1f}" for place, value in enumerate(line))
         parts.append(Markup('<polyline class="{}" points="{}"/>').format(kind, points))
     return _drawn(title, parts)
 
 
 def bars(title: str, labels: Sequence[str], values: Sequence[float]) -> Markup:
     """Return a plot with a bar for each label."""
-    most = _ceiling(max(values, default=0))
+    maximum = _ceiling(max(values, default=0))
     width = (_WIDTH - _LEFT - _RIGHT) / max(1, len(values))
-    parts = [*_grid(most), *_ticks(labels, width / 2)]
+    parts = [*_grid(maximum), *_ticks(labels, width / 2)]
     for place, value in enumerate(values):
-        x, y = _LEFT + place * width + width * 0.1, _y(value, most)
+        x, y = _LEFT + place * width + width * 0.1, _y(value, maximum)
         size = (x, y, width * 0.8, _HEIGHT - _BOTTOM - y)
         parts.append(Markup('<rect class="first" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(*size))
     return _drawn(title, parts)
@@ -76,15 +76,15 @@ def _drawn(title: str, parts: Sequence[Markup]) -> Markup:
     return form.format(_WIDTH, _HEIGHT, title, Markup("").join(parts))
 
 
-def _grid(most: float) -> list[Markup]:
+def _grid(maximum: float) -> list[Markup]:
     form = Markup(
         '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
         '<text x="{}" y="{:.1f}" text-anchor="end">{}</text>'
     )
     drawn = []
     for step in range(_STEPS + 1):
-        value = most * step / _STEPS
-        y = _y(value, most)
+        value = maximum * step / _STEPS
+        y = _y(value, maximum)
         drawn.append(form.format(_LEFT, _WIDTH - _RIGHT, y, y, _LEFT - 6, y + 4, short_number(value)))
     return drawn
 
@@ -103,16 +103,16 @@ def _x(place: int, count: int) -> float:
     return _LEFT + (_WIDTH - _LEFT - _RIGHT) * place / max(1, count - 1)
 
 
-def _y(value: float, most: float) -> float:
-    return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * (value / most if most else 0)
+def _y(value: float, maximum: float) -> float:
+    return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * (value / maximum if maximum else 0)
 
 
-def _ceiling(most: float) -> float:
+def _ceiling(maximum: float) -> float:
     """Return a round number that is not less."""
     unit = 1.0
-    while most > 10 * unit:
+    while maximum > 10 * unit:
         unit *= 10
-    return next(step * unit for step in (1, 2, 4, 5, 8, 10) if most <= step * unit)
+    return next(step * unit for step in (1, 2, 4, 5, 8, 10) if maximum <= step * unit)
 
 
 def short_number(value: float) -> str:

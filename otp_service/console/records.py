@@ -86,8 +86,8 @@ class ConsoleUsers:
 
     def change(self, name: str, role: Role, applications: Sequence[str], by: str) -> bool:
         """Change a user's role and applications, and end the sessions; return whether the user exists."""
-        given = {"role": role, "applications": " ".join(sorted(applications))}
-        return self._change(name, ConsoleAction.USER_CHANGED, by, **given)
+        values = {"role": role, "applications": " ".join(sorted(applications))}
+        return self._change(name, ConsoleAction.USER_CHANGED, by, **values)
 
     def disable(self, name: str, by: str) -> bool:
         """Disable a user; return whether the user exists and was not disabled."""
@@ -105,16 +105,16 @@ class ConsoleUsers:
 
     def invited(self, invitation: str) -> ConsoleUser | None:
         """Return the user of an invitation (its hash) that may be accepted."""
-        wanted = select(console_users).where(_users.invitation == invitation, _users.invited_until > now())
+        query = select(console_users).where(_users.invitation == invitation, _users.invited_until > now())
         with self._database.read() as connection:
-            row = connection.execute(wanted).one_or_none() if invitation else None
+            row = connection.execute(query).one_or_none() if invitation else None
         return _user(row) if row else None
 
     def accept(self, invitation: str, password: str, secret: str, step: int) -> bool:
         """Set the invited user's password (its hash) and app (sealed), once; return whether it was in time."""
         values = {"password": password, "secret": secret, "last_step": step, "invitation": "", "invited_until": 0}
-        open_one = update(console_users).where(_users.invitation == invitation, _users.invited_until > now())
-        accepted = open_one.values(**values, version=_users.version + 1).returning(_users.name)
+        invited = update(console_users).where(_users.invitation == invitation, _users.invited_until > now())
+        accepted = invited.values(**values, version=_users.version + 1).returning(_users.name)
         with self._database.write() as connection:
             names = connection.execute(accepted).scalars().all()
             append_state(connection, console_users, names)
@@ -194,25 +194,25 @@ class NumberViews:
             connection.execute(insert(looks), row)
             append_entry(connection, looks, [row])
 
-    def at(self, pseudonym: str, most: int) -> tuple[NumberView, ...]:
+    def at(self, pseudonym: str, max_rows: int) -> tuple[NumberView, ...]:
         """Return the last views of a number, newest first."""
-        wanted = select(looks).where(looks.c.pseudonym == pseudonym).order_by(looks.c.at.desc(), looks.c.id)
+        query = select(looks).where(looks.c.pseudonym == pseudonym).order_by(looks.c.at.desc(), looks.c.id)
         with self._database.read() as connection:
-            return tuple(map(_look, connection.execute(wanted.limit(most))))
+            return tuple(map(_look, connection.execute(query.limit(max_rows))))
 
-    def latest(self, most: int, by: str | None = None) -> tuple[NumberView, ...]:
+    def latest(self, max_rows: int, by: str | None = None) -> tuple[NumberView, ...]:
         """Return the last views, of a user or of all users, newest first."""
-        wanted = select(looks).order_by(looks.c.at.desc(), looks.c.id).limit(most)
+        query = select(looks).order_by(looks.c.at.desc(), looks.c.id).limit(max_rows)
         with self._database.read() as connection:
-            return tuple(map(_look, connection.execute(wanted if by is None else wanted.where(looks.c.by == by))))
+            return tuple(map(_look, connection.execute(query if by is None else query.where(looks.c.by == by))))
 
     def numbers_by_user(self, *since: int) -> tuple[tuple[Any, ...], ...]:
         """Return for each user the number of viewed numbers since each of some times (ms), the highest first."""
         mine = looks.c
-        counts = [func.count(func.distinct(case((mine.at >= one, mine.pseudonym)))) for one in since]
-        wanted = select(mine.by, *counts).where(mine.at >= min(since)).group_by(mine.by)
+        counts = [func.count(func.distinct(case((mine.at >= moment, mine.pseudonym)))) for moment in since]
+        query = select(mine.by, *counts).where(mine.at >= min(since)).group_by(mine.by)
         with self._database.read() as connection:
-            busiest = wanted.order_by(*(count.desc() for count in counts), mine.by)
+            busiest = query.order_by(*(count.desc() for count in counts), mine.by)
             return tuple(map(tuple, connection.execute(busiest)))
 
 
@@ -288,9 +288,9 @@ class DualControlRequests:
 
     def find(self, name: str) -> DualControlRequest | None:
         """Return a request."""
-        wanted = select(second_person_requests).where(second_person_requests.c.id == name)
+        query = select(second_person_requests).where(second_person_requests.c.id == name)
         with self._database.read() as connection:
-            row = connection.execute(wanted).one_or_none()
+            row = connection.execute(query).one_or_none()
         return _request(row) if row else None
 
     def take(self, name: str, by: str) -> DualControlRequest | None:
@@ -311,8 +311,8 @@ class DualControlRequests:
         still_open = (columns.id == name, or_(columns.decided.is_(None), given_up), columns.at > at - REQUEST_LIFE)
         decided = update(second_person_requests).where(*still_open, *among)
         with self._database.write() as connection:
-            given = {"decided": at, "decided_by": by, "outcome": outcome}
-            row = connection.execute(decided.values(**given).returning(second_person_requests)).one_or_none()
+            values = {"decided": at, "decided_by": by, "outcome": outcome}
+            row = connection.execute(decided.values(**values).returning(second_person_requests)).one_or_none()
         return _request(row) if row else None
 
     def finish(self, taken: DualControlRequest, outcome: str) -> None:
@@ -325,28 +325,28 @@ class DualControlRequests:
 
     def _end(self, taken: DualControlRequest, **values: object) -> None:
         columns = second_person_requests.c
-        still_his = (columns.id == taken.id, columns.outcome == TAKEN, columns.decided == taken.decided)
-        ended = update(second_person_requests).where(*still_his)
+        still_own = (columns.id == taken.id, columns.outcome == TAKEN, columns.decided == taken.decided)
+        ended = update(second_person_requests).where(*still_own)
         with self._database.write() as connection:
             connection.execute(ended.values(**values))
 
-    def about(self, pseudonym: str, most: int) -> tuple[DualControlRequest, ...]:
+    def about(self, pseudonym: str, max_rows: int) -> tuple[DualControlRequest, ...]:
         """Return the last requests for a number, newest first."""
-        return self._read(most, second_person_requests.c.pseudonym == pseudonym)
+        return self._read(max_rows, second_person_requests.c.pseudonym == pseudonym)
 
-    def latest(self, most: int) -> tuple[DualControlRequest, ...]:
+    def latest(self, max_rows: int) -> tuple[DualControlRequest, ...]:
         """Return the last requests, the newest first: those that are open, and those that were decided."""
-        return self._read(most)
+        return self._read(max_rows)
 
-    def _read(self, most: int, *among: ColumnElement[bool]) -> tuple[DualControlRequest, ...]:
+    def _read(self, max_rows: int, *among: ColumnElement[bool]) -> tuple[DualControlRequest, ...]:
         columns = second_person_requests.c
-        wanted = select(second_person_requests).where(*among).order_by(columns.at.desc(), columns.id).limit(most)
+        query = select(second_person_requests).where(*among).order_by(columns.at.desc(), columns.id).limit(max_rows)
         with self._database.read() as connection:
-            return tuple(map(_request, connection.execute(wanted)))
+            return tuple(map(_request, connection.execute(query)))
 
 
 def _request(row: Row[Any]) -> DualControlRequest:
-    who = (row.pseudonym, row.application, row.by, row.reason)
+    subject = (row.pseudonym, row.application, row.by, row.reason)
     return DualControlRequest(
-        DualControlAction(row.act), *who, row.id, row.at, row.decided, row.decided_by, row.outcome
+        DualControlAction(row.act), *subject, row.id, row.at, row.decided, row.decided_by, row.outcome
     )

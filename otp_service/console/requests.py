@@ -115,9 +115,9 @@ class ConsoleRequest:
         text = request.form.get(name, "")
         return text.strip()[:MAX_FIELD]
 
-    def text_field(self, name: str, most: int) -> str:
-        """Return a field of several lines, cut to ``most`` characters."""
-        return request.form.get(name, "").replace("\r\n", "\n")[:most]
+    def text_field(self, name: str, max_length: int) -> str:
+        """Return a field of several lines, cut to ``max_length`` characters."""
+        return request.form.get(name, "").replace("\r\n", "\n")[:max_length]
 
     def secret_field(self, name: str) -> str:
         """Return a field without stripping: blanks belong to a password."""
@@ -189,15 +189,15 @@ class ConsoleRequest:
 
     def number(self, handle: str) -> SubjectKey:
         """Return the number that a random name of this session stands for; raise `NotFoundError` for any other."""
-        found = console_sessions(self.context).pointed_to(self.own_session, handle)
-        if found is None:
+        number = console_sessions(self.context).pointed_to(self.own_session, handle)
+        if number is None:
             raise NotFoundError("What was found is kept for ten minutes.")
-        return found
+        return number
 
     def suppressions(self, number: SubjectKey) -> list[Suppression]:
         """Return all entries of a number, of applications that the user may see and of all; the oldest first."""
         names = {*self.applications, EVERY_APPLICATION}
-        return [one for one in suppressions_of(self.context, number.pseudonym) if one.application in names]
+        return [entry for entry in suppressions_of(self.context, number.pseudonym) if entry.application in names]
 
     def page(self, template: str, status: int = 0, **values: object) -> Response:
         """Return a page, with the fault of the submitted form or else, once, the notes of the last action."""

@@ -120,10 +120,10 @@ class ConsoleSessions:
         key = keys.session(digested)
         with translate_errors():
             now = server_time(self._client) // 1000
-            found = cast("dict[bytes, bytes]", self._client.hgetall(key))
-            if not found:
+            stored = cast("dict[bytes, bytes]", self._client.hgetall(key))
+            if not stored:
                 return None
-            fields = {name.decode(): value.decode() for name, value in found.items()}
+            fields = {name.decode(): value.decode() for name, value in stored.items()}
             session = ConsoleSession(
                 *(digested, fields["user"], int(fields["version"]), fields["form_token"]),
                 *(int(fields["begun"]), int(fields["confirmed"]), now),
@@ -142,7 +142,7 @@ class ConsoleSessions:
 
     def leave_notes(self, session: ConsoleSession, notes: Sequence[Phrase]) -> None:
         """Store notes for the next page of a session."""
-        self._write(session, _NOTES, json.dumps([one.plain for one in notes]))
+        self._write(session, _NOTES, json.dumps([note.plain for note in notes]))
 
     def _write(self, session: ConsoleSession, field: str, value: str | int) -> None:
         key = ConsoleSessionKeys(keys.session(session.key))
@@ -171,10 +171,10 @@ class ConsoleSessions:
         if not _HANDLE.fullmatch(handle):
             return None
         with translate_errors():
-            found = cast("bytes | None", self._client.get(keys.handle(session.key, handle)))
-        if found is None:
+            stored = cast("bytes | None", self._client.get(keys.handle(session.key, handle)))
+        if stored is None:
             return None
-        number = self._keyring.unseal_without_root_key(found.decode(), owner=session.key, kind=_NUMBER)
+        number = self._keyring.unseal_without_root_key(stored.decode(), owner=session.key, kind=_NUMBER)
         return subject_key(self._keyring, parse_destination(number.decode(), None, ANY_TYPE))
 
     def pending_secret(self, invitation: str, new: bytes) -> bytes:
@@ -183,10 +183,10 @@ class ConsoleSessions:
         sealed = self._keyring.seal_without_root_key(new, owner=invitation, kind=_SECRET)
         with translate_errors():
             self._client.set(key, sealed, nx=True, ex=keys.invitation.seconds)
-            kept = cast("bytes | None", self._client.get(key)) or sealed.encode()
+            stored = cast("bytes | None", self._client.get(key)) or sealed.encode()
         try:
-            return self._keyring.unseal_without_root_key(kept.decode(), owner=invitation, kind=_SECRET)
-        except SealBrokenError:  # somebody else wrote into Redis
+            return self._keyring.unseal_without_root_key(stored.decode(), owner=invitation, kind=_SECRET)
+        except SealBrokenError:  # tampered with in Redis
             with translate_errors():
                 self._client.delete(key)
             raise
@@ -245,8 +245,8 @@ class ChainVerifications:
     def present(self) -> ChainVerification | None:
         """Return the verification that is under way."""
         with translate_errors():
-            found = cast("bytes | None", self._client.hget(keys.chain_turn(), "run"))
-        return _read(ChainVerification, found)
+            stored = cast("bytes | None", self._client.hget(keys.chain_turn(), "run"))
+        return _read(ChainVerification, stored)
 
     def finish(self, run: ChainVerification, result: ChainResult) -> None:
         """Store the result and end the lease, unless another run has it."""
@@ -259,8 +259,8 @@ class ChainVerifications:
     def last(self) -> ChainResult | None:
         """Return the result of the last finished verification."""
         with translate_errors():
-            found = cast("bytes | None", self._client.get(keys.chain_result()))
-        return _read(ChainResult, found)
+            stored = cast("bytes | None", self._client.get(keys.chain_result()))
+        return _read(ChainResult, stored)
 
     def _turn(self, run: ChainVerification, milliseconds: int) -> bool:
         turn = ChainTurnArguments(run.name, milliseconds, json.dumps(asdict(run)))
@@ -277,11 +277,11 @@ def chain_verifications(context: Context) -> ChainVerifications:
     return ChainVerifications(context.store.client, context.store.scripts)
 
 
-_Told = TypeVar("_Told", ChainVerification, ChainResult)
+_Stored = TypeVar("_Stored", ChainVerification, ChainResult)
 
 
-def _read(kind: type[_Told], found: bytes | None) -> _Told | None:
+def _read(kind: type[_Stored], stored: bytes | None) -> _Stored | None:
     try:
-        return kind(**json.loads(found)) if found else None
-    except (TypeError, ValueError):  # another release wrote it, or somebody else
+        return kind(**json.loads(stored)) if stored else None
+    except (TypeError, ValueError):  # tampered with, or of another release
         return None

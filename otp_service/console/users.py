@@ -57,7 +57,7 @@ def change(visit: ConsoleRequest, name: str) -> Answer:
     role = visit.typed_role()
     applications = _typed_applications(visit, role)
     if name == visit.signed_in.name:
-        raise FormError("Nobody changes his own role.")
+        raise FormError("You cannot change your own role.")
     if not ConsoleUsers(visit.context.ledger.database).change(name, role, applications, visit.operator):
         raise NotFoundError("There is no such user.")
     return visit.to("/users")
@@ -67,7 +67,7 @@ def change(visit: ConsoleRequest, name: str) -> Answer:
 def disable(visit: ConsoleRequest, name: str) -> Answer:
     """Disable another user."""
     if name == visit.signed_in.name:
-        raise FormError("Nobody disables himself.")
+        raise FormError("You cannot disable your own account.")
     if not ConsoleUsers(visit.context.ledger.database).disable(name, visit.operator):
         raise NotFoundError("There is no such user.")
     return visit.to("/users")

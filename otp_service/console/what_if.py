@@ -26,7 +26,7 @@ MAX_RULES: Final = 20_000
 """Characters."""
 _KEPT: Final = 1800.0
 """Life of a result in seconds."""
-_MOST: Final = 8
+_MAX_RUNS: Final = 8
 """Maximum number of stored runs."""
 _BUSY: Final = 503
 
@@ -66,7 +66,7 @@ def begin(visit: ConsoleRequest) -> Answer:
     except (ConfigurationError, ValueError) as malformed:
         raise FormError(Phrase("{fault}", {"fault": _sentence(malformed)})) from malformed
     _forget_old()
-    if len(_tries) >= _MOST:
+    if len(_tries) >= _MAX_RUNS:
         raise FormError("Too many tries at once. Try again in a while.", _BUSY)
     name = secrets.token_urlsafe(16)
     result = _runner.submit(_run, visit.installation, tried, visit.signed_in.applications)
@@ -123,7 +123,7 @@ def _run(installation: Installation, tried: Settings, counted: Collection[str]) 
 def _forget_old() -> None:
     """Forget expired results, and the oldest finished ones above the maximum."""
     oldest = time.monotonic() - _KEPT
-    ended = [name for name, one in _tries.items() if one.result.done()]
-    too_many = ended[: max(0, len(_tries) - _MOST + 1)]
-    for name in {*too_many, *(name for name, one in _tries.items() if one.begun < oldest)}:
+    ended = [name for name, run in _tries.items() if run.result.done()]
+    too_many = ended[: max(0, len(_tries) - _MAX_RUNS + 1)]
+    for name in {*too_many, *(name for name, run in _tries.items() if run.begun < oldest)}:
         _tries.pop(name, None)  # another thread may be faster

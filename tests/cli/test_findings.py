@@ -107,7 +107,7 @@ def test_an_application_without_a_home_is_told(section, has_home):
 
 _PLAIN = "People would sign in at the console without encryption, and their browsers keep no cookie of it."
 _SHARED = "It is the API's host: cookies know no port."
-_PROXIES = "All who sign in through a proxy count as one: whoever guesses passwords lets others wait."
+_PROXIES = "All users behind a proxy share an address: one user's wrong passwords make the others wait."
 
 
 @pytest.mark.parametrize(

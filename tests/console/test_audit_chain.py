@@ -127,7 +127,7 @@ def test_flaws_are_told_to_who_sees_all_applications(ayesha, console, installati
 
 
 def test_of_many_flaws_the_first_are_told_and_all_are_counted(ayesha, installation, runs, monkeypatch):
-    monkeypatch.setattr(chain_verification, "MOST_FLAWS", 2)
+    monkeypatch.setattr(chain_verification, "MAX_FLAWS", 2)
     for _ in range(3):
         change(installation)
     begin(ayesha)

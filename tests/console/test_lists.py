@@ -84,7 +84,7 @@ def test_what_nobody_can_choose_is_not_chosen(installation, ayesha, asked):
 
 def test_pages_follow_each_other_by_a_place_until_all_was_shown(installation, ayesha, monkeypatch):
     filled(installation)
-    monkeypatch.setattr("otp_service.console.compliance._MOST", 4)
+    monkeypatch.setattr("otp_service.console.compliance._MAX_ROWS", 4)
     path, shown = "/compliance/consents?application=shop&kind=login", []
     while path:
         page = ayesha.get(path).text
