@@ -13,7 +13,7 @@ from otp_service.services.access import add_application, change_application
 from otp_service.settings.sources import read_file
 from otp_service.settings.stored_applications import all_applications, dump_section, parse_section
 
-_SOON = "Every process knows it within five seconds."
+_SOON = "Every process uses it within five seconds."
 
 
 @click.group()
@@ -27,28 +27,26 @@ def application() -> None:
 
 @command(application, "List the applications.")
 def list_(session: Session) -> None:
-    """List the applications: where each is kept, its brand, purposes and countries."""
-    headings = ("Name", "Kept in", "Brand", "Purposes", "Countries", "Changed")
-    out.table("applications", headings, map(_row, _all(session)))
-
-
-def _row(one: StoredApplication) -> out.Row:
-    members = one.members
-    brand = members.get("name") or one.name
-    return one.name, one.source, brand, members["purposes"], members["countries"], out.when(one.changed)
+    """List the applications with their place, brand, purposes and countries."""
+    rows: list[out.Row] = []
+    for stored in _all(session):
+        members, changed = stored.members, out.when(stored.changed)
+        brand = members.get("name") or stored.name
+        rows.append((stored.name, stored.source, brand, members["purposes"], members["countries"], changed))
+    out.table("applications", ("Name", "Kept in", "Brand", "Purposes", "Countries", "Changed"), rows)
 
 
 @command(application, "Print the settings of an application.")
 @click.argument("name")
 def show(session: Session, name: str) -> None:
     """Print the settings of the application NAME, without keys, as "add" and "change" read them."""
-    for one in _all(session):
-        if one.name == name:
-            out.note(f"Kept in the {one.source}.")
-            if not out.in_json(name=name, kept_in=one.source, settings=one.members):
-                click.echo("\n".join(out.toml_document(one.members)))
+    for stored in _all(session):
+        if stored.name == name:
+            out.note(f"Kept in the {stored.source}.")
+            if not out.in_json(name=name, kept_in=stored.source, settings=stored.members):
+                click.echo("\n".join(out.toml_document(stored.members)))
             return
-    raise ConfigurationError(f"There is no application {name!r} ({out.program()} application list).")
+    raise ConfigurationError(f"The application {name!r} does not exist ({out.program()} application list).")
 
 
 @command(application, "Make an application.", access=True)
@@ -57,7 +55,7 @@ def show(session: Session, name: str) -> None:
 def add(session: Session, name: str, file: Path) -> None:
     """Make the application NAME in the ledger, with the settings of FILE.
 
-    FILE holds the members of a section [applications.NAME], but for its heading and the keys, as TOML or, with the
+    FILE has the members of a section [applications.NAME], without its heading and the keys, as TOML or, with the
     suffix .json, as JSON.
     """
     add_application(session.context, name, dump_section(parse_section(read_file(file))), session.operator)
@@ -69,9 +67,9 @@ def add(session: Session, name: str, file: Path) -> None:
 @click.argument("name")
 @click.argument("file", type=out.FILE)
 def change(session: Session, name: str, file: Path) -> None:
-    """Give the application NAME of the ledger the settings of FILE, and no others.
+    """Replace the settings of the application NAME of the ledger with those of FILE.
 
-    What "show" prints is such a file. Verifications that live keep what they were started with.
+    "show" prints such a file. Pending verifications keep their settings.
     """
     change_application(session.context, name, dump_section(parse_section(read_file(file))), session.operator)
     out.done(f"The application {name} is changed. {_SOON}", name=name)

@@ -11,7 +11,7 @@ import click
 from otp_service.cli import output as out
 from otp_service.cli.common import DAY, Session, command, day_start, parse_number, region_option
 from otp_service.domain.payments import Transaction
-from otp_service.ledger.audit import MAX_VERIFICATIONS, DisputeFilter, IncidentScope, SignedHead
+from otp_service.ledger.audit import MAX_VERIFICATIONS, DisputeFilter, IncidentScope
 from otp_service.services.audit import (
     AuditProgress,
     Incident,
@@ -25,64 +25,63 @@ from otp_service.services.audit import (
     verdict,
     verify_dispute_pack,
 )
-from otp_service.services.audit import verify_chain as look_through
-from otp_service.services.audit import write_incident_report as report_of
+from otp_service.services.audit import verify_chain as verify_audit_chain
+from otp_service.services.audit import write_incident_report as incident_report
 from otp_service.services.context import Context
 from otp_service.services.operator_actions import AuditStatus, find_actions
 
 MAX_ACTIONS = 1000
-"""Actions of operators in one list at most."""
-_MORE_FOUND = "There may be more than these {}: narrow it by --from and --to."
+_MORE_EXIST = "There may be more than these {}: narrow it by --from and --to."
 
 
 @click.group()
 def audit() -> None:
-    """Prove that what was recorded in the ledger is as it was."""
+    """Prove that the records of the ledger are unchanged."""
 
 
-@command(audit, "Write a dispute pack: what was recorded, signed.")
-@click.option("--verification", help="One verification, by its id.")
+@command(audit, "Write a dispute pack: signed records.")
+@click.option("--verification", help="Id of a verification.")
 @click.option("--transaction", help="A payment, as JSON with the members of the start; needs --application.")
 @click.option("--reference", help="A payment's reference; needs --application.")
-@click.option("--subject", "number", help="All of a phone number.")
+@click.option("--subject", "number", help="All verifications of a phone number.")
 @click.option("--application", "name", help="Only of this application.")
 @click.option("--from", "since", type=DAY, help="Started on this day (UTC) or later.")
 @click.option("--to", "until", type=DAY, help="Started on this day (UTC) or before.")
 @region_option
 def export(session: Session, **options: Any) -> None:  # noqa: ANN401 - click's
-    """Write a dispute pack as JSON: what was recorded of some verifications, provable and signed.
+    """Write a dispute pack as JSON: the records of verifications with proofs, signed.
 
-    It has each message's template, digest, channel, time, gateway, reference and end, consents and suppressions;
-    neither a code nor a number.
+    It has each message's template, digest, channel, time, gateway, reference and end, consents and suppressions, but no
+    code and no number.
     """
     document = build_dispute_evidence(session.context, *_evidence_query(session.context, options))
     out.print_json(document)
     out.note(f"Verifications: {len(document['verifications'])}.")
     if not document["complete"]:
-        out.warn(_MORE_FOUND.format(MAX_VERIFICATIONS))
+        out.warn(_MORE_EXIST.format(MAX_VERIFICATIONS))
 
 
-@command(audit, "Check a dispute pack that somebody wrote.")
+@command(audit, "Check a dispute pack.")
 @click.argument("file", type=click.File(encoding="utf-8"))
-@click.option("--key", help="Public key of who made it, base64; default: this installation's.")
+@click.option("--key", help="Public key of its installation, base64; default: this installation's.")
 def check(session: Session, file: Any, key: str | None) -> None:  # noqa: ANN401 - click's, of text
-    """Check a dispute pack, - for standard input: the signature, and that each row is the one that was recorded."""
+    """Check a dispute pack, - for standard input: the signature, and that no row was changed since it was recorded."""
     key = key or session.context.keyring.signer.public_key
     try:
         flaws = list(verify_dispute_pack(json.load(file), key))
     except ValueError as foreign:
-        raise click.UsageError("This is no dispute pack.") from foreign
+        raise click.UsageError("This is not a dispute pack.") from foreign
     if not out.in_json(flaws=flaws):
         click.echo("".join(f"{flaw}\n" for flaw in flaws), nl=False)
     if flaws:
-        raise click.ClickException("The pack does not hold.")
-    out.done("The pack holds: signed by this key, and each row is the one that was recorded.")
+        raise click.ClickException("The pack is not valid.")
+    out.done("The pack is valid: signed by this key, and no row was changed since it was recorded.")
 
 
 def _evidence_query(context: Context, options: Mapping[str, Any]) -> tuple[DisputeFilter, dict[str, str]]:
-    """Return what is wanted, and how that may be shown."""
+    """Return a filter of verifications, and its description for the pack."""
     name, number = options["name"], options["number"]
-    wanted = DisputeFilter(
+    query = DisputeFilter(
         verification=options["verification"],
         payment=_payment(context, options),
         pseudonym=None,
@@ -96,45 +95,46 @@ def _evidence_query(context: Context, options: Mapping[str, Any]) -> tuple[Dispu
         shown["transaction"] = "as given"
     if number:
         to = parse_number(number, options["region"])
-        wanted = replace(wanted, pseudonym=context.keyring.pseudonym(to.e164))
+        query = replace(query, pseudonym=context.keyring.pseudonym(to.e164))
         shown["subject"] = to.mask
-    if wanted == DisputeFilter(application=name):
-        raise click.UsageError(
-            "Say of what: --verification, --transaction, --reference, --subject, or --from and --to."
-        )
-    return wanted, {word: value for word, value in shown.items() if value}
+    if query == DisputeFilter(application=name):
+        raise click.UsageError("Use --verification, --transaction, --reference, --subject, or --from and --to.")
+    return query, {word: value for word, value in shown.items() if value}
 
 
 def _payment(context: Context, options: Mapping[str, Any]) -> str | None:
     name, reference, transaction = options["name"], options["reference"], options["transaction"]
     if (reference or transaction) and not name:
-        raise click.UsageError("A payment is recorded under its application: give --application too.")
+        raise click.UsageError("A payment is recorded under its application: add --application.")
     if reference:
         return context.keyring.reference_name(name, reference)
     if not transaction:
         return None
     try:
-        given = Transaction(**json.loads(transaction)).canonical()
+        canonical = Transaction(**json.loads(transaction)).canonical()
     except (TypeError, ValueError) as malformed:
-        raise click.UsageError(
-            "--transaction is JSON with amount, currency, payee and what else was given."
-        ) from malformed
-    return context.keyring.payment_names(name, given).payment
+        message = "--transaction must be JSON with amount, currency, payee and the other members of the start."
+        raise click.UsageError(message) from malformed
+    return context.keyring.payment_names(name, canonical).payment
 
 
 @command(audit)
 @click.option(
-    "--heads", "file", type=click.File(encoding="utf-8"), help="Heads that were exported; - for standard input."
+    "--heads", "file", type=click.File(encoding="utf-8"), help="File of exported heads; - for standard input."
 )
 def verify(session: Session, file: Any) -> None:  # noqa: ANN401 - click's, of text
-    """Look through the whole audit chain, and at the rows that it is of.
+    """Verify the whole audit chain and its rows.
 
-    Says where an entry or a row was changed, removed or put elsewhere, and exits with 1 then. Only exported heads show
-    that the last entries were cut off: give them with --heads.
+    Prints changed, removed and moved entries and rows, and exits with 1 then. Only exported heads show that the last
+    entries were cut off: pass them with --heads.
     """
     context, progress = session.context, AuditProgress()
+    try:
+        heads = tuple(read_heads(file or ()))
+    except ValueError as foreign:
+        raise click.UsageError("--heads has a line that is not an exported head.") from foreign
     with session.show_audit_progress(progress):
-        flaws = list(look_through(context, progress, _heads(file)))
+        flaws = list(verify_audit_chain(context, progress, heads))
     members = [{"sequence": flaw.sequence, "sentence": flaw.sentence} for flaw in flaws]
     if not out.in_json(flaws=members, **asdict(progress)):
         for flaw in flaws:
@@ -148,9 +148,9 @@ def verify(session: Session, file: Any) -> None:  # noqa: ANN401 - click's, of t
     out.done(str(verdict(0)))
 
 
-@command(audit, "Print how far the chain has come, signed.")
+@command(audit, "Print the signed head of the chain.")
 def head(session: Session) -> None:
-    """Print how far the chain has come, signed; keep it where nobody who can change the ledger can change it."""
+    """Print the signed head of the chain. Store it out of reach of users who can change the ledger."""
     context = session.context
     line = head_to_json(context, sign_head(context, context.ledger.audit.head()))
     if not out.in_json(**json.loads(line)):
@@ -161,30 +161,23 @@ def head(session: Session) -> None:
 @click.option("--from", "since", type=DAY, help="On this day (UTC) or later.")
 @click.option("--to", "until", type=DAY, help="On this day (UTC) or before.")
 def actions(session: Session, since: datetime | None, until: datetime | None) -> None:
-    """List what operators did, and what the audit chain says of it. Times are in UTC.
+    """List the actions of operators, and their state in the audit chain. Times are in UTC.
 
-    An unknown action was put into the ledger by somebody else, a changed one is not as it was recorded. "otp-service
-    audit verify" tells of removed ones.
+    An unknown action was not recorded by otp-service; a changed action differs from its record. "otp-service audit
+    verify" reports removed actions.
     """
-    found = find_actions(session.context, day_start(since), day_start(until, days=1), MAX_ACTIONS + 1)
-    complete = len(found) <= MAX_ACTIONS
-    shown = [(one.entry, one.proof) for one in found[:MAX_ACTIONS]]
+    proved = find_actions(session.context, day_start(since), day_start(until, days=1), MAX_ACTIONS + 1)
+    complete = len(proved) <= MAX_ACTIONS
+    shown = [(action.entry, action.proof) for action in proved[:MAX_ACTIONS]]
     rows = [
         (out.when(entry.at), entry.action, entry.by, entry.application, entry.about, proof) for entry, proof in shown
     ]
     out.table("actions", ("When", "Action", "By", "Application", "About", "Chain"), rows)
     out.in_json(complete=complete)
     if any(proof is not AuditStatus.RECORDED for _, proof in shown):
-        out.warn("Not all of this is as it was recorded: otp-service audit verify.")
+        out.warn("Some actions differ from their records: otp-service audit verify.")
     if not complete:
-        out.warn(_MORE_FOUND.format(MAX_ACTIONS))
-
-
-def _heads(file: Any) -> tuple[SignedHead, ...]:  # noqa: ANN401 - click's, of text
-    try:
-        return tuple(read_heads(file or ()))
-    except ValueError as foreign:
-        raise click.UsageError("--heads has a line that is no exported head.") from foreign
+        out.warn(_MORE_EXIST.format(MAX_ACTIONS))
 
 
 _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])
@@ -192,7 +185,7 @@ _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])
 
 @click.group()
 def incident() -> None:
-    """Tell what has to be told when something went wrong."""
+    """Write reports on incidents."""
 
 
 @command(incident, "Write a report on a time, in counts.")
@@ -202,23 +195,18 @@ def incident() -> None:
 @click.option("--nature", default="", help="What happened.")
 @click.option("--measures", default="", help="What was done about it.")
 def report(session: Session, since: datetime, until: datetime, name: str | None, nature: str, measures: str) -> None:
-    """Write a report on a time as Markdown: what was recorded, of how many people, through which systems.
+    """Write a report on a time as Markdown: the counts of records and of people, and the systems involved.
 
-    It has counts, small ones only as such, and nothing of a person; who is concerned, the controller finds out.
+    It has no personal data, and no exact small counts. The controller identifies the people concerned.
     """
     begin, end = (round(moment.replace(tzinfo=UTC).timestamp() * 1000) for moment in (since, until))
     if end <= begin:
         raise click.UsageError("--to is not after --from.")
-    words = f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
-    context, about, told, progress = (
-        session.context,
-        IncidentScope(begin, end, name),
-        Incident(nature, measures),
-        AuditProgress(),
-    )
+    period = f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
+    scope, details, progress = IncidentScope(begin, end, name), Incident(nature, measures), AuditProgress()
     with session.show_audit_progress(progress):
-        if out.in_json(since=out.when(begin), until=out.when(end), application=name, **out.members(told)):
-            out.in_json(**count_incident(context, about, progress))
+        if out.in_json(since=out.when(begin), until=out.when(end), application=name, **out.members(details)):
+            out.in_json(**count_incident(session.context, scope, progress))
             return
-        text = report_of(context, about, told, words, progress)
+        text = incident_report(session.context, scope, details, period, progress)
     click.echo(text, nl=False)

@@ -9,7 +9,7 @@ from otp_service.errors import StartRefusal
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a diagnosis."""
 
     OK = "ok"
     WARN = "warn"
@@ -21,19 +21,18 @@ OK, WARN, FAIL = Level
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What a check found."""
+    """The result of a check."""
 
     level: Level
     subject: str
     sentence: str
     action: str = ""
-    """What to do; empty when all is well."""
+    """The remedy; empty for `OK`."""
     name: str = ""
-    """Under which docs/refusals.md explains it, where a start is refused for it."""
+    """Name of a refusal to start, which docs/refusals.md explains."""
 
 
 def refusal_diagnosis(refusal: StartRefusal, level: Level = FAIL) -> Diagnosis:
-    """Return a refusal to start as a diagnosis."""
     return Diagnosis(level, refusal.place, refusal.sentence, refusal.action, refusal.name)
 
 
@@ -43,20 +42,22 @@ Cases = bool | Iterable[Mapping[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class Check(Generic[T]):
-    """A check: a row of the tables below."""
+    """A check, whose texts are templates; ``it`` in braces is the checked object."""
 
     subject: str
     level: Level
     sentence: str
     action: str
     cases: Callable[[T], Cases]
-    """Returns whether the check applies; or, once for each case, what stands in the braces. ``it`` is the source."""
+    """Returns whether the check applies, or the values of the braces for each case."""
 
 
 def diagnose(checks: Iterable[Check[T]], source: T) -> Iterator[Diagnosis]:
     """Yield a diagnosis for each case of each check."""
     for check in checks:
-        found = check.cases(source)
-        for case in ([{}] if found else []) if isinstance(found, bool) else found:
+        cases = check.cases(source)
+        if isinstance(cases, bool):
+            cases = [{}] if cases else []
+        for case in cases:
             texts = (text.format(it=source, **case) for text in (check.subject, check.sentence, check.action))
             yield Diagnosis(check.level, *texts)

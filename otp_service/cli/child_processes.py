@@ -1,4 +1,4 @@
-"""Processes that `dev` and `serve` start, watch and end."""
+"""Child processes of `dev` and `serve`."""
 
 import atexit
 import contextlib
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from otp_service.cli.main import pause_garbage_collection, resume_garbage_collection
 from otp_service.errors import ConfigurationError, StoreUnavailableError
 
-if TYPE_CHECKING:  # a server process imports them when it is told to hold no collections any more
+if TYPE_CHECKING:  # a server process imports them while garbage collection is paused
     from otp_service.api.app import ReloadableService, Service
     from otp_service.settings import Settings
 
@@ -43,20 +43,16 @@ _ALL_INTERFACES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared
 
 
 def end_with_parent(parent: int, signum: int = signal.SIGTERM) -> None:
-    """Ask the kernel to send this process ``signum`` when its parent ends, however it ends (Linux only).
-
-    The kernel tells nothing of a parent that has ended already: when it is not the process ``parent`` any more, this
-    one ends here.
-    """
+    """Ask the kernel to send this process ``signum`` when its parent ends in any way (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signum)
-    if os.getppid() != parent:
+    if os.getppid() != parent:  # the parent has ended already, of which the kernel sends no signal
         os._exit(1)
 
 
 @dataclass(frozen=True)
 class Child:
-    """A process that this one started."""
+    """A child process."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -65,11 +61,11 @@ class Child:
 
     @property
     def age(self) -> float:
-        """Seconds since it was started."""
+        """Seconds since the start."""
         return time.monotonic() - self.started
 
     def ended(self) -> str | None:
-        """Return how it ended, in words; ``None`` while it runs."""
+        """Describe how the process ended; return ``None`` while it runs."""
         status = self.process.poll()
         if status is None:
             return None
@@ -88,9 +84,9 @@ class Child:
 
 
 def spawn(name: str, command: Sequence[str], environ: Mapping[str, str] | None = None) -> Child:
-    """Start a process in a group of its own, so that Ctrl-C reaches it through us only, and in order.
+    """Start a process in a group of its own, so that only this process forwards Ctrl-C, and in order.
 
-    It ends with us. Call from the main thread: Linux ties the promise to the thread that starts the process.
+    The child ends with this process. Call from the main thread: Linux signals the end of the thread that started it.
     """
     process = subprocess.Popen(  # noqa: S603 - commands of ours
         command,
@@ -103,7 +99,7 @@ def spawn(name: str, command: Sequence[str], environ: Mapping[str, str] | None =
 
 
 def stop_all(children: Sequence[Child], seconds: float) -> None:
-    """Send SIGTERM to all, and SIGKILL after ``seconds`` to those that are left."""
+    """Send SIGTERM to all, and SIGKILL after ``seconds`` to the rest."""
     for child in children:
         with contextlib.suppress(ProcessLookupError):
             child.process.terminate()
@@ -115,7 +111,7 @@ def stop_all(children: Sequence[Child], seconds: float) -> None:
 def check_port(
     host: str, port: int, setting: str = "http.port", variable: str = "OTP_SERVICE__HTTP__PORT", other: int = 8081
 ) -> None:
-    """Raise `ConfigurationError`, naming how to choose another, when something listens there already, or we may not."""
+    """Raise `ConfigurationError` with a remedy if this process cannot listen on a port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -130,15 +126,15 @@ def check_port(
 
 
 def url_of(host: str, port: int) -> str:
-    """Return the address under which this machine reaches a service that listens on ``host``."""
+    """Return the local URL of a service that listens on ``host``."""
     reachable = _ALL_INTERFACES.get(host, host)
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
 def wait_until_ready(url: str, ended: Callable[[], str | None]) -> str:
-    """Return when a service can check codes, with what it says of starts: ``accepted``, or why it refuses all.
+    """Wait until a service can check codes; return ``accepted``, or why it refuses all starts.
 
-    Raises `ConfigurationError` when a process ended, or in a minute.
+    Raises `ConfigurationError` when a process ended, or after `READY_TIMEOUT`.
     """
     end = time.monotonic() + READY_TIMEOUT
     while probe(f"{url}/readyz/checks")[0] != _OK:
@@ -151,8 +147,8 @@ def wait_until_ready(url: str, ended: Callable[[], str | None]) -> str:
 
 
 def probe(url: str) -> tuple[int, Mapping[str, Any]]:
-    """Call a readiness probe; return its status, 0 where nothing answers, and its details."""
-    # No proxy of the environment stands between this machine and itself.
+    """Call a readiness probe; return its status, 0 without an answer, and its details."""
+    # A proxy of the environment must not see calls of this machine to itself.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=2) as answer:
@@ -164,35 +160,35 @@ def probe(url: str) -> tuple[int, Mapping[str, Any]]:
 
 
 PREPARE, USE, DROP, SHUT_DOWN = "prepare", "use", "drop", "shut_down"
-"""Orders: make an application of other settings; answer with it; discard it; tell proxies of the end."""
+"""Orders: make an application of new settings; answer with it; discard it; tell proxies of the end."""
 START_TIMEOUT = 60.0
 """Seconds that a process may take to be ready with settings."""
 
 
-if multiprocessing.parent_process():  # a server process: of ours it imports this first
+if multiprocessing.parent_process():  # a server process imports this module first
     pause_garbage_collection()
 
 
 class ServerProcesses:
-    """The server processes, as ``serve`` sees them. Each connects when it starts, and gets the settings."""
+    """The server processes of ``serve``. Each connects when it starts, and receives the settings."""
 
     def __init__(self, settings: "Settings") -> None:
         self.settings = settings
-        """Those in force."""
+        """The settings in force."""
         self.is_shutting_down = False
         self._listener = Listener(family="AF_UNIX", authkey=multiprocessing.current_process().authkey)
         self.address = str(self._listener.address)
-        """Where `load_application` finds this one."""
+        """Address for `load_application`."""
         self._lines: list[Connection] = []
         self._number = 0
-        """Of the last order; answers bear it."""
+        """Number of the last order, which answers repeat."""
         self._ordering = threading.Lock()
         self._sending = threading.Lock()
 
     def accept(self) -> None:
-        """Accept processes that start, and send them the settings, for ever."""
+        """Accept new processes, and send them the settings, for ever."""
         while True:
-            with suppress(AuthenticationError, EOFError, OSError):  # it ended at once
+            with suppress(AuthenticationError, EOFError, OSError):  # the process ended at once
                 line = self._listener.accept()
                 with self._ordering:
                     line.send((0, self.settings))
@@ -207,30 +203,30 @@ class ServerProcesses:
                 _answer(line, 0)
 
     def reload(self, settings: "Settings") -> bool:
-        """Put other settings into force in all processes, or in none; return whether they are."""
+        """Put new settings into force in all processes or in none; return which."""
         with self._ordering:
             if not self._order(PREPARE, settings):
                 self._order(DROP, None, answered=False)
                 return False
             self.settings = settings
-            self._order(USE, settings)  # one that ends now is replaced by one with these settings
+            self._order(USE, settings)  # the successor of a process that ends now has these settings
             return True
 
     def announce_shutdown(self) -> None:
-        """Let all processes tell proxies that they are about to end."""
+        """Make all processes tell proxies that they are about to end."""
         self.is_shutting_down = True
         for line in tuple(self._lines):
-            self._say(line, SHUT_DOWN, None)
+            self._send(line, SHUT_DOWN, None)
 
     def _order(self, order: str, settings: "Settings | None", *, answered: bool = True) -> bool:
         """Send an order to all processes; return whether all carried it out."""
         self._number += 1
-        self._lines = [line for line in self._lines if self._say(line, order, settings)]
+        self._lines = [line for line in self._lines if self._send(line, order, settings)]
         answers = [_answer(line, self._number) for line in self._lines] if answered else []
         return all(answers)
 
-    def _say(self, line: Connection, order: str, settings: "Settings | None") -> bool:
-        """Send an order to a process; return whether it is there."""
+    def _send(self, line: Connection, order: str, settings: "Settings | None") -> bool:
+        """Send an order to a process; return whether it runs."""
         with suppress(OSError), self._sending:
             line.send((self._number, order, settings))
             return True
@@ -238,7 +234,7 @@ class ServerProcesses:
 
 
 def _answer(line: Connection, number: int) -> bool:
-    """Wait for the answer to an order; ``False`` where none comes in time."""
+    """Wait for the answer to an order; return ``False`` without an answer in time."""
     end = time.monotonic() + START_TIMEOUT
     with suppress(EOFError, OSError):  # the process has ended
         while line.poll(max(0.0, end - time.monotonic())):
@@ -249,11 +245,11 @@ def _answer(line: Connection, number: int) -> bool:
 
 
 def load_application(address: str) -> "ReloadableService":
-    """Return the application of the settings that ``serve`` sends, and tell it when that is ready.
+    """Return the application of the settings that ``serve`` sends, and report when it is ready.
 
-    The files may hold others by now, but a process that replaces one that died must be like the rest.
+    The files may have changed since, but the successor of a dead process must have the settings of the others.
     """
-    end_with_server()  # it may be killed while the application is imported
+    end_with_server()  # serve may be killed while the application is imported
     parent = Client(address, authkey=multiprocessing.current_process().authkey)
     from otp_service.api.app import ReloadableService  # noqa: PLC0415 - takes a second
 
@@ -267,16 +263,16 @@ def load_application(address: str) -> "ReloadableService":
 
 
 def end_with_server() -> None:
-    """Let this server process finish its requests and end when the command that started it ends, however it does."""
+    """Finish the requests of this server process, and end it, when its parent ends in any way."""
     if server := multiprocessing.parent_process():
         signal.signal(signal.SIGUSR1, lambda *_: _end_in_time())
         end_with_parent(server.pid or 0, signal.SIGUSR1)
 
 
 def _first_service(settings: "Settings") -> "Service":
-    """Make the service; wait for Redis, which ``serve`` has seen.
+    """Make the service; wait for Redis, which ``serve`` has reached before.
 
-    Were this process to end, as one that replaces another while they are away, granian would soon end ``serve``.
+    If successors of dead processes ended while Redis is away, granian would soon end ``serve``.
     """
     from otp_service import wsgi  # noqa: PLC0415 - as above
     from otp_service.telemetry.logging import get_logger  # noqa: PLC0415
@@ -290,19 +286,19 @@ def _first_service(settings: "Settings") -> "Service":
 
 
 def _follow_orders(application: "ReloadableService", settings: "Settings", parent: Connection) -> None:
-    """Carry out the orders of ``serve``; end when it is gone, or the port would stay in use."""
+    """Carry out the orders of ``serve``; end with it, or the port would stay in use."""
     from otp_service import wsgi  # noqa: PLC0415 - as above
 
     prepared: Service | None = None
     with suppress(EOFError, OSError):
         while True:
-            number, order, other = parent.recv()
+            number, order, new_settings = parent.recv()
             if order == PREPARE:
-                prepared = _prepared(other)
+                prepared = _prepared(new_settings)
                 parent.send((number, prepared is not None))
             elif order == USE and prepared:
                 application.replace(prepared)
-                settings = other
+                settings = new_settings
                 parent.send((number, True))
             elif order == DROP:
                 if prepared:
@@ -314,12 +310,8 @@ def _follow_orders(application: "ReloadableService", settings: "Settings", paren
 
 
 def _end_in_time() -> None:
-    """Ask the server of this process to finish its requests; the system ends the process when that takes too long.
-
-    Nobody else will: who asked it to start is gone. Granian hangs, and all threads of the process with it, when it is
-    asked while it begins to serve.
-    """
-    signal.alarm(KILL_AFTER)
+    """Ask the server of this process to finish its requests; the system ends the process if that takes too long."""
+    signal.alarm(KILL_AFTER)  # the parent is gone, and granian hangs if it is asked while it begins to serve
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -329,16 +321,16 @@ def _prepared(settings: "Settings") -> "Service | None":
 
     try:
         return wsgi.app(settings, waits_for_ledger=False)
-    except Exception:  # noqa: BLE001 - it goes on with the present ones
+    except Exception:  # noqa: BLE001 - it goes on with the present settings
         get_logger(__name__).exception("reload_defect")
         return None
 
 
 def _exit_process() -> None:
-    """End the process, when the server has finished its requests, without taking the interpreter apart.
+    """End the process without finalising the interpreter, after the server has finished its requests.
 
-    A thread may still wait for Redis on behalf of a caller who has gone. Were it to come back into an interpreter that
-    is being finalised, it would abort the process, or hang it.
+    A thread may still wait for Redis for a caller that has gone. If it returned into an interpreter that is being
+    finalised, the process would abort or hang.
     """
     from otp_service.telemetry import tracing  # noqa: PLC0415 - with the application
 

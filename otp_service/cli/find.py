@@ -11,13 +11,12 @@ from otp_service.cli import output as out
 from otp_service.cli.common import Session, command, parse_number, region_option
 from otp_service.cli.guard import decision_members, print_decision
 from otp_service.domain.keyring import time_of_request
-from otp_service.domain.numbers import Destination
 from otp_service.domain.verification import Delivery
 from otp_service.errors import ConfigurationError, InvalidNumberError
 from otp_service.services import number_history
 from otp_service.services.explanations import explain_rules, sentence
 from otp_service.services.identifiers import DAYS, FactorHistory, identify
-from otp_service.services.number_history import ExplainedVerification, NumberHistory, VerificationHistory
+from otp_service.services.number_history import ExplainedVerification, NumberHistory
 
 _HEADINGS = (
     *("Message", "Time", "Channel", "Gateway", "Chosen", "Status", "Raw status", "Reason", "Reference"),
@@ -25,11 +24,11 @@ _HEADINGS = (
 )
 _other_cells = attrgetter("channel", "gateway", "choice", "status", "raw_status", "reason", "reference", "dispatch_id")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_:]")
-"""What no number has, in whatever spelling."""
+"""Characters that no spelling of a number has."""
 
 
-@command(short_help="Show what became of the codes of a number or an id.")
-@click.argument("what", metavar="NUMBER|ID")
+@command(short_help="Show the delivery of codes by number or id.")
+@click.argument("name", metavar="NUMBER|ID")
 @region_option
 @click.option("--reference", is_flag=True, help="Take ID as a gateway's reference, even if it looks like a number.")
 @click.option(
@@ -37,42 +36,38 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_:]")
     type=click.IntRange(1, 400),
     default=DAYS,
     show_default=True,
-    help="How far back a dispatch or a reference is looked for.",
+    help="Days of dispatches and references to search.",
 )
-def find(session: Session, what: str, region: str | None, *, reference: bool, days: int) -> None:
-    """Show the last verifications of NUMBER, of all applications, newest first; or what ID belongs to.
+def find(session: Session, name: str, region: str | None, *, reference: bool, days: int) -> None:
+    """Show the last verifications of NUMBER, of all applications, newest first; or the verifications of ID.
 
     ID is the id of a verification, a dispatch, a request (X-Request-Id), a webhook, an authenticator app or a decision,
-    or the reference that a gateway gave a message.
+    or a gateway's reference of a message.
 
-    For each verification: when it started, its status, every call to a gateway, and why the code did or did not arrive.
-    No code is shown, and no number. Times are in UTC.
+    For each verification: its start, its status, every call to a gateway, and why the code did or did not arrive. No
+    code is shown, and no number. Times are in UTC.
     """
-    if reference or _IDENTIFIER.search(what):
-        _find_identifier(session, what, days)
+    if reference or _IDENTIFIER.search(name):
+        _find_identifier(session, name, days)
         return
     try:
-        to = parse_number(what, region)
+        to = parse_number(name, region)
     except InvalidNumberError:
-        if not what.isdecimal() or not _find_identifier(session, what, days, must=False):
+        if not name.isdecimal() or not _find_identifier(session, name, days, must=False):
             raise
-    else:
-        _find_number(session, to)
-
-
-def _find_number(session: Session, to: Destination) -> None:
-    found = number_history.find_number_history(session.context, to)
-    cases = [_members(case, found) for case in found.verifications]
-    if not out.in_json(to=to.mask, complete=found.complete and found.from_ledger, verifications=cases):
-        _print(found)
-    _warn(found.from_ledger, found.complete)
-    end = "" if found.verifications else f"Nothing is remembered of {to.mask}. "
+        return
+    history = number_history.find_number_history(session.context, to)
+    cases = [_members(case, history) for case in history.verifications]
+    if not out.in_json(to=to.mask, complete=history.complete and history.from_ledger, verifications=cases):
+        _print(history)
+    _warn(history.from_ledger, history.complete)
+    end = "" if history.verifications else f"No verification of {to.mask} is stored. "
     others = "guard explain DECISION, limits show NUMBER, suppressions show NUMBER"
-    out.note(f"{end}A refused start is not here: {out.program()} {others}")
+    out.note(f"{end}Refused starts are not listed: {out.program()} {others}")
 
 
 def _find_identifier(session: Session, name: str, days: int, *, must: bool = True) -> bool:
-    """Print what an identifier belongs to; return whether it is known, or raise `ConfigurationError` if it must be."""
+    """Print the history of an identifier; return whether it is known, or raise `ConfigurationError` if it must be."""
     named = identify(session.context, name, days)
     histories = [number_history.find_verification(session.context, identifier) for identifier in named.verifications]
     cases = [(case, history) for history in histories for case in history.verifications]
@@ -99,7 +94,8 @@ def _find_identifier(session: Session, name: str, days: int, *, must: bool = Tru
         for explanation in explained:
             print_decision(*explanation)
         if named.factor:
-            _print_factor(named.factor)
+            click.secho(out.join_in_lines([named.factor.id, named.factor.application]), bold=out.is_terminal())
+            out.table("events", _FACTOR_HEADINGS, _factor_rows(named.factor))
     _warn(from_ledger, whole)
     return True
 
@@ -107,28 +103,33 @@ def _find_identifier(session: Session, name: str, days: int, *, must: bool = Tru
 def _unknown(name: str, days: int) -> str:
     if at := time_of_request(name):
         return (
-            f"Nothing is known of {name}, a request of {out.moment(at)}: "
-            "it changed nothing, or that is no longer kept. The log has its line."
+            f"The request {name} of {out.moment(at)} changed nothing, or its data have been deleted. "
+            "The log has its line."
         )
-    return f"Nothing is known of {name}. Dispatches and references were looked for in the last {days} days (--days)."
+    return f"{name} was not found. Dispatches and references were searched in the last {days} days (--days)."
 
 
-def _warn(from_ledger: bool, complete: bool) -> None:  # noqa: FBT001 - as histories say it
+def _warn(from_ledger: bool, complete: bool) -> None:  # noqa: FBT001 - as in histories
     if not from_ledger:
-        out.warn("the ledger does not answer: what is told here is what Redis remembers, and may lack something.")
+        out.warn("the ledger does not answer: this is the data of Redis only, and may be incomplete.")
     if not complete:
-        out.warn("there are too many events to read them all: what is told of older verifications may lack something.")
+        out.warn("only the latest events were read: older verifications may be incomplete.")
 
 
-def _print(found: NumberHistory) -> None:
-    for case in found.verifications:
-        click.secho(_heading(case.history), bold=out.is_terminal())
-        if case.history.deliveries:
-            out.table("deliveries", _HEADINGS, map(_row, case.history.deliveries))
-        click.echo(out.wrap(f"→ {sentence(case, found)}", indent=2) + "\n")
+def _print(numbers: NumberHistory) -> None:
+    for case in numbers.verifications:
+        history = case.history
+        began, checks = out.moment(history.started), f"{out.count_of(history.checks, 'code')} compared"
+        names = (history.mask, history.id, history.status or "ended")
+        scope = (history.application, history.purpose, history.country)
+        heading = out.join_in_lines([began, *filter(None, (*names, *scope)), checks])
+        click.secho(heading, bold=out.is_terminal())
+        if history.deliveries:
+            out.table("deliveries", _HEADINGS, map(_row, history.deliveries))
+        click.echo(out.wrap(f"→ {sentence(case, numbers)}", indent=2) + "\n")
 
 
-def _members(case: ExplainedVerification, found: NumberHistory) -> dict[str, Any]:
+def _members(case: ExplainedVerification, numbers: NumberHistory) -> dict[str, Any]:
     history = case.history
     return {
         "id": history.id,
@@ -141,15 +142,8 @@ def _members(case: ExplainedVerification, found: NumberHistory) -> dict[str, Any
         "checks": history.checks,
         "deliveries": out.records(_HEADINGS, map(_row, history.deliveries)),
         "why": case.explanation.why,
-        "sentence": str(sentence(case, found)),
+        "sentence": str(sentence(case, numbers)),
     }
-
-
-def _heading(history: VerificationHistory) -> str:
-    about = (history.application, history.purpose, history.country)
-    began, checks = out.moment(history.started), f"{out.count_of(history.checks, 'code')} compared"
-    words = (history.mask, history.id, history.status or "ended", *about)
-    return out.join_in_lines([began, *filter(None, words), checks])
 
 
 def _row(delivery: Delivery) -> out.Row:
@@ -166,8 +160,3 @@ _FACTOR_HEADINGS = ("Time", "What", "Reason")
 def _factor_members(factor: FactorHistory) -> dict[str, Any]:
     events = out.records(_FACTOR_HEADINGS, list(_factor_rows(factor)))
     return {"id": factor.id, "application": factor.application, "events": events}
-
-
-def _print_factor(factor: FactorHistory) -> None:
-    click.secho(out.join_in_lines([factor.id, factor.application]), bold=out.is_terminal())
-    out.table("events", _FACTOR_HEADINGS, _factor_rows(factor))

@@ -29,41 +29,37 @@ from otp_service.settings.schema import ConfiguredGateway
 
 TEXT = "This is a test message of otp-service. You need not do anything."
 _LIFE = 300
-"""Seconds after which a test message is worthless, as a code would be."""
+"""Seconds until a test message expires."""
 
 
 @click.group()
 def gateway() -> None:
-    """Look at the configured gateways and try them."""
+    """List and test the configured gateways."""
 
 
 @command(gateway, "List the gateways.")
 def list_(session: Session) -> None:
     """List the gateways: name, kind, channels, time-out, and whether they report receipts."""
-    rows = [_description(name, one) for name, one in session.settings.gateways.items()]
+    rows: list[out.Row] = []
+    for name, configured in session.settings.gateways.items():
+        kind, timeout = configured.plugin_class, configured.settings.timeout
+        receipts = issubclass(kind, SupportsConnections) or (
+            issubclass(kind, REPORTS_OVER_HTTP) and configured.settings.takes_receipts
+        )
+        cells = (
+            out.Labelled(timeout, f"{timeout:g} s"),
+            out.Labelled(receipts, "receipts" if receipts else "no receipts"),
+        )
+        rows.append((name, configured.kind, sorted(configured.channels), *cells))
     out.table("gateways", ("Name", "Kind", "Channels", "Time-out", "Receipts"), rows)
 
 
-def _description(name: str, configured: ConfiguredGateway) -> out.Row:
-    receipts, time_out = _reports(configured), configured.settings.timeout
-    told = out.Labelled(receipts, "receipts" if receipts else "no receipts")
-    return name, configured.kind, sorted(configured.channels), out.Labelled(time_out, f"{time_out:g} s"), told
-
-
-def _reports(configured: ConfiguredGateway) -> bool:
-    """Tell whether receipts come in: over a connection of the gateway's own, or over HTTP as its settings say."""
-    kind = configured.plugin_class
-    return issubclass(kind, SupportsConnections) or (
-        issubclass(kind, REPORTS_OVER_HTTP) and configured.settings.takes_receipts
-    )
-
-
-@command(gateway, "Show the addresses that providers are to be told.")
+@command(gateway, "Show the callback addresses for providers.")
 def addresses(session: Session) -> None:
-    """Show the addresses that providers are to be told: for what people write back, such as STOP, and for receipts.
+    """Show the callback addresses for providers: of messages that people send, such as STOP, and of receipts.
 
-    Keep each to its provider: of some, whoever knows the address can say stop for anybody. Only providers that report
-    all messages to one address are to be told one for receipts.
+    Treat an address as a secret: with some providers a caller that knows it can send STOP for any number. Only
+    providers that report all messages to a single address need an address for receipts.
     """
     settings = session.settings
     if settings.http.public_url is None:
@@ -73,7 +69,7 @@ def addresses(session: Session) -> None:
 
 
 def _addresses(context: Context, name: str, configured: ConfiguredGateway) -> tuple[str | None, str | None]:
-    """Return what a gateway's provider is told: where messages come in, and receipts; ``None`` where none do."""
+    """Return the addresses of a gateway for messages and receipts; ``None`` if it has none."""
     gateway, settings = context.gateways[name], configured.settings
     messages = _inbound_address(gateway, inbound_url(context, name)) if settings.takes_messages else None
     shared = isinstance(gateway, SupportsSharedReceipts) and settings.takes_receipts
@@ -81,7 +77,7 @@ def _addresses(context: Context, name: str, configured: ConfiguredGateway) -> tu
 
 
 def _inbound_address(gateway: Gateway, url: str) -> str | None:
-    """Return where a gateway's messages come in; ``None`` for one that receives none."""
+    """Return the address of incoming messages; ``None`` for a gateway that receives none."""
     if isinstance(gateway, SupportsInbound):
         return gateway.sign_inbound_url(url) if isinstance(gateway, SupportsSignedInboundUrl) else url
     return "over its own connection" if isinstance(gateway, SupportsConnections) else None
@@ -92,74 +88,72 @@ def _inbound_address(gateway: Gateway, url: str) -> str | None:
 @click.option("--channel", type=CHANNELS, default=Channel.SMS.value, show_default=True)
 @phone_number
 def test(session: Session, name: str, channel: str, to: Destination) -> None:
-    """Send a test message to NUMBER through the gateway NAME. It costs what a message costs."""
+    """Send a test message to NUMBER through the gateway NAME. It costs as much as any message."""
     context, chosen = session.context, _gateway(session, name)
     if channel not in chosen.channels:
         raise ConfigurationError(f"The gateway {name!r} does not carry {channel}.")
-    _require_no_approval(context, to, channel)
+    rules = context.sending_rules.rules_of(to.country)  # a sender is registered for an application
+    if Channel(channel).traits.is_regulated and (rules.approved_templates or rules.registered_senders):
+        raise ConfigurationError(
+            f"{to.country} allows only approved templates under registered senders: try the gateway with a start."
+        )
     reference = _send(chosen, to, channel, context)
     out.done(f"Accepted for {to.mask}; the gateway's reference is {reference}.", to=to.mask, reference=reference)
 
 
-@command(gateway, "Show how the gateways are.")
+@command(gateway, "Show the state of the gateways.")
 def status(session: Session) -> None:
-    """Show how each gateway is, as all workers see it. Times are in UTC.
+    """Show the state of each gateway, for all workers. Times are in UTC.
 
     Calls that failed, or took as long as "Slow from", are bad.
     """
     now = session.context.store.decisions.now()
     headings = ("Name", "State", "Bad calls", "Calls", "Slow from", "In flight", "At most", "Per second")
-    out.table("gateways", headings, [_row(one, now) for one in gateway_reports(session.context)])
+    out.table("gateways", headings, [_row(report, now) for report in gateway_reports(session.context)])
 
 
-def _row(found: GatewayReport, now: int) -> out.Row:
-    health, limits = found.health, found.limits
+def _row(report: GatewayReport, now: int) -> out.Row:
+    health, limits, state = report.health, report.limits, report.state
+    until = now + state.left if state.left else None
+    value = {"name": state.condition, "by": health.opened_by or None, "until": out.when(until)}
     return (
-        found.name,
-        _state(found, now),
+        report.name,
+        out.Labelled(value, f"{state} until {out.moment(until)}" if until else str(state)),
         health.bad,
         health.calls,
         out.Labelled(limits.slow, f"{limits.slow:g} s"),
-        found.in_flight,
+        report.in_flight,
         limits.in_flight or None,
         out.Labelled(limits.per_second, f"{limits.per_second:g}") if limits.per_second else None,
     )
 
 
-def _state(found: GatewayReport, now: int) -> out.Labelled:
-    """Return the state in words, until when it lasts, and who it is by."""
-    state = found.state
-    until = now + state.left if state.left else None
-    value = {"name": state.condition, "by": found.health.opened_by or None, "until": out.when(until)}
-    return out.Labelled(value, f"{state} until {out.moment(until)}" if until else str(state))
-
-
-@command(gateway, "Let no message through a gateway.")
+@command(gateway, "Stop messages through a gateway.")
 @click.argument("name")
 @click.option(
     "--minutes",
     type=click.IntRange(1, LONGEST_PAUSE),
     default=LONGEST_PAUSE,
-    help="For how long; default: 30 days, the longest.",
+    help="Length of the pause; default: 30 days, the maximum.",
 )
 def pause(session: Session, name: str, minutes: int) -> None:
-    """Let no message through the gateway NAME, not even as a last resort.
+    """Stop messages through the gateway NAME, even as a last resort.
 
-    All workers respect it at once. When its time is over, the next message tries the gateway.
+    It takes effect at once for all workers. After the pause the next message tries the gateway.
     """
     _gateway(session, name)
     context = session.context
     operator_actions.pause_gateway(context, name, minutes * MINUTE, session.operator)
-    again = f"To use it again before: {out.program()} gateway resume {name}"
+    again = f"To end the pause earlier: {out.program()} gateway resume {name}"
     out.done(f"{name} is paused for {duration(60 * minutes)}. {again}", name=name, paused_for=60 * minutes)
     if is_route_down(context):
-        out.warn("a route has no other gateway left: its messages wait, and are given up when their codes end.")
+        out.warn("a route has no other gateway left: its messages wait, and are given up when their codes expire.")
 
 
-@command(gateway, "Let messages through a gateway again.")
+@command(gateway, "Resume messages through a gateway.")
 @click.argument("name")
 def resume(session: Session, name: str) -> None:
-    """Let messages through the gateway NAME again, whether it is paused or rests, and forget what was counted."""
+    """Resume messages through the gateway NAME after a pause or failures, and reset its counts."""
     _gateway(session, name)
     operator_actions.resume_gateway(session.context, name, session.operator)
     out.done(f"Messages go through {name} again.", name=name)
@@ -168,17 +162,8 @@ def resume(session: Session, name: str) -> None:
 def _gateway(session: Session, name: str) -> Gateway:
     gateways = session.context.gateways
     if name not in gateways:
-        raise ConfigurationError(f"There is no gateway {name!r}; there are: {', '.join(gateways)}.")
+        raise ConfigurationError(f"The gateway {name!r} does not exist; choose from: {', '.join(gateways)}.")
     return gateways[name]
-
-
-def _require_no_approval(context: Context, to: Destination, channel: str) -> None:
-    """Refuse a test where only approved templates go out, and registered senders, which are an application's."""
-    rules = context.sending_rules.rules_of(to.country)
-    if Channel(channel).traits.is_regulated and (rules.approved_templates or rules.registered_senders):
-        raise ConfigurationError(
-            f"To {to.country} go approved templates under registered senders only: try the gateway with a start."
-        )
 
 
 def _send(chosen: Gateway, to: Destination, channel: str, context: Context) -> str:
@@ -200,6 +185,6 @@ def _send(chosen: Gateway, to: Destination, channel: str, context: Context) -> s
         return chosen.send(message).reference
     except GatewayError as failed:
         if chosen.development_only:
-            context.store.server.versions()  # a sandbox keeps its messages there: when it is away, that is the reason
+            context.store.server.versions()  # a sandbox needs Redis: an error of Redis is the reason
         hint = " It may have been sent all the same." if failed.ambiguous else ""
         raise click.ClickException(f"Not accepted: {failed}.{hint}") from failed

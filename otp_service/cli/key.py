@@ -21,8 +21,8 @@ _OPERATORS = "(operators)"
 def key() -> None:
     """Make keys; list, replace and revoke API keys.
 
-    An API key is in the ledger (add), or its hash is in the configuration (new). "new", "root" and "pseudonym" store
-    nothing: what they print is all there is.
+    An API key is in the ledger (add), or its hash is in the configuration (new). "new", "root" and "pseudonym" print
+    keys and do not store them.
     """
 
 
@@ -33,33 +33,36 @@ def key() -> None:
     "scopes",
     multiple=True,
     type=click.Choice(sorted(scope.value for scope in APPLICATION_SCOPES)),
-    help="What it may be used for; may be given several times. Default: verify.",
+    help="Permission of the key; repeat for several. Default: verify.",
 )
 @click.option(
     "--address",
     "addresses",
     multiple=True,
-    help="An address, or a network such as 192.0.2.0/24, that it may be used from; several times. Default: anywhere.",
+    help="Allowed address, or network such as 192.0.2.0/24, of callers; repeat for several. Default: any.",
 )
-@click.option("--admin", is_flag=True, help="For operators, instead of an application: the API below /v1/admin.")
+@click.option(
+    "--admin", is_flag=True, help="Make a key for operators, instead of an application: the API below /v1/admin."
+)
 def add(
     session: Session, application: str | None, scopes: tuple[str, ...], addresses: tuple[str, ...], *, admin: bool
 ) -> None:
-    """Make an API key for APPLICATION, of the ledger or the configuration; or, with --admin, one for operators.
+    """Make an API key for APPLICATION, of the ledger or the configuration; or, with --admin, for operators.
 
-    The key is printed this once, and kept nowhere. Every process knows it within five seconds.
+    The key is printed only this time and not stored. Every process accepts it within five seconds.
     """
     if (application is None) != admin or (admin and scopes):
-        raise click.UsageError("Name an application, with --scope or without; or give --admin instead.")
+        raise click.UsageError("Name an application, with --scope or without; or use --admin instead.")
     networks = parse_networks(addresses)
     if application is None:
         _show(access.issue_operator_key(session.context, networks, session.operator))
         return
-    allowed = [KeyScope(one) for one in scopes or (KeyScope.VERIFY,)]
+    allowed = [KeyScope(scope) for scope in scopes or (KeyScope.VERIFY,)]
     try:
         _show(access.issue_key(session.context, application, allowed, networks, session.operator))
     except NotFoundError as unknown:
-        raise NotFoundError(f"There is no application {application!r} ({out.program()} application list).") from unknown
+        hint = f"({out.program()} application list)"
+        raise NotFoundError(f"The application {application!r} does not exist {hint}.") from unknown
 
 
 @command(key, "List the API keys of the ledger.")
@@ -69,7 +72,7 @@ def list_(session: Session, application: str | None) -> None:
     headings = ("Id", "Application", "Scopes", "Addresses", "Made", "Last used", "State")
     out.table("keys", headings, map(_row, session.context.ledger.api_keys.of(application)))
     sections = session.settings.applications.items()
-    configured = sum(len(one.keys) for name, one in sections if application in {None, name})
+    configured = sum(len(section.keys) for name, section in sections if application in {None, name})
     if not out.in_json(configured=configured) and configured:
         out.note(f"In the configuration, and not listed: {out.count_of(configured, 'key')}.")
 
@@ -80,12 +83,12 @@ def list_(session: Session, application: str | None) -> None:
     "--overlap",
     type=click.IntRange(0, MAX_OVERLAP),
     default=DEFAULT_OVERLAP,
-    help="Seconds that the old key goes on beside the new one; default: a day.",
+    help="Seconds until the old key ends; default: a day.",
 )
 def rotate(session: Session, key_id: str, overlap: int) -> None:
-    """Make a key that may do the same as the one of the name ID, which ends when the overlap is over.
+    """Replace the key ID, which ends after the overlap, with a key of the same permissions.
 
-    The new key is printed this once, and kept nowhere.
+    The new key is printed only this time and not stored.
     """
     _show(access.rotate_key(session.context, key_id, overlap, session.operator))
     old = next(key for key in session.context.ledger.api_keys.of(None) if key.id == key_id)
@@ -96,20 +99,20 @@ def rotate(session: Session, key_id: str, overlap: int) -> None:
 @command(key, "End an API key of the ledger.", asks=True, access=True)
 @click.argument("key_id", metavar="ID")
 def revoke(session: Session, key_id: str) -> None:
-    """End the key of the name ID for good. Every process refuses it within five seconds."""
+    """Revoke the key ID for ever. Every process refuses it within five seconds."""
     session.confirm(f"Refuse every call with the key {key_id} from now on?")
     revoked = access.revoke_key(session.context, key_id, session.operator)
     since = f", since {out.moment(revoked.revoked)}" if revoked.revoked else ""
-    whose = revoked.application or "operators"
-    out.done(f"The key {key_id} of {whose} is revoked{since}.", id=key_id, revoked=out.when(revoked.revoked))
+    owner = revoked.application or "operators"
+    out.done(f"The key {key_id} of {owner} is revoked{since}.", id=key_id, revoked=out.when(revoked.revoked))
 
 
 def _show(issued: access.IssuedKey) -> None:
     if out.in_json(id=issued.key.id, key=issued.secret, application=issued.key.application or None):
         return
-    out.note("The API key, shown this once; give it to the caller:")
+    out.note("API key, shown once. Give it to the caller:")
     click.echo(issued.secret)
-    out.note(f"Its name, for {out.program()} key list, rotate and revoke: {issued.key.id}")
+    out.note(f"Its ID, for {out.program()} key list, rotate and revoke: {issued.key.id}")
 
 
 def _row(key: ApiKey) -> out.Row:
@@ -140,7 +143,7 @@ def new(application: str) -> None:
     if not is_name(application):
         raise click.BadParameter("a name must have 1 to 32 characters of a-z, 0-9, _ and -", param_hint="APPLICATION")
     api_key = new_api_key()
-    out.note("The API key, shown this once; give it to the caller:")
+    out.note("API key, shown once. Give it to the caller:")
     click.echo(api_key)
     out.note(f"\nIts hash; add it to the keys of [applications.{application}] in the configuration:")
     click.echo(f'keys = ["{api_key_hash(api_key)}"]')
@@ -151,9 +154,9 @@ def new(application: str) -> None:
 def root(key_id: str | None) -> None:
     """Make a root key.
 
-    To replace the present one, first add the new one behind it in the file that OTP_SERVICE_ROOT_KEYS_FILE names and
-    reload all processes (SIGHUP), so that every one knows it. Then move it to the front, which makes it the active one,
-    and reload them again. 20 minutes later the old one may go. See "Rotating a root key" in docs/operations.md.
+    To replace the active key, first add the new key at the end of the file that OTP_SERVICE_ROOT_KEYS_FILE names, and
+    reload all processes (SIGHUP). Then move it to the front, which makes it active, and reload them again. After 20
+    minutes the old key may be removed. See "Rotating a root key" in docs/operations.md.
     """
     name = key_id or f"{dt.datetime.now(dt.UTC):k%y%m}"
     if not (name.isascii() and name.isalnum() and name == name.lower() and len(name) <= 8):  # noqa: PLR2004

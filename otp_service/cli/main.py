@@ -44,25 +44,20 @@ COMMANDS = {
     "send": "verification",
     "check": "verification",
 }
-"""The module of each, which is imported when the command is asked for: most need little of what others need."""
+"""The module of each, imported when the command runs: most commands need few of the others' imports."""
 COMMAND_ENTRY_POINTS = "otp_service.commands"
 RELOADABLE = frozenset({"serve", "worker"})
-"""Those that act on SIGHUP, from the beginning: by default it would end one whose modules are still being imported."""
-
-
-_DOCS_HINT = "docs/refusals.md explains what stands in brackets."
+"""Those that act on SIGHUP, from the beginning: by default it would end a process that still imports its modules."""
 
 
 class CommandError(click.ClickException):
     """A foreseen error: one line, or a list of them."""
 
     def __init__(self, message: str, note: str = "") -> None:
-        """Take the lines, and what is to be added to them all."""
         super().__init__(message)
         self._note = note
 
     def format_message(self) -> str:
-        """Return the sentence, or one line for each fault."""
         lines = self.message.splitlines() or [""]
         if len(lines) > 1:
             lines = [f"{len(lines)} faults:", *(f"  {line}" for line in lines)]
@@ -73,40 +68,35 @@ class Commands(click.Group):
     """Commands whose foreseen errors are a sentence and exit status 1; wrong usage is status 2."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the names: those for a newcomer first, those of extensions last."""
+        """Return the names in the order of `COMMANDS`, those of extensions last."""
         return [*COMMANDS, *(name for name in installed_names(COMMAND_ENTRY_POINTS) if name not in COMMANDS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a command."""
-        if cmd_name not in COMMANDS:
-            return self._extension_command(cmd_name)
-        if cmd_name in RELOADABLE:
-            # Children inherit that: one sent to all processes at once reaches those that act on it, and ends none.
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-        module = import_module(f"otp_service.cli.{COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
-        resume_garbage_collection()
-        return command
-
-    @staticmethod
-    def _extension_command(name: str) -> click.Command | None:
-        if name not in installed_names(COMMAND_ENTRY_POINTS):
+        command: click.Command
+        if cmd_name in COMMANDS:
+            if cmd_name in RELOADABLE:
+                # Children inherit that: a SIGHUP to all processes reaches those that act on it, and ends none.
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+            module = import_module(f"otp_service.cli.{COMMANDS[cmd_name]}")
+            command = getattr(module, cmd_name.replace("-", "_"))
+        elif cmd_name in installed_names(COMMAND_ENTRY_POINTS):
+            command = load_plugin(COMMAND_ENTRY_POINTS, cmd_name, "command", click.Command)
+        else:
             return None
-        command = load_plugin(COMMAND_ENTRY_POINTS, name, "command", click.Command)
         resume_garbage_collection()
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that was asked for; one that is misspelt gets a suggestion."""
+        """Find the command; suggest others for a misspelt name."""
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as unknown:
             raise click.NoSuchCommand(unknown.command_name, possibilities=self.list_commands(ctx), ctx=ctx) from None
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command that was asked for."""
         if not has_colours():
             ctx.color = False
         try:
@@ -116,24 +106,25 @@ class Commands(click.Group):
         except LedgerUnavailableError as away:
             raise CommandError(_ledger_advice(ctx, away)) from away
         except StartRefusedError as refused:
-            raise CommandError(str(refused), "\n".join(_notes(ctx))) from refused
+            raise CommandError(str(refused), _refusal_notes(ctx)) from refused
         except (ConfigurationError, OtpServiceError) as refused:
             raise CommandError(str(refused)) from refused
         except BrokenPipeError:
-            raise  # whoever read has seen enough, such as head: click ends in silence
+            raise  # the reader, such as head, closed the pipe: click ends in silence
         except OSError as failed:
             where = f"{failed.filename}: " if failed.filename else ""
             raise CommandError(f"{where}{failed.strerror or failed}") from failed
 
 
-def _notes(ctx: click.Context) -> list[str]:
-    """Return what helps with a refusal to start; ``dev`` needs nothing of the shell."""
-    unread = "" if ctx.invoked_subcommand == "dev" else import_module("otp_service.cli.output").unread_environment()
-    return [_DOCS_HINT, unread] if unread else [_DOCS_HINT]
+def _refusal_notes(ctx: click.Context) -> str:
+    notes = "docs/refusals.md explains the names in brackets."
+    if ctx.invoked_subcommand == "dev":  # needs no variables of the shell
+        return notes
+    unread = import_module("otp_service.cli.output").unread_environment()
+    return f"{notes}\n{unread}" if unread else notes
 
 
 def _redis_advice(ctx: click.Context, silent: StoreUnavailableError) -> str:
-    """Name the Redis that does not answer, and what to do."""
     if ctx.obj is None:
         return str(silent)
     diagnosis = import_module("otp_service.cli.doctor").redis_diagnosis(ctx.obj, silent)
@@ -141,7 +132,7 @@ def _redis_advice(ctx: click.Context, silent: StoreUnavailableError) -> str:
 
 
 def _ledger_advice(ctx: click.Context, away: LedgerUnavailableError) -> str:
-    """Name the database that is not available, and what to do; what is not the database's fault says it itself."""
+    """Return the error and its remedy; an error without a cause, which is not the database's, contains its own."""
     if ctx.obj is None or away.__cause__ is None:
         return str(away)
     diagnosis = import_module("otp_service.cli.doctor").ledger_diagnosis(ctx.obj, away)
@@ -157,8 +148,8 @@ def commands() -> None:
     """
 
 
-# What modules define stays as long as the process. While they are imported the collector would look through all of it
-# again and again, which takes a fifth of a start.
+# The objects of modules live as long as the process. The collector would examine them again and again during imports,
+# which takes a fifth of a start.
 
 
 def pause_garbage_collection() -> None:
@@ -167,14 +158,13 @@ def pause_garbage_collection() -> None:
 
 
 def resume_garbage_collection() -> None:
-    """Collect garbage again if that was paused, except what exists by now."""
+    """Collect garbage again if that was paused, except the objects that exist by now."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
 
 
 def main() -> None:
-    """Run the command line."""
     pause_garbage_collection()
     commands()
 

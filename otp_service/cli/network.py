@@ -1,4 +1,4 @@
-"""Connections that ``otp-service doctor --network`` tries: to gateways, and to this service as others reach it."""
+"""Connections that ``otp-service doctor --network`` tries: to gateways, and to this service's public URL."""
 
 import datetime as dt
 import http.client
@@ -16,7 +16,6 @@ from pydantic import SecretStr
 from urllib3.exceptions import HTTPError
 
 from otp_service.domain.keyring import Keyring
-from otp_service.gateways.base import GatewaySettings
 from otp_service.gateways.http_client import (
     HttpCallError,
     HttpResponse,
@@ -33,10 +32,9 @@ from otp_service.settings import Settings
 from otp_service.settings.schema import walk_settings
 
 _TIMEOUT: Final = 5.0
-"""Seconds to connect, and as many for the handshake of TLS; a gateway's own ``timeout`` where that is less."""
+"""Seconds to connect, and as many for the handshake of TLS; a gateway's own ``timeout`` if that is less."""
 _AT_ONCE: Final = 8
-_NO_PORT: Final = 0
-"""In place of what is none."""
+_INVALID_PORT: Final = 0
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _ENCRYPTED: Final = frozenset({"https", "tls"})
 
@@ -52,7 +50,7 @@ class ConnectionTarget:
     tls: bool
     timeout: float = _TIMEOUT
     url: str = ""
-    """For the host's own proxy and authorities, which calls over HTTP go by; empty for another protocol."""
+    """For the host's own proxy and authorities, which HTTP calls use; empty for another protocol."""
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -66,35 +64,30 @@ class ConnectionResult:
     cause: str
     """A sentence."""
     remedy: str = ""
-    """A sentence; empty where all is well."""
+    """A sentence; empty after success."""
 
 
 def gateway_targets(settings: Settings) -> list[ConnectionTarget]:
-    """Return where the calls of all gateways go, each host and port of a gateway once."""
+    """Return the servers that gateways call, without repetition for each gateway."""
     targets: dict[tuple[str, str, int], ConnectionTarget] = {}
     for name, gateway in settings.gateways.items():
-        for target in _targets_of(f"gateways.{name}", gateway.settings):
+        place = f"gateways.{name}"
+        values = [value for _, value in walk_settings(gateway.settings, place, tables=False)]
+        texts = [value.get_secret_value() if isinstance(value, SecretStr) else str(value) for value in values]
+        urls = [text for text in texts if text.lower().startswith(("http://", "https://"))]
+        for url in filter(None, (*urls, gateway.settings.endpoint)):
+            target = target_of(place, url, min(gateway.settings.timeout, _TIMEOUT))
             targets.setdefault((target.place, target.host, target.port), target)
     return list(targets.values())
 
 
-def _targets_of(place: str, settings: GatewaySettings) -> Iterator[ConnectionTarget]:
-    timeout = min(settings.timeout, _TIMEOUT)
-    for _, value in walk_settings(settings, place, tables=False):
-        address = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        if address.lower().startswith(("http://", "https://")):
-            yield target_of(place, address, timeout)
-    if settings.endpoint:
-        yield target_of(place, settings.endpoint, timeout)
-
-
 def target_of(place: str, url: str, timeout: float = _TIMEOUT) -> ConnectionTarget:
-    """Return where a URL leads."""
+    """Return the server of a URL."""
     parts = urlsplit(url)
     try:
         port = parts.port or _DEFAULT_PORTS[parts.scheme]
     except ValueError:
-        port = _NO_PORT
+        port = _INVALID_PORT
     origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"  # the rest may hold a secret
     is_http = parts.scheme in _DEFAULT_PORTS
     return ConnectionTarget(
@@ -103,14 +96,14 @@ def target_of(place: str, url: str, timeout: float = _TIMEOUT) -> ConnectionTarg
 
 
 def try_all(targets: list[ConnectionTarget]) -> list[ConnectionResult]:
-    """Connect to each, several at once; nothing is sent but what TLS and the host's own proxy need."""
+    """Connect to each, several at once; send nothing except the handshakes of TLS and of the host's own proxy."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(attempt, targets))
 
 
 def attempt(target: ConnectionTarget) -> ConnectionResult:
     """Connect to a target as its gateway does, and close the connection; raises nothing."""
-    if target.port == _NO_PORT:
+    if target.port == _INVALID_PORT:
         return ConnectionResult(
             target, f"The port in {target.url} is not valid.", "Correct it: ports go from 1 to 65535."
         )
@@ -123,34 +116,27 @@ def attempt(target: ConnectionTarget) -> ConnectionResult:
             f"The proxy that this host names for {target} is no address of a proxy over HTTP.",
             "Correct HTTPS_PROXY or HTTP_PROXY: http://HOST:PORT.",
         )
-    return _attempt_by(target, way, proxy)
-
-
-def _attempt_by(target: ConnectionTarget, way: WayOut, proxy: SplitResult | None) -> ConnectionResult:
     try:
-        with _dial(target, way, proxy) as dialled:
+        with _dial(target, way, proxy) as connection:
             if not target.tls:
-                what = f"This host's proxy, by which {target} is called," if proxy else str(target)
-                return ConnectionResult(target, f"{what} takes connections, without encryption.")
-            with _context(way).wrap_socket(dialled, server_hostname=target.host) as secured:
-                ends = _end_of(secured)
-                return ConnectionResult(
-                    target, f"{target} takes connections, with a certificate that is valid until {ends}."
-                )
-    except ssl.SSLEOFError as closed:
-        return ConnectionResult(target, *_failure(target, closed, proxy))
-    except ssl.SSLError as refused:
-        return ConnectionResult(target, *certificate_problem(refused, str(target)))
+                server = f"This host's proxy, by which {target} is called," if proxy else str(target)
+                return ConnectionResult(target, f"{server} takes connections, without encryption.")
+            with _context(way).wrap_socket(connection, server_hostname=target.host) as secured:
+                ends = ssl.cert_time_to_seconds(str((secured.getpeercert() or {}).get("notAfter")))
+                day = f"{dt.datetime.fromtimestamp(ends, dt.UTC):%Y-%m-%d}"
+                return ConnectionResult(target, f"{target} takes connections; its certificate is valid until {day}.")
     except (OSError, UnicodeError, http.client.HTTPException, HTTPError) as failed:
+        if isinstance(failed, ssl.SSLError) and not isinstance(failed, ssl.SSLEOFError):
+            return ConnectionResult(target, *certificate_problem(failed, str(target)))
         return ConnectionResult(target, *_failure(target, failed, proxy))
 
 
 def _proxy_of(way: WayOut) -> SplitResult | None:
-    """Return the host's own proxy, if one is set; raise `ValueError` where it is none that speaks HTTP."""
+    """Return the host's own proxy, if one is set; raise `ValueError` if it is not an HTTP proxy."""
     if not way.proxy:
         return None
     proxy = urlsplit(way.proxy if "://" in way.proxy else f"http://{way.proxy}")  # as `requests` reads it
-    if proxy.scheme not in _DEFAULT_PORTS or not proxy.hostname or proxy.port == _NO_PORT:
+    if proxy.scheme not in _DEFAULT_PORTS or not proxy.hostname or proxy.port == _INVALID_PORT:
         raise ValueError
     return proxy
 
@@ -168,23 +154,18 @@ def _dial(target: ConnectionTarget, way: WayOut, proxy: SplitResult | None) -> s
     except BaseException:
         through.close()
         raise
-    dialled: socket.socket = through.sock
-    if call.over:  # what was cut short may look like a complete answer
-        dialled.close()
+    connection: socket.socket = through.sock
+    if call.over:  # an interrupted answer may look complete
+        connection.close()
         raise TimeoutError
-    return dialled
+    return connection
 
 
 def _context(way: WayOut) -> ssl.SSLContext:
-    """Return what verifies a certificate as the gateway's own client does."""
+    """Return the context that verifies certificates as the gateway's own client does."""
     if way.authorities and Path(way.authorities).is_dir():
         return ssl.create_default_context(capath=way.authorities)
     return ssl.create_default_context(cafile=way.authorities or None)
-
-
-def _end_of(secured: ssl.SSLSocket) -> str:
-    ends = ssl.cert_time_to_seconds(str((secured.getpeercert() or {}).get("notAfter")))
-    return f"{dt.datetime.fromtimestamp(ends, dt.UTC):%Y-%m-%d}"
 
 
 _EXPIRED, _NOT_YET_VALID = 10, 9
@@ -194,16 +175,14 @@ _OTHER_NAME: Final = frozenset({62, 64})
 
 
 def certificate_problem(refused: ssl.SSLError, where: str) -> tuple[str, str]:
-    """Return in two sentences why TLS with a server failed, and what to do."""
+    """Return the cause of a failed TLS handshake, and a remedy."""
     code = getattr(refused, "verify_code", 0)
     now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
     if code == _EXPIRED:
         cause = f"The certificate of {where} has expired, or this host's clock ({now} UTC) is ahead."
         return cause, "Have the certificate renewed there; if the clock is wrong, synchronise it (NTP)."
     if code == _NOT_YET_VALID:
-        cause = (
-            f"The certificate of {where} is not valid yet: this host's clock ({now} UTC) is behind, or it is too new."
-        )
+        cause = f"The certificate of {where} is not valid yet, or this host's clock ({now} UTC) is behind."
         return cause, "Synchronise this host's clock (NTP)."
     if code == _SELF_SIGNED:
         cause = f"The certificate of {where} is signed by itself."
@@ -215,7 +194,7 @@ def certificate_problem(refused: ssl.SSLError, where: str) -> tuple[str, str]:
     elif code:
         cause = f"The certificate of {where} is refused: {getattr(refused, 'verify_message', '')}."
     else:
-        return f"{where} does not speak TLS, or none of our versions.", "Correct the port, or whether TLS is used."
+        return f"{where} does not speak TLS 1.2 or 1.3.", "Correct the port, or whether TLS is used."
     return cause, (
         "Let this host trust its authority: REQUESTS_CA_BUNDLE for gateways over HTTP, SSL_CERT_FILE for SMPP, "
         "ssl_ca_certs in redis.url, sslrootcert in ledger.url."
@@ -231,24 +210,24 @@ _FAILURES: Final[tuple[tuple[tuple[type[Exception], ...], str, str], ...]] = (
     (
         (TimeoutError,),
         "{it} does not answer within {it.timeout:g} s.",
-        "Let the firewall pass connections from this host; else look at the status of what is there.",
+        "Let the firewall pass connections from this host; else look at the status of that server.",
     ),
     (
         (ConnectionRefusedError,),
         "{it} refuses connections.",
-        "Correct the host or the port, or start what listens there.",
+        "Correct the host or the port, or start the server.",
     ),
     (
         (ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError),
         "{it} closes the connection at once.",
-        "Have the address of this host allowed there; else correct the port, or whether TLS is used.",
+        "Have the provider allow the address of this host; else correct the port, or whether TLS is used.",
     ),
     ((Exception,), "{it} is not reached: {reason}.", "Look at this host's routes and firewall."),
 )
 
 
 def _failure(target: ConnectionTarget, failed: Exception, proxy: SplitResult | None) -> tuple[str, str]:
-    """Return in two sentences why a target is not reached, and what to do."""
+    """Return the cause of a failed connection, and a remedy."""
     if proxy:
         at = proxy.hostname if proxy.port is None else f"{proxy.hostname}:{proxy.port}"
         cause = f"{target} is not reached through this host's proxy {at}."
@@ -258,7 +237,7 @@ def _failure(target: ConnectionTarget, failed: Exception, proxy: SplitResult | N
 
 
 def public_url_results(settings: Settings, keyring: Keyring) -> Iterator[ConnectionResult]:
-    """Yield what shows when this service is called at ``http.public_url``: nothing where that is not set."""
+    """Call this service at ``http.public_url``, if that is set."""
     if not settings.http.public_url:
         return
     reached = attempt(target_of("http.public_url", settings.http.public_url))
@@ -271,7 +250,7 @@ def public_url_results(settings: Settings, keyring: Keyring) -> Iterator[Connect
 
 
 def _judge(answer: HttpResponse | HttpCallError, settings: Settings) -> tuple[str, str]:
-    """Return in two sentences what the answer to a probe says."""
+    """Return the cause and the remedy of a probe's answer."""
     url, trusted = settings.http.public_url, settings.http.trusted_proxies
     if isinstance(answer, HttpCallError):
         return f"{url}/healthz is not answered: {answer.code}.", "Start otp-service serve, and look at the proxy's log."
@@ -280,26 +259,25 @@ def _judge(answer: HttpResponse | HttpCallError, settings: Settings) -> tuple[st
         cause = f"{url}/healthz is answered with {status}: the proxy reaches no process of the API."
         return cause, "Start otp-service serve, or correct the proxy's addresses of it."
     if json_at(document, "status") != "alive":
-        cause = f"{url}/healthz is answered with {status}, and not by this service."
+        cause = f"{url}/healthz is answered with {status} by another service."
         return cause, "Correct http.public_url, or the path and host that the proxy passes to this service."
     hops = json_at(document, "details", "forwarded_for")
     if not isinstance(hops, int):
         cause = f"{url} is answered by an otp-service with another pseudonym key: it is another installation."
         return cause, "Correct http.public_url, or OTP_SERVICE_PSEUDONYM_KEY here or there."
     if hops != trusted:
-        cause = (
-            f"Requests to {url} pass {_proxies(hops)}, and http.trusted_proxies is {trusted}: {_WRONG[hops < trusted]}."
+        effect = (
+            "addresses of end users are not believed, and all count as the proxy"
+            if hops < trusted
+            else "a proxy's address is taken for the end user's"
         )
+        cause = f"Requests to {url} pass {_proxies(hops)}, and http.trusted_proxies is {trusted}: {effect}."
         return cause, f"Set http.trusted_proxies = {hops}, or let each proxy append to X-Forwarded-For."
     return f"{url} is answered by this service, behind {_proxies(hops)}.", ""
 
 
 _SERVER_ERRORS: Final = 500
-"""The first HTTP status of them."""
-_WRONG: Final = {
-    True: "addresses of end users are not believed, and all count as the proxy",
-    False: "a proxy's address is taken for the end user's",
-}
+"""The first HTTP status of server errors."""
 
 
 def _proxies(count: int) -> str:

@@ -34,17 +34,12 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def config_option(command: Command) -> Command:
-    """Add ``--config``."""
-    return click.option("--config", "path", type=FILE, help=f"Configuration file; default: ${CONFIG_VARIABLE}.")(
-        command
-    )
+    help_text = f"Configuration file; default: ${CONFIG_VARIABLE}."
+    return click.option("--config", "path", type=FILE, help=help_text)(command)
 
 
 def settings_for_children(path: Path | None, *, root_keys: bool = True) -> Settings:
-    """Return the settings, and let the processes that are started from now on read the same file.
-
-    ``root_keys`` as for `load_settings`.
-    """
+    """Return the settings, and name their file in the environment of later child processes."""
     settings = load_settings(path, root_keys=root_keys)
     if path:
         os.environ[CONFIG_VARIABLE] = str(path.resolve())
@@ -53,9 +48,9 @@ def settings_for_children(path: Path | None, *, root_keys: bool = True) -> Setti
 
 _NAME = "otp-service"
 _GAP = "  "
-"""Between cells that stand beside each other."""
+"""Between the cells of a line."""
 _DOCUMENT = "otp_service.document"
-"""Names the document of ``--json`` in click's context; absent where people read text."""
+"""Names the document of ``--json`` in click's context; absent without ``--json``."""
 _POLL_INTERVAL: Final = 0.1
 """Seconds between two updates of a bar; shorter work shows none."""
 _FIRST_REPORT_AFTER: Final = 5.0
@@ -75,15 +70,14 @@ Row = tuple[Cell, ...]
 
 
 def is_terminal() -> bool:
-    """Tell whether a person reads standard output."""
     return sys.stdout.isatty()
 
 
 @contextmanager
 def json_document() -> Iterator[None]:
-    """Collect what `in_json` is given, and print it as one document.
+    """Collect the members of `in_json`, and print them as a document.
 
-    A foreseen error leaves standard output empty, unless the document is what tells of it (`doctor`).
+    A foreseen error leaves standard output empty, unless the document reports it (`doctor`).
     """
     document = click.get_current_context().meta[_DOCUMENT] = {}
     try:
@@ -94,7 +88,7 @@ def json_document() -> Iterator[None]:
 
 
 def in_json(**members: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
-    """Add members to the document of ``--json``; return false where people read text instead."""
+    """Add members to the document of ``--json``; return false without ``--json``."""
     document = click.get_current_context().meta.get(_DOCUMENT)
     if document is not None:
         document.update(members)
@@ -113,25 +107,35 @@ def _json_value(value: object) -> object:
 
 
 def table(name: str, headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-    """Print rows under headings, in a pipe with tabs between, for ``cut``; in JSON as the member ``name``.
+    """Print rows under headings, separated by tabs in a pipe; in JSON as the member ``name``.
 
-    No cell is broken or cut off, so that it can be copied: where a terminal is too narrow for that, each row is told in
-    as many lines as it needs, with the headings before the cells.
+    No cell is broken or cut off, so that it can be copied: in a terminal that is too narrow each row takes several
+    lines, with the headings before the cells.
     """
     cells = list(rows)
-    if not in_json(**{name: records(headings, cells)}):
-        _print_rows(headings, [[_text(cell) for cell in row] for row in cells])
+    if in_json(**{name: records(headings, cells)}):
+        return
+    texts = [[_text(cell) for cell in row] for row in cells]
+    if not is_terminal():
+        for row in (headings, *texts):
+            click.echo("\t".join(row))
+    elif widths := _widths(headings, texts):
+        _print_table(headings, texts, widths)
+    else:
+        for row in texts:
+            first, *others = (f"{name}: {cell}" for name, cell in zip(headings, row, strict=True) if cell != "-")
+            click.echo(join_in_lines([click.style(first, bold=True), *others]))
 
 
 def records(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> list[dict[str, Any]]:
-    """Return rows as JSON has them, each cell under its heading's name: ``Last used`` is ``last_used``."""
+    """Return rows for JSON, each cell under its heading's name: ``Last used`` is ``last_used``."""
     names = [heading.lower().replace(" ", "_").replace("-", "_") for heading in headings]
     return [dict(zip(names, map(_value, row), strict=True)) for row in rows]
 
 
-def members(one: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
-    """Return the fields of a dataclass as JSON has them."""
-    return {name: _value(value) for name, value in asdict(one).items()}
+def members(instance: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
+    """Return the fields of a dataclass for JSON."""
+    return {name: _value(value) for name, value in asdict(instance).items()}
 
 
 def _value(cell: Cell) -> Any:  # noqa: ANN401 - whatever JSON holds
@@ -141,7 +145,6 @@ def _value(cell: Cell) -> Any:  # noqa: ANN401 - whatever JSON holds
 
 
 def _text(cell: Cell) -> str:
-    """Return a cell as people read it."""
     match cell:
         case Labelled():
             return cell.text
@@ -153,24 +156,12 @@ def _text(cell: Cell) -> str:
             return ",".join(cell) or "-"
 
 
-def _print_rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    if not is_terminal():
-        for row in (headings, *rows):
-            click.echo("\t".join(row))
-    elif widths := _widths(headings, rows):
-        _print_table(headings, rows, widths)
-    else:
-        for row in rows:
-            first, *others = (f"{name}: {cell}" for name, cell in zip(headings, row, strict=True) if cell != "-")
-            click.echo(join_in_lines([click.style(first, bold=True), *others]))
-
-
 def _columns() -> int:
     return shutil.get_terminal_size().columns
 
 
 def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Return the widths of the columns, none when they do not fit; headings are broken between words where need be."""
+    """Return the widths of the columns, none if they do not fit; narrow columns break headings between words."""
     columns = list(zip(headings, *rows, strict=True))
     widths = [max(map(cell_len, (*heading.split(), *cells))) for heading, *cells in columns]
     spare = _columns() - sum(widths) - len(_GAP) * (len(widths) - 1)
@@ -190,12 +181,12 @@ def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], widths:
         shown.add_column(heading, width=width)
     for row in rows:
         shown.add_row(*map(Text, row))
-    columns, lines = shutil.get_terminal_size()  # both: of one alone a dumb terminal gets 80 columns
+    columns, lines = shutil.get_terminal_size()  # without the lines, rich gives a dumb terminal 80 columns
     Console(width=columns, height=lines, color_system="auto" if has_colours() else None).print(shown)
 
 
 def join_in_lines(parts: Sequence[str]) -> str:
-    """Return parts beside each other, in a terminal in as many lines as they need; no part is broken."""
+    """Join parts, in a terminal in as many lines as they need; no part is broken."""
     lines = [parts[0]]
     for part in parts[1:]:
         longer = f"{lines[-1]}{_GAP}{part}"
@@ -207,7 +198,7 @@ def join_in_lines(parts: Sequence[str]) -> str:
 
 
 def wrap(text: str, indent: int = 0) -> str:
-    """Return a text with line breaks between words where a terminal needs them, the lines after the first indented."""
+    """Wrap a text for a terminal, the lines after the first indented."""
     if not is_terminal():
         return text
     return textwrap.fill(
@@ -216,31 +207,30 @@ def wrap(text: str, indent: int = 0) -> str:
 
 
 def done(sentence: str, **members: Any) -> None:  # noqa: ANN401 - whatever JSON holds
-    """Print what was done as a sentence; in JSON, add members to the document instead."""
+    """Print the result as a sentence; in JSON, add members to the document instead."""
     if not in_json(**members):
         click.secho(sentence, fg="green")
 
 
 def note(sentence: str) -> None:
-    """Print an explanation, beside what a script would read; nothing in JSON."""
+    """Print an explanation on standard error; nothing in JSON."""
     if not in_json():
         click.secho(sentence, dim=True, err=True)
 
 
 def warn(sentence: str) -> None:
-    """Print what should not be overlooked, on standard error."""
     click.secho(f"Warning: {sentence}", fg="yellow", err=True)
 
 
 @contextmanager
-def progress(things: str, seen: Callable[[], int], total: int | None = None) -> Iterator[None]:
-    """Show on standard error how far a long work has come, how fast it is, and how much time is left.
+def progress(label: str, seen: Callable[[], int], total: int | None = None) -> Iterator[None]:
+    """Show progress, rate and remaining time on standard error.
 
-    In a terminal that is a bar. Elsewhere it is a plain line after some seconds, and another every minute.
+    A terminal shows a bar; other outputs get a line after some seconds, and another every minute.
     """
     ended = threading.Event()
-    lively = sys.stderr.isatty() and not Console(stderr=True).is_dumb_terminal
-    showing = threading.Thread(target=_show_bar if lively else _report, args=(ended, things, seen, total), daemon=True)
+    has_bar = sys.stderr.isatty() and not Console(stderr=True).is_dumb_terminal
+    showing = threading.Thread(target=_show_bar if has_bar else _report, args=(ended, label, seen, total), daemon=True)
     showing.start()
     try:
         yield
@@ -249,70 +239,69 @@ def progress(things: str, seen: Callable[[], int], total: int | None = None) -> 
         showing.join()
 
 
-def track(things: str, each: Iterable[_T], total: int | None = None) -> Generator[_T, None, None]:
-    """Yield each thing, and show the `progress` of who takes them; close it where not all of them may be taken."""
+def track(label: str, items: Iterable[_T], total: int | None = None) -> Generator[_T, None, None]:
+    """Yield items, and show the `progress`; close the generator if it may not be exhausted."""
     taken = 0
-    with progress(things, lambda: taken, total):
-        for taken, one in enumerate(each, 1):  # noqa: B007 - what the progress looks at
-            yield one
+    with progress(label, lambda: taken, total):
+        for taken, item in enumerate(items, 1):  # noqa: B007 - the lambda reads it
+            yield item
 
 
-def _show_bar(ended: threading.Event, things: str, seen: Callable[[], int], total: int | None) -> None:
+def _show_bar(ended: threading.Event, label: str, seen: Callable[[], int], total: int | None) -> None:
     if ended.wait(_POLL_INTERVAL):
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     console = Console(stderr=True, color_system="auto" if has_colours() else None)
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as shown:
-        task = shown.add_task(things, total=total)
+        task = shown.add_task(label, total=total)
         while not ended.wait(_POLL_INTERVAL):
             shown.update(task, completed=seen())
 
 
 class _Rate(ProgressColumn):
-    """How many things a second."""
+    """Items a second."""
 
     def render(self, task: Task) -> Text:
-        """Return the rate of the last seconds."""
         return Text(f"{task.speed or 0:,.0f}/s")
 
 
-def _report(ended: threading.Event, things: str, seen: Callable[[], int], total: int | None) -> None:
+def _report(ended: threading.Event, label: str, seen: Callable[[], int], total: int | None) -> None:
     begun, wait = time.monotonic(), _FIRST_REPORT_AFTER
     while not ended.wait(wait):
         count, spent, wait = seen(), time.monotonic() - begun, _REPORT_EVERY
         of_all = "" if total is None else f" of {total:,}"
         left = "" if total is None or not count else f", {duration(round((total - count) * spent / count))} left"
-        click.echo(f"{things}: {count:,}{of_all}, {count / spent:,.0f} a second{left}", err=True)
+        click.echo(f"{label}: {count:,}{of_all}, {count / spent:,.0f} a second{left}", err=True)
 
 
 def program() -> str:
-    """Return how a shell finds this command: by its name, or by the path that it was started with."""
-    started_as, found = Path(sys.argv[0]), shutil.which(_NAME)
+    """Return this command for a shell: its name, or the path that it was started with."""
+    started_as, in_path = Path(sys.argv[0]), shutil.which(_NAME)
     is_path = started_as.name == _NAME and started_as.parent != Path() and os.access(started_as, os.X_OK)
-    if not is_path or (found and Path(found).samefile(started_as)):
+    if not is_path or (in_path and Path(in_path).samefile(started_as)):
         return _NAME
     return shlex.quote(sys.argv[0])
 
 
 def unread_environment() -> str:
-    """Return what a shell without settings has to read first, where ``dev`` was run in this folder."""
+    """Return a hint for a shell without settings, if ``dev`` was run in this folder."""
     if "OTP_SERVICE_CONFIG" in os.environ or not Path(".otp-service/env").is_file():
         return ""
     return "For the service of make run in this folder, read its settings first: . .otp-service/env"
 
 
-def count_of(count: int, thing: str) -> str:
+def count_of(count: int, noun: str) -> str:
     """Return a count with its noun: ``1 line``, ``2 lines``."""
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def time_left(milliseconds: int) -> str:
-    """Return a time that is left, rounded up to seconds."""
+    """Return a remaining time, rounded up to seconds."""
     return duration(-(-milliseconds // 1000))
 
 
 def moment(milliseconds: int) -> str:
-    """Return a time since the epoch as people read it, in UTC: ``2026-11-24 22:00:05``."""
+    """Format a time since the epoch in UTC: ``2026-11-24 22:00:05``."""
     return plain_text(phrases.moment(milliseconds))
 
 
@@ -322,7 +311,7 @@ def when(milliseconds: int | None) -> datetime | None:
 
 
 def span(milliseconds: int) -> timedelta | None:
-    """Return a span of time, for a cell; ``None`` for none at all."""
+    """Return a span of time, for a cell; ``None`` for 0."""
     return timedelta(milliseconds=milliseconds) if milliseconds else None
 
 

@@ -1,4 +1,4 @@
-"""What ``serve`` and ``worker`` share: installation, metrics port, reload at SIGHUP."""
+"""Set-up shared by ``serve`` and ``worker``: installation, metrics port, reload at SIGHUP."""
 
 import signal
 import threading
@@ -17,33 +17,32 @@ from otp_service.telemetry.logging import Renderer, configure_logging, get_logge
 
 _log = get_logger(__name__)
 _OTHER_PORTS = (9092, 9093)
-"""For the metrics of a second process; the defaults of the settings lie before them."""
+"""For the metrics of a second process; the settings' default ports precede them."""
 
 
-def start_thread(name: str, act: Callable[[], None]) -> None:
-    """Run something in a daemon thread."""
-    threading.Thread(target=act, name=name, daemon=True).start()
+def start_thread(name: str, function: Callable[[], None]) -> None:
+    """Run a function in a daemon thread."""
+    threading.Thread(target=function, name=name, daemon=True).start()
 
 
-def on_hangup(act: Callable[[], None]) -> None:
-    """Run something at each SIGHUP, in a thread; signals that come while it runs count as one.
+def on_hangup(function: Callable[[], None]) -> None:
+    """Call a function at each SIGHUP, in a thread; signals during a call count as one.
 
-    The signal is blocked since the command began. A handler would find the main thread in the middle of something that
-    it cannot be interrupted in.
+    The signal is blocked since the command began, because a handler could interrupt the main thread anywhere.
     """
 
-    def wait_and_act() -> None:
+    def wait_and_call() -> None:
         while True:
             signal.sigwait({signal.SIGHUP})
-            act()
+            function()
 
-    start_thread("hangups", wait_and_act)
+    start_thread("hangups", wait_and_call)
 
 
 def open_installation(settings: Settings, *, waits_for_ledger: bool = True) -> Installation:
-    """Return an installation that is ready to serve; raise `ConfigurationError` with what to do.
+    """Return an installation that is ready to serve; raise `ConfigurationError` with a remedy.
 
-    ``waits_for_ledger`` is as `bootstrap.prepare` takes it.
+    ``waits_for_ledger`` as in `bootstrap.prepare`.
     """
     try:
         return bootstrap.open_installation(settings, waits_for_ledger=waits_for_ledger)
@@ -53,19 +52,18 @@ def open_installation(settings: Settings, *, waits_for_ledger: bool = True) -> I
 
 
 def reload_installation(path: Path | None, present: Settings, fixed: Iterable[str]) -> Installation | None:
-    """Return an installation of the settings as they are now, but for the ``fixed`` ones.
+    """Return an installation of the current settings except the ``fixed`` ones.
 
-    ``None`` where a start would be refused, or the ledger does not answer, of which the present one knows more; the log
-    says why.
+    Return ``None``, and log the reason, if a start would be refused or the ledger does not answer.
     """
-    forget_installed_entry_points()  # a gateway may have been installed for it
+    forget_installed_entry_points()  # the new settings may use a newly installed gateway
     try:
         settings, waiting = keep_fixed(present, load_settings(path), (*fixed, *SERVER_URLS))
         installation = open_installation(settings, waits_for_ledger=False)
     except (ConfigurationError, OtpServiceError, OSError) as refused:
         _log.error("reload_refused", faults=str(refused).splitlines())
         return None
-    except Exception:  # noqa: BLE001 - what runs goes on, and may be asked again
+    except Exception:  # noqa: BLE001 - the present installation goes on, and may be reloaded again
         _log.exception("reload_defect")
         return None
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
@@ -75,14 +73,16 @@ def reload_installation(path: Path | None, present: Settings, fixed: Iterable[st
 
 
 def log_reload(settings: Settings) -> None:
-    """Log that new settings are in force: the profile, and the ids of the root keys, the active one first."""
+    """Log that new settings are in force, with the ids of the root keys, the active one first."""
     _log.info("reloaded", root_keys=list(settings.keyring().root_ids), profile=settings.profile)
 
 
-def serve_metrics(port: int, host: str, what: str, variable: str, is_healthy: Callable[[], bool] | None = None) -> None:
-    """Serve metrics on a port, and ``/healthz`` where ``is_healthy`` is given.
+def serve_metrics(
+    port: int, host: str, process: str, variable: str, is_healthy: Callable[[], bool] | None = None
+) -> None:
+    """Serve metrics on a port, and ``/healthz`` with ``is_healthy``.
 
-    ``what`` and ``variable`` are for the advice where the port is in use.
+    ``process`` and ``variable`` are for the advice about a port in use.
     """
     if not port:
         return
@@ -90,7 +90,7 @@ def serve_metrics(port: int, host: str, what: str, variable: str, is_healthy: Ca
         metrics.start_server(port, host, is_healthy)
     except OSError as busy:
         other = next(free for free in _OTHER_PORTS if free != port)
-        advice = f"Another {what}? Give this one {variable}={other}, or 0 for none."
+        advice = f"Another {process} may use it. Set {variable}={other}, or 0 for no metrics."
         raise ConfigurationError(
             f"The metrics port {port} of {host} cannot be used: {busy.strerror}. {advice}"
         ) from busy

@@ -32,12 +32,12 @@ from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import GRANIAN_LOGGING, Renderer, configure_logging, get_logger
 
 _log = get_logger(__name__)
-_MEMORY = "/dev/shm"  # noqa: S108 - the folder in it has a name that nobody foresees
-"""A file system in memory, where there is one."""
+_MEMORY = "/dev/shm"  # noqa: S108 - the folder in it has an unpredictable name
+"""A file system in memory."""
 _FIXED = ("http.host", "http.port", "http.processes", "http.threads", "http.ledger_calls", "http.metrics_port")
-"""Settings of ``serve`` that a reload leaves as they are: its sockets are open, its processes and threads there."""
+"""Settings of ``serve`` that a reload keeps, because its sockets, processes and threads exist already."""
 _CONNECTIONS = 512
-"""Connections that one process holds at a time, idle ones included; others wait in the backlog and are told nothing."""
+"""Maximum connections of a process, idle ones included; others wait in the backlog without an answer."""
 _POLL_INTERVAL = 0.05
 
 
@@ -46,19 +46,18 @@ _POLL_INTERVAL = 0.05
 def serve(path: Path | None) -> None:
     """Serve the HTTP API.
 
-    As many processes as http.processes says. At a SIGHUP it reads its settings anew, and no request is lost.
+    Starts http.processes processes. SIGHUP reloads the settings; no request is lost.
     """
     settings = settings_for_children(path)
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
     check_port(settings.http.host, settings.http.port)
-    open_installation(settings).close()  # so that what would stop every process is told once, as a sentence
+    open_installation(settings).close()  # reports an error that would stop every process only once
     with _shared_metrics():
         serve_metrics(settings.http.metrics_port, settings.http.host, "service", "OTP_SERVICE__HTTP__METRICS_PORT")
         _run_server(settings, path)
 
 
 def _run_server(settings: Settings, path: Path | None) -> None:
-    """Serve until a signal asks to end."""
     # Forked processes would inherit this one's metrics, threads and connections; spawned ones have their own.
     multiprocessing.set_start_method("spawn", force=True)
     processes = ServerProcesses(settings)
@@ -85,12 +84,12 @@ def _run_server(settings: Settings, path: Path | None) -> None:
         _end_on_signals(processes)
         on_hangup(lambda: _reload_server(processes, path))
 
-    # Granian's own loader would put the current folder in front of the path, and import a flask.py from there.
+    # Granian's own loader would put the current folder first in the path, and import a flask.py from it.
     server.serve(target_loader=partial(load_application, processes.address), wrap_loader=False)
 
 
 def _log_when_ready(processes: ServerProcesses) -> None:
-    """Log that all processes are ready, once the port answers too."""
+    """Log that all processes are ready, when the port answers too."""
     processes.wait_until_ready()
     http, profile = processes.settings.http, processes.settings.profile
     url = url_of(http.host, http.port)
@@ -102,22 +101,22 @@ def _log_when_ready(processes: ServerProcesses) -> None:
 def _end_on_signals(processes: ServerProcesses) -> None:
     """Delay granian's own handling of SIGTERM and SIGINT until proxies have had time to notice."""
     received: SimpleQueue[int] = SimpleQueue()  # a handler may put into it at any moment
-    granians = signal.getsignal(signal.SIGTERM)
-    for one in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(one, lambda number, _: received.put(number))
+    granian_handler = signal.getsignal(signal.SIGTERM)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda number, _: received.put(number))
 
     def end() -> None:
         number = received.get()
         processes.announce_shutdown()
         time.sleep(processes.settings.http.shutdown_delay)
-        if callable(granians):
-            granians(number, None)
+        if callable(granian_handler):
+            granian_handler(number, None)
 
     start_thread("end", end)
 
 
 def _reload_server(processes: ServerProcesses, path: Path | None) -> None:
-    """Reload the settings in all processes, unless a start would be refused with them."""
+    """Reload the settings in all processes, unless they would refuse a start."""
     installation = reload_installation(path, processes.settings, _FIXED)
     if installation is None:
         return
@@ -134,17 +133,11 @@ def _shared_metrics() -> Iterator[None]:
     if metrics.DIRECTORY_VARIABLE in os.environ:
         yield
         return
-    folder = Path(tempfile.mkdtemp(prefix="otp-service-metrics-", dir=_folder_of_metrics()))
+    # The processes map its files, and the system ends a process that writes into a mapped file on a full disk.
+    parent = os.environ.get("TMPDIR") or (_MEMORY if os.access(_MEMORY, os.W_OK) else None)
+    folder = Path(tempfile.mkdtemp(prefix="otp-service-metrics-", dir=parent))
     try:
         os.environ.update(metrics.prepare_directory(folder))
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _folder_of_metrics() -> str | None:
-    """Return where to make the folder of metrics; ``None`` for the default.
-
-    The processes map its files, and the system ends a process that writes into such a file on a disk that is full.
-    """
-    return os.environ.get("TMPDIR") or (_MEMORY if os.access(_MEMORY, os.W_OK) else None)

@@ -10,15 +10,13 @@ from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import Renderer, configure_logging
 from otp_service.worker.worker import ReloadableWorker, stop_on_signals
 
-_FIXED_OF_WORKER = ("http.host", "worker.metrics_port")
-
 
 @click.command()
 @config_option
 def worker(path: Path | None) -> None:
     """Deliver the messages.
 
-    Run as many workers as you like, on any host. At a SIGHUP one reads its settings anew, and no message is lost.
+    Run any number of workers, on any host. SIGHUP reloads the settings; no message is lost.
     """
     settings = settings_for_children(path)
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
@@ -26,15 +24,14 @@ def worker(path: Path | None) -> None:
     stop_on_signals(reloadable.stop)
     port, host = settings.worker.metrics_port, settings.http.host
     serve_metrics(port, host, "worker", "OTP_SERVICE__WORKER__METRICS_PORT", reloadable.is_healthy)
-    on_hangup(lambda: _reload_worker(reloadable, path))
+
+    def reload() -> None:
+        if successor := reload_installation(path, reloadable.present.settings, ("http.host", "worker.metrics_port")):
+            tracing.set_enabled(on=successor.settings.telemetry.traces is not None)
+            reloadable.reload(successor)
+            log_reload(successor.settings)
+
+    on_hangup(reload)
     tracing.set_enabled(on=settings.telemetry.traces is not None)
     reloadable.run()
     tracing.close()
-
-
-def _reload_worker(reloadable: ReloadableWorker, path: Path | None) -> None:
-    """Reload the settings, and go on with them."""
-    if successor := reload_installation(path, reloadable.present.settings, _FIXED_OF_WORKER):
-        tracing.set_enabled(on=successor.settings.telemetry.traces is not None)
-        reloadable.reload(successor)
-        log_reload(successor.settings)

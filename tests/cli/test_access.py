@@ -117,7 +117,7 @@ def test_a_key_of_nobody_or_of_both_is_wrong_usage(environ, arguments):
 
 
 def test_a_key_that_cannot_be_made_is_not(environ):
-    assert refused(environ, "key", "add", "none").startswith("There is no application 'none'")
+    assert refused(environ, "key", "add", "none").startswith("The application 'none' does not exist")
     assert refused(environ, "key", "add", "shop", "--address", "192.0.2.9/24").startswith("An address list names")
     assert rows(environ, "key", "list") == []
 
@@ -264,7 +264,7 @@ def test_what_cannot_be_done_to_an_application_is_told(environ, club, arguments,
 def test_a_name_is_given_once(environ, club):
     ok(environ, "application", "add", "club", club)
     assert refused(environ, "application", "add", "club", club) == "There is an application of this name."
-    assert refused(environ, "application", "show", "none").startswith("There is no application 'none'")
+    assert refused(environ, "application", "show", "none").startswith("The application 'none' does not exist")
 
 
 def test_the_ledger_is_made_by_the_first_command_that_changes_it(tmp_path):

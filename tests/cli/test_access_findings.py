@@ -61,7 +61,7 @@ def test_applications_of_the_ledger_are_looked_at_like_those_of_the_configuratio
 def test_an_installation_without_any_application_is_told(url):
     table = tree(SILENT, ledger={"url": url}) | {"applications": {}}
 
-    assert found(install(settings_from(table))) == [(Level.WARN, "applications", "There is none.")]
+    assert found(install(settings_from(table))) == [(Level.WARN, "applications", "No application exists.")]
 
 
 def test_a_ledger_that_cannot_be_asked_is_not_told_twice_nor_made(tmp_path):

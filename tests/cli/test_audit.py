@@ -94,9 +94,9 @@ def test_of_another_payment_or_time_there_is_nothing(environ, paid, asked):
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ((), "Say of what"),
-        (("--application", "shop"), "Say of what"),
-        (("--reference", "INV-7"), "give --application too"),
+        ((), "Use --verification"),
+        (("--application", "shop"), "Use --verification"),
+        (("--reference", "INV-7"), "add --application"),
         (("--transaction", "{}", "--application", "shop"), "--transaction is JSON"),
         (("--transaction", "1500", "--application", "shop"), "--transaction is JSON"),
     ],
@@ -150,7 +150,7 @@ def test_a_row_that_was_changed_in_the_ledger_shows_in_the_pack_too(environ, sho
 
 @pytest.mark.parametrize("document", [{}, [], {"rows": 1, "signature": ""}])
 def test_what_is_no_pack_is_told(environ, document):
-    assert "no dispute pack" in check(document, environ).stderr
+    assert "not a dispute pack" in check(document, environ).stderr
 
 
 def test_a_ledger_is_verified_and_a_cut_shows_against_a_head_that_was_kept(environ, shop, paid, tmp_path):
@@ -170,4 +170,4 @@ def test_a_ledger_is_verified_and_a_cut_shows_against_a_head_that_was_kept(envir
 def test_a_line_that_is_no_head_is_told(environ):
     result = run("audit", "verify", "--heads", "-", environ=environ, stdin="{}")
 
-    assert (result.exit_code, "no exported head" in result.stderr) == (2, True)
+    assert (result.exit_code, "not an exported head" in result.stderr) == (2, True)

@@ -45,7 +45,7 @@ def test_a_ledger_that_is_away_is_a_warning_but_for_who_may_call(tmp_path):
     environ = configured(tmp_path, "redis://127.0.0.1:1/0", ledger=away)
 
     assert told(environ).stderr == ""
-    assert "Only the applications of the configuration are known here." in told(environ, applications=True).stderr
+    assert "Only the applications of the configuration are known." in told(environ, applications=True).stderr
     with pytest.raises(LedgerUnavailableError):
         told(environ, access=True)
 

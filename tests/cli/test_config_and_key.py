@@ -87,7 +87,7 @@ def test_installation_keys_are_fit_for_use():
 def test_the_help_of_a_root_key_tells_both_steps_of_a_rotation_in_order():
     told = " ".join(run("key", "root", "--help").output.split())
     accept, activate = (
-        told.index("behind it in the file that OTP_SERVICE_ROOT_KEYS_FILE names"),
+        told.index("at the end of the file that OTP_SERVICE_ROOT_KEYS_FILE names"),
         told.index("move it to the front"),
     )
     assert accept < activate

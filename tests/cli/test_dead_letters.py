@@ -94,7 +94,7 @@ def test_what_is_older_than_a_code_can_be_is_left_alone_and_counted(environ, sho
     result = command(environ, "redrive", "--all")
 
     assert result.stdout == "0 of 0 put back.\n"
-    assert result.stderr == "1 older left as they are: their codes have expired.\n"
+    assert result.stderr == "1 older ones were left: their codes have expired.\n"
     assert letters(valkey.client) == ["rejected 20003"]
 
 
@@ -115,7 +115,7 @@ def test_a_name_of_no_letter_is_refused_before_any_is_put_back(environ, shop, va
 
     assert (result.exit_code, result.output) == (
         1,
-        "Error: There is no dead letter 00:1-1 (otp-service dead-letters list).\n",
+        "Error: No dead letter has the ID 00:1-1 (otp-service dead-letters list).\n",
     )
     assert waiting(valkey.client) == 0
 
@@ -175,7 +175,7 @@ def test_it_must_be_said_which(environ, arguments):
     result = command(environ, "redrive", *arguments)
 
     assert result.exit_code == 2
-    assert "Name dead letters by their ID, or give --all." in result.output
+    assert "Name dead letters by their ID, or use --all." in result.output
 
 
 def test_a_redrive_is_recorded_as_an_action_with_its_operator_and_the_number_of_letters(environ, shop):

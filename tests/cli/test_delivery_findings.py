@@ -67,8 +67,8 @@ def test_a_gateway_that_is_well_needs_no_words():
 @pytest.mark.parametrize(
     ("reasons", "level", "words"),
     [
-        ({}, Level.OK, "no message was given up that could have arrived"),
-        ({"destination": 9, "channel": 1, "policy": 2}, Level.OK, "no message was given up that could have arrived"),
+        ({}, Level.OK, "no deliverable message was given up"),
+        ({"destination": 9, "channel": 1, "policy": 2}, Level.OK, "no deliverable message was given up"),
         ({"no_verdict": 1}, Level.WARN, "in the last hour: 1 no_verdict."),
         ({"expired": 1, "rejected": 2, "destination": 9}, Level.WARN, "in the last hour: 2 rejected, 1 expired."),
     ],
@@ -88,7 +88,7 @@ def test_a_backlog_is_told_by_the_age_of_its_oldest_message(lag, level):
 def test_a_backlog_is_told_by_application_the_largest_first():
     waiting = {"bank": 1, "shop": 20, "idle": 0}
     (finding,) = diagnose(BACKLOG, (61.0, waiting))
-    assert finding.sentence == "The oldest message waits for 1 min 1 s: 20 of shop, 1 of bank."
+    assert finding.sentence == "The oldest message has waited for 1 min 1 s: 20 of shop, 1 of bank."
 
 
 def test_doctor_looks_at_the_gateways_the_dead_letters_and_the_backlog(environ, shop, valkey):
@@ -101,7 +101,7 @@ def test_doctor_looks_at_the_gateways_the_dead_letters_and_the_backlog(environ, 
 
     assert "warn  gateways.sandbox: It is paused by cli:ali, for 9 min " in told
     assert "warn  dead letters: Messages were given up in the last hour: 1 rejected." in told
-    assert "warn  backlog: The oldest message waits for 4" in told
+    assert "warn  backlog: The oldest message has waited for 4" in told
     assert " s: 1 of shop." in told
 
 
@@ -110,7 +110,7 @@ def test_doctor_forgets_what_was_given_up_more_than_an_hour_ago(environ, shop, v
     Sender(shop, sandbox=Scripted(refused("rejected", "20003"))).deliver()
     valkey.advance(3601)
 
-    assert "ok    dead letters: In the last hour no message was given up" in doctor(environ)
+    assert "ok    dead letters: In the last hour no deliverable message was given up" in doctor(environ)
 
 
 def test_doctor_tells_of_messages_of_an_application_that_has_left_the_configuration(environ, shop, valkey):

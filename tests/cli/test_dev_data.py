@@ -296,7 +296,7 @@ def test_who_has_not_read_the_environment_of_make_run_is_told(tmp_path, monkeypa
     assert told.output.endswith(hint)
     (tmp_path / "unsafe.toml").write_text('environment = "production"')
     process = start("dev", "--config", "unsafe.toml", cwd=tmp_path)  # of its own: it sets the umask and signals
-    assert process.communicate(timeout=60)[0].endswith("docs/refusals.md explains what stands in brackets.\n")
+    assert process.communicate(timeout=60)[0].endswith("docs/refusals.md explains the names in brackets.\n")
 
 
 def guide_of(configured, tmp_path):

@@ -55,11 +55,11 @@ def test_a_life_of_codes_that_is_too_short_is_told(purpose, words):
 @pytest.mark.parametrize(
     ("root", "sentence", "action"),
     [
-        (["k1"], "The pseudonym key is there. New verifications are made with the root key k1.", ""),
+        (["k1"], "The pseudonym key is set. New verifications are made with the root key k1.", ""),
         (
             ["k2", "k1"],
-            "The pseudonym key is there. New verifications are made with the root key k2; those of k1 are still known.",
-            "To retire one: it may go 20 min after the last process was reloaded with k2 in front.",
+            "The pseudonym key is set. New verifications are made with the root key k2; those of k1 are still known.",
+            "A retired key may be removed 20 min after the last process was reloaded with k2 in front.",
         ),
     ],
 )
@@ -137,7 +137,7 @@ def test_a_gateway_that_carries_none_of_a_route_s_channels_is_told():
     assert (
         Level.WARN,
         "routes.0",
-        "The gateway texts is never asked: it carries none of voice.",
+        "The gateway texts is never used: it carries none of voice.",
     ) in found(gateways=gateways, routes=routes)
     assert found(gateways=gateways, routes=routes[1:]) == []
 
@@ -145,7 +145,7 @@ def test_a_gateway_that_carries_none_of_a_route_s_channels_is_told():
 def test_a_gateway_that_could_report_needs_a_public_address(monkeypatch):
     monkeypatch.setattr(SandboxGateway, "development_only", False)
     assert found() == [
-        (Level.WARN, "gateways.sandbox", "It could report what became of a message, but does not know where.")
+        (Level.WARN, "gateways.sandbox", "It could report delivery, but does not know the address of this service.")
     ]
     assert found(http={"public_url": "https://otp.example"}) == []
 
@@ -227,15 +227,15 @@ def test_clocks_are_compared(skew, words):
             [(Level.WARN, "but Sentinels or the cluster know 1"), (Level.OK, "1 of 2 replicas")],
         ),
         (Replicas(2, 0, awaited=1, replaceable=False), [(Level.OK, "1 of 2 replicas have an approval")]),
-        (Replicas(0, 1, awaited=1, replaceable=True), [(Level.FAIL, "0 of 1 replicas that are waited for")]),
-        (Replicas(1, 1, awaited=1, replaceable=True), [(Level.WARN, "when one is away, starts and checks get 503")]),
+        (Replicas(0, 1, awaited=1, replaceable=True), [(Level.FAIL, "0 of 1 awaited replicas are online")]),
+        (Replicas(1, 1, awaited=1, replaceable=True), [(Level.WARN, "when one fails, starts and checks get 503")]),
         (
             Replicas(1, 2, awaited=1, replaceable=True),
-            [(Level.WARN, "when one is away, starts"), (Level.WARN, "1 of 2 replicas are online")],
+            [(Level.WARN, "when one fails, starts"), (Level.WARN, "1 of 2 replicas are online")],
         ),
         (Replicas(2, 3, awaited=1, replaceable=True), [(Level.WARN, "2 of 3 replicas are online")]),
-        (Replicas(2, 3, awaited=2, replaceable=True), [(Level.WARN, "when one is away, starts")]),
-        (Replicas(2, 2, awaited=0, replaceable=True), [(Level.WARN, "and ends all codes in hand")]),
+        (Replicas(2, 3, awaited=2, replaceable=True), [(Level.WARN, "when one fails, starts")]),
+        (Replicas(2, 2, awaited=0, replaceable=True), [(Level.WARN, "and ends all pending codes")]),
         (Replicas(2, 2, awaited=1, replaceable=True), [(Level.OK, "1 of 2 replicas have an approval")]),
     ],
 )

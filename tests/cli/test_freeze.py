@@ -83,7 +83,7 @@ def test_what_is_not_frozen_is_not_lifted_and_what_is_is_told(environ):
     [
         ([NUMBER], "Say for which application: --application NAME, or --all."),
         ([NUMBER, "--all", "--application", "shop"], "Say for which application: --application NAME, or --all."),
-        ([NUMBER, "--application", "nobody"], "There is no application nobody, only: bank, shop."),
+        ([NUMBER, "--application", "nobody"], "The application nobody does not exist; choose from: bank, shop."),
         (["12", "--all"], "A national number needs --region"),
     ],
 )

@@ -64,5 +64,5 @@ def test_doctor_warns_of_a_message_that_nobody_read_for_two_days(context, monkey
     (warned,) = diagnose(INBOX, waiting)
     assert (warned.level, warned.sentence) == (
         "warn",
-        "Messages from people wait to be read: 1, the oldest for 3 d. Some may ask to stop.",
+        "Unread messages from people: 1, the oldest since 3 d. Some may ask to stop.",
     )

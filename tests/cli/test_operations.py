@@ -112,7 +112,7 @@ def test_every_reason_has_a_sentence():
 def test_half_a_transaction_is_wrong_usage(environ):
     result = run("send", NUMBER, "--application", "shop", "--amount", "1", environ=environ)
     assert result.exit_code == 2
-    assert "are given together" in result.output
+    assert "must be given together" in result.output
 
 
 def test_an_application_must_be_named_when_there_are_several(environ):
@@ -203,7 +203,7 @@ def test_doctor_finds_a_server_that_evicts(environ, valkey):
 
 def test_doctor_finds_another_installation_s_data(environ, valkey, tmp_path):
     prepare(install(load_settings(environ=environ)))
-    assert "It is the one that the server knows." in run("doctor", environ=environ).output
+    assert "The server belongs to this installation." in run("doctor", environ=environ).output
     result = run("doctor", environ=configured(tmp_path, valkey.url))
     assert result.exit_code == 1
     assert "fail  installation: Redis was first used with another pseudonym_key" in result.output
@@ -394,7 +394,7 @@ def test_a_command_says_when_something_else_listens_there(tmp_path):
 
     assert (result.exit_code, result.output) == (
         1,
-        f"Error: Redis at {url} does not answer as Redis does. Correct redis.url: something else listens there.\n",
+        f"Error: Redis at {url} does not answer as Redis does. Correct redis.url: another server listens there.\n",
     )
 
 

@@ -52,7 +52,7 @@ def findings(result: Result, word: str) -> str:
     ("days", "told"),
     [
         (31, "ok    registrations: No sender and no approval ends within a month."),
-        (30, "warn  senders.dev: It is good until {day}, its last day; then no message to PK goes out by it."),
+        (30, "warn  senders.dev: {day} is its last day; then no message to PK goes out by it."),
         (-1, "fail  senders.dev: It ended on {day}: no message to PK goes out by it."),
     ],
 )

@@ -14,7 +14,7 @@ from otp_service.store import keys
 from otp_service.store.library import PREFIX
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
-FENCED = rf"Fenced: what was started until {TIME} is expired\."
+FENCED = rf"Fenced: verifications started until {TIME} are expired\."
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ def test_what_is_not_suppressed_is_not_lifted(environ):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["add", NUMBER, "--application", "nobody"], "There is no application nobody, only: bank, shop."),
+        (["add", NUMBER, "--application", "nobody"], "The application nobody does not exist; choose from: bank, shop."),
         (["add", NUMBER, "--reason", "x" * 201], "A reason has at most 200 printable characters, and no phone number."),
         (["add", NUMBER, "--reason", "a\nb"], "A reason has at most 200 printable characters, and no phone number."),
         (["add", NUMBER, "--until", "soon"], "Invalid value for '--until'"),
@@ -295,10 +295,10 @@ def test_after_the_ledger_was_restored_an_operator_decides(environ, shop, tmp_pa
 def test_a_flush_is_told_by_doctor_and_mended_by_rebuild(environ, shop, valkey):
     suppressions("add", NUMBER, environ=environ)
     valkey.client.flushall()
-    assert "Redis knows nothing of this ledger yet" in run("doctor", environ=environ).output
+    assert "Redis does not mirror this ledger yet" in run("doctor", environ=environ).output
     said = told("ledger", "rebuild", "--yes", environ=environ)
 
-    all_of_it = "Redis knows all of it (consents and suppressions: 2 changes)."
+    all_of_it = "Redis mirrors all of it (consents and suppressions: 2 changes)."
     assert all_of_it in said, "that it is another ledger now is one"
     assert all_of_it in run("doctor", environ=environ).output
 

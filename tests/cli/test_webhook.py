@@ -98,7 +98,7 @@ def test_an_endpoint_that_answers_late_is_listed_so_and_the_doctor_warns_of_it(e
     ("arguments", "said", "status"),
     [
         (("add", "shop", "https://10.0.0.1/"), "may not go to", 1),
-        (("add", "nobody", URL), "There is no application nobody", 2),
+        (("add", "nobody", URL), "The application nobody does not exist", 2),
         (("rotate", "we_none"), "There is no such endpoint", 1),
         (("replay", "wh_none"), "There is no such webhook", 1),
         (("replay", "we_none", "--since", "2026-01-01"), "There is no such endpoint", 1),
@@ -137,7 +137,7 @@ def test_the_doctor_tells_of_an_endpoint_that_is_sent_nothing_more(environ, cont
         send(context)
 
     assert findings(environ) == [
-        ("warn", f"The endpoint {name} of shop is sent nothing more: it answered 410."),
+        ("warn", f"The endpoint {name} of shop is disabled: it answered 410."),
     ]
 
 
@@ -147,7 +147,7 @@ def test_a_root_key_that_endpoints_need_is_told_until_secrets_are_sealed_anew(en
     new = f"k2:{key()}"
     both, without = environ | {"OTP_SERVICE_ROOT_KEYS": f"{new} {old}"}, environ | {"OTP_SERVICE_ROOT_KEYS": new}
 
-    assert findings(both) == [("warn", "The root key k1 may not go yet: secrets of 1 endpoint are sealed under it.")]
+    assert findings(both) == [("warn", "The root key k1 is still needed: secrets of 1 endpoint are sealed under it.")]
     ((level, sentence),) = findings(without)
     assert (level, "k1 is missing" in sentence) == ("fail", True)
     assert "1 endpoint" in webhook("reseal", environ=without, status=1).output

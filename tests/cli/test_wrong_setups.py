@@ -366,7 +366,7 @@ def redis_that_closes_under_tls(site: Site) -> None:
 SETUPS: dict[Callable[[Site], None], tuple[str, str, str]] = {
     closed_port: ("gateways.primary", "refuses connections", "Correct the host or the port"),
     port_that_hangs: ("gateways.primary", "does not answer within 1 s", "Let the firewall pass"),
-    port_that_closes: ("gateways.primary", "closes the connection", "address of this host allowed"),
+    port_that_closes: ("gateways.primary", "closes the connection", "allow the address of this host"),
     port_without_tls: ("gateways.primary", "does not speak TLS", "whether TLS is used"),
     name_that_does_not_exist: ("gateways.primary", "sms.invalid", "this host's DNS"),
     certificate_of_another_name: ("gateways.primary", "is for another name", "a name in the certificate"),
@@ -381,8 +381,8 @@ SETUPS: dict[Callable[[Site], None], tuple[str, str, str]] = {
     proxy_of_this_host_for_socks: ("gateways.primary", "no address of a proxy", "HTTPS_PROXY"),
     proxy_of_this_host_that_trickles: ("gateways.primary", "through this host's proxy", "HTTPS_PROXY"),
     public_url_with_a_port_that_is_none: ("http.public_url", "is not valid", "1 to 65535"),
-    public_url_that_nobody_answers: ("http.public_url", "refuses connections", "start what listens there"),
-    public_url_of_something_else: ("http.public_url", "not by this service", "Correct http.public_url"),
+    public_url_that_nobody_answers: ("http.public_url", "refuses connections", "start the server"),
+    public_url_of_something_else: ("http.public_url", "by another service", "Correct http.public_url"),
     public_url_without_servers_behind: ("http.public_url", "reaches no process", "Start otp-service serve"),
     public_url_of_another_installation: ("http.public_url", "another installation", "OTP_SERVICE_PSEUDONYM_KEY"),
     proxy_that_is_not_trusted: (

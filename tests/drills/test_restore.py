@@ -225,7 +225,7 @@ def test_the_backup_would_have_let_every_old_code_through(drill: Drill) -> None:
 
 
 def test_the_command_says_what_is_in_force(drill: Drill) -> None:
-    assert re.fullmatch(r"Fenced: what was started until [-\d]{10} [:\d]{8} UTC is expired\.\n", drill.fenced)
+    assert re.fullmatch(r"Fenced: verifications started until [-\d]{10} [:\d]{8} UTC are expired\.\n", drill.fenced)
 
 
 @pytest.mark.parametrize("name", OLD)

@@ -61,7 +61,7 @@ def test_doctor_fails_for_it_under_the_same_name_with_what_to_do(unsafe, tmp_pat
 
     assert result.exit_code == 1
     assert lines[told + 1] == f"      → {unsafe.action}"
-    assert any(line.startswith("warn  server: Neither Redis nor the ledger was asked") for line in lines)
+    assert any(line.startswith("warn  server: Redis and the ledger were not checked") for line in lines)
 
 
 @every(IN_PRODUCTION)
@@ -83,7 +83,7 @@ def test_the_check_of_the_configuration_tells_the_same_lines(tmp_path):
     assert result.output.splitlines() == [
         "Error: 2 faults:",
         *(f"  {line}" for line in lines),
-        "docs/refusals.md explains what stands in brackets.",
+        "docs/refusals.md explains the names in brackets.",
     ]
 
 
@@ -392,7 +392,7 @@ def test_a_process_ends_with_all_reasons_at_once(tmp_path):
             f"  {IN_PRODUCTION['Redis in plain text'].line}",
             f"  {IN_PRODUCTION['PostgreSQL as its driver has it'].line}",
             f"  {IN_PRODUCTION['the sandbox'].line}",
-            "docs/refusals.md explains what stands in brackets.",
+            "docs/refusals.md explains the names in brackets.",
         ],
     )
 
@@ -403,7 +403,7 @@ def test_a_process_ends_where_counters_could_be_evicted(command, tmp_path, serve
 
     assert ended(command, _evicting(tmp_path, server)) == (
         1,
-        [f"Error: {told} {action} [eviction]", "docs/refusals.md explains what stands in brackets."],
+        [f"Error: {told} {action} [eviction]", "docs/refusals.md explains the names in brackets."],
     )
 
 
