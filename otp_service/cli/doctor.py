@@ -263,7 +263,7 @@ PROTECTION: tuple[Check[Settings], ...] = (
           "Take it out; after a loss of Redis: otp-service ledger rebuild.",
           lambda settings: bool(settings.ledger.rebuild_lost_mirror)),
     Check("audit.export", WARN,
-          "Heads of the audit chain are not exported: an administrator of the database can cut its end off unnoticed.",
+          "Heads of the audit chain are not exported: a database administrator can cut its end off unnoticed.",
           "Export them to a place that administrators of the database cannot change, such as syslog://HOST:PORT.",
           lambda settings: not settings.audit.export),
 )  # fmt: skip

@@ -103,7 +103,7 @@ def _find_identifier(session: Session, name: str, days: int, *, must: bool = Tru
 def _unknown(name: str, days: int) -> str:
     if at := time_of_request(name):
         return (
-            f"The request {name} of {out.moment(at)} changed nothing, or its data have been deleted. "
+            f"{name} was not found: the request of {out.moment(at)} changed nothing, or its data were deleted. "
             "The log has its line."
         )
     return f"{name} was not found. Dispatches and references were searched in the last {days} days (--days)."

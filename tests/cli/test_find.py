@@ -110,7 +110,7 @@ def test_a_number_without_a_past_is_told_in_a_sentence(environ, shop):
     result = run("find", NUMBER, environ=environ)
 
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.startswith(f"Nothing is remembered of {MASK}. A refused start is not here")
+    assert result.stderr.startswith(f"No verification of {MASK} is stored. Refused starts are not listed")
 
 
 def test_what_is_no_number_is_refused_in_a_sentence(environ):

@@ -123,7 +123,7 @@ def test_a_paused_gateway_gets_no_message_until_it_is_resumed_and_it_is_told_who
     result = run("gateway", "pause", "first", "--minutes", "90", environ=environ)
     assert (result.exit_code, result.output) == (
         0,
-        "first is paused for 1 h 30 min. To use it again before: otp-service gateway resume first\n",
+        "first is paused for 1 h 30 min. To end the pause earlier: otp-service gateway resume first\n",
     )
     state = status(environ)["first"][0]
     until = re.fullmatch(f"paused by cli:sana until ({TIME})", state)[1]
@@ -165,6 +165,6 @@ def test_a_gateway_that_is_not_configured_is_refused(valkey, environ, command):
 
     assert (result.exit_code, result.output) == (
         1,
-        "Error: There is no gateway 'nope'; there are: sandbox, first, second, third.\n",
+        "Error: The gateway 'nope' does not exist; choose from: sandbox, first, second, third.\n",
     )
     assert valkey.client.dbsize() == 0

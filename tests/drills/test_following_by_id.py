@@ -254,7 +254,7 @@ def test_of_what_nobody_knows_that_is_said(night: Night, name: str):
     browser.get("/find")
     answer = browser.post("/find/identifier", name=name)
 
-    assert (told.exit_code, told.output.startswith(f"Error: Nothing is known of {name}")) == (1, True)
+    assert (told.exit_code, told.output.startswith(f"Error: {name} was not found")) == (1, True)
     assert (answer.status_code, "Nothing is known under this identifier." in answer.text) == (404, True)
 
 
