@@ -97,8 +97,8 @@ def test_of_another_payment_or_time_there_is_nothing(environ, paid, asked):
         ((), "Use --verification"),
         (("--application", "shop"), "Use --verification"),
         (("--reference", "INV-7"), "add --application"),
-        (("--transaction", "{}", "--application", "shop"), "--transaction is JSON"),
-        (("--transaction", "1500", "--application", "shop"), "--transaction is JSON"),
+        (("--transaction", "{}", "--application", "shop"), "--transaction must be JSON"),
+        (("--transaction", "1500", "--application", "shop"), "--transaction must be JSON"),
     ],
 )
 def test_a_pack_of_everything_or_of_nothing_is_not_made(environ, asked, told):

@@ -132,7 +132,7 @@ def test_codes_are_accepted_again_after_a_clock_that_ran_ahead(app, frozen, envi
     after_a_day_ahead(app, frozen)
     assert app.check(app.code(1))["reason"] == "code_used"
     (finding,) = findings(environ)
-    assert "at least 1 refuse codes" in finding
+    assert "At least 1 authenticator apps refuse codes" in finding
     typed = app.code()
 
     said = run("factor", "reset-steps", "--yes", environ=environ)

@@ -127,7 +127,7 @@ def test_support_is_warned_when_there_was_too_much_to_read(environ, shop, monkey
     monkeypatch.setattr(
         number_history, "find_number_history", lambda *asked: replace(everything(*asked), complete=False)
     )
-    assert "Warning: there are too many events" in run("find", NUMBER, environ=environ).stderr
+    assert "Warning: only the latest events were read" in run("find", NUMBER, environ=environ).stderr
 
 
 def test_support_is_warned_when_the_ledger_is_away_and_told_what_redis_remembers(environ, shop):

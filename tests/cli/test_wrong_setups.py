@@ -449,7 +449,7 @@ def test_a_right_set_up_has_nothing_to_tell(site: Site) -> None:
     before = {(one["subject"], one["sentence"]) for one in findings(quiet.stdout)}
     new = dict(told - before)
     assert set(new) == {"gateways.primary", "gateways.second", "http.public_url"}
-    assert "with a certificate that is valid until" in new["gateways.primary"]
+    assert "its certificate is valid until" in new["gateways.primary"]
     assert "without encryption" in new["gateways.second"]
     assert "behind 1 proxy" in new["http.public_url"]
     assert "hunter2" not in result.output
