@@ -36,7 +36,7 @@ from otp_service.services.mirror import MirrorState, MirrorSync
 from otp_service.services.periodic_tasks import PeriodicTasks
 from otp_service.services.receipts import ReceiptRecorder
 from otp_service.settings import Settings
-from otp_service.settings.schema import LedgerSettings, LimitsSettings, RedisSettings
+from otp_service.settings.schema import LedgerSettings, RedisSettings
 from otp_service.settings.startup_checks import load_templates
 from otp_service.settings.stored_applications import parse_application
 from otp_service.store.cluster import ClusterClient, SlotMap
@@ -78,8 +78,8 @@ class Installation:
     def close(self) -> None:
         """Let go of connections and threads; to be called when nothing is done with it any more."""
         self.context.policies.close()
-        for one in self.context.human_checks.values():
-            one.close()
+        for human_check in self.context.human_checks.values():
+            human_check.close()
         self.context.ledger.close()
         self.client.close()
 
@@ -88,7 +88,7 @@ def connect(settings: Settings) -> redis.Redis:
     """Return a client for the configured Redis, of a cluster for the server that is named; opens no connection yet."""
     redis_settings = settings.redis
     password = redis_settings.sentinel_password
-    addresses = [one.rsplit(":", 1) for one in redis_settings.sentinels]
+    addresses = [address.rsplit(":", 1) for address in redis_settings.sentinels]
     sentinels = Sentinels(
         [(host, int(port)) for host, port in addresses],
         redis_settings.sentinel_user,
@@ -159,7 +159,9 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         key_uses=KeyUsage(ledger.api_keys),
         purposes=settings.named_purposes,
         limits=settings.limits.parsed,
-        pending_limits=_pending_limits(settings.limits, len(keyring.buckets)),
+        pending_limits=PendingLimits(
+            settings.limits.pending_factors_of_user, math.ceil(settings.limits.pending_factors / len(keyring.buckets))
+        ),
         destinations=settings.guard.destination_rules(),
         routes=settings.routing,
         gateways=gateways,
@@ -178,10 +180,6 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     )
     gateways.update(_gateways(settings, context))  # last: they hand receipts in where all the rest is known
     return Installation(settings, context, plain)
-
-
-def _pending_limits(limits: LimitsSettings, buckets: int) -> PendingLimits:
-    return PendingLimits(limits.pending_factors_of_user, math.ceil(limits.pending_factors / buckets))
 
 
 def _proof_signer(settings: Settings, seeds: tuple[bytes, ...]) -> ProofSigner | None:
