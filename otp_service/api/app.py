@@ -115,11 +115,11 @@ def answer_request(exchange: Exchange, route: Route, parts: Mapping[str, str]) -
         return _to_answer(route, route.view(exchange, *bodies, **parts))
 
 
-def _to_answer(route: Route, found: object) -> Answer:
+def _to_answer(route: Route, result: object) -> Answer:
     """Return what a view returns as an answer: the usual one where it is not an answer already."""
-    if isinstance(found, Answer):
-        return found
-    return Answer(route.answers[route.status].content.dump_json(found), route.status)
+    if isinstance(result, Answer):
+        return result
+    return Answer(route.answers[route.status].content.dump_json(result), route.status)
 
 
 def _note_identifiers(exchange: Exchange, parts: Mapping[str, str]) -> None:
@@ -174,9 +174,9 @@ class HotPath:
             error = InvalidRequestError("The header Host is missing, comes twice, or names no host.")
             return _finish(exchange, answer_error(exchange, error), start_response)
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
-        for of_route, form, route in self._routes:
-            if of_route == method and (found := form.fullmatch(path)):
-                return self._answer(Exchange(environ, self._shared, route), route, found.groupdict(), start_response)
+        for hot_method, form, route in self._routes:
+            if hot_method == method and (match := form.fullmatch(path)):
+                return self._answer(Exchange(environ, self._shared, route), route, match.groupdict(), start_response)
         return self.flask(environ, start_response)
 
     def _answer(

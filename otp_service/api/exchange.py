@@ -84,14 +84,14 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(self, environ: WSGIEnvironment, shared: SharedState, route: Route | None = None) -> None:
-        """Begin to answer; ``route`` is what takes the request, ``None`` when nothing does, or nobody looked."""
+        """Begin to answer; ``route`` is what takes the request, ``None`` when nothing does, or before routing."""
         self.environ = environ
         self.shared = shared
         self.context = shared.installation.context
         self.settings = shared.installation.settings
         self.route = route
         self.began = time.perf_counter()
-        # Always our own: one that comes with the request, a proxy's or anybody's, stands beside it in the log.
+        # Always new: an id in the request, of a proxy or a stranger, stands beside it in the log.
         self.request_id = SafeText(new_request_id(now()))
         self.proxy_request_id = _incoming_id(self.header("X-Request-Id"))
         begin_log_members(request_id=self.request_id)
@@ -230,7 +230,7 @@ def log_request(exchange: Exchange, status: int) -> None:
 def _describe_span(exchange: Exchange, route: str, status: int) -> None:
     """Name the request's span, and set its attributes."""
     method = metrics.method_label(exchange.method)
-    about = {name: value for name, value in _known_facts(exchange).items() if name in _SPAN_FACTS}
+    facts = {name: value for name, value in _known_facts(exchange).items() if name in _SPAN_FACTS}
     tracing.annotate(
         f"{method} {route}",
         failed=status >= _FIRST_FAILURE_STATUS,
@@ -238,7 +238,7 @@ def _describe_span(exchange: Exchange, route: str, status: int) -> None:
         route=_plain(route),
         status=status,
         request=exchange.request_id,
-        **about,
+        **facts,
     )
 
 
@@ -256,12 +256,12 @@ def _level(route: str, status: int) -> int:
 
 def _known_facts(exchange: Exchange) -> dict[str, str]:
     """Return what is known of the request: who asked, about what, why the answer is a no, and a proxy's id of it."""
-    found: dict[str, str] = {}
+    facts: dict[str, str] = {}
     caller = exchange.caller
     if caller and caller.application:
-        found["application"] = caller.application.name
+        facts["application"] = caller.application.name
     if caller and caller.key_id:
-        found["key_id"] = caller.key_id
+        facts["key_id"] = caller.key_id
     why = {
         "verification": exchange.verification,
         "dispatch": exchange.dispatch,
@@ -270,7 +270,7 @@ def _known_facts(exchange: Exchange) -> dict[str, str]:
         "reason": exchange.reason,
         "proxy_request_id": exchange.proxy_request_id,
     }
-    return found | {name: value for name, value in why.items() if value is not None}
+    return facts | {name: value for name, value in why.items() if value is not None}
 
 
 def send_answer(exchange: Exchange, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:

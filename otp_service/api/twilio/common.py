@@ -65,13 +65,13 @@ def read_parameters(exchange: Exchange, form: type[GivenForm]) -> GivenForm:
     person's input, the input could add a number. Raises werkzeug's errors for a body that is too long or incomplete.
     """
     fields = read_form(exchange)
-    given, known = dict(fields), {one.alias for one in form.model_fields.values()}
-    found = validate_body(form, given)
+    parameters, known = dict(fields), {member.alias for member in form.model_fields.values()}
+    body = validate_body(form, parameters)
     if twice := sorted({name for name, times in Counter(name for name, _ in fields).items() if times > 1} & known):
         refuse(twice[0])
-    for name in given.keys() - known:
+    for name in parameters.keys() - known:
         UNUSED_PARAMETERS.count(parameter=name if name in _UNUSED else metrics.OTHER)
-    return found
+    return body
 
 
 def refuse(name: str) -> NoReturn:
@@ -89,22 +89,22 @@ class _Page(Form):
     page: Annotated[int, Field(ge=0, le=1_000_000, strict=False)] = 0
 
 
-def answer_list(exchange: Exchange, name: str, url: str, found: Sequence[Mapping[str, Any]]) -> Answer:
+def answer_list(exchange: Exchange, name: str, url: str, entries: Sequence[Mapping[str, Any]]) -> Answer:
     """Return the page of a list, which is at a ``url``, that the query asks for; raises `InvalidRequestError`."""
-    asked = validate_body(_Page, dict(parse_qsl(exchange.environ.get("QUERY_STRING", ""))))
-    size, page = asked.page_size, asked.page
-    first, before, this, after = (f"{url}?PageSize={size}&Page={one}" for one in (0, page - 1, page, page + 1))
+    query = validate_body(_Page, dict(parse_qsl(exchange.environ.get("QUERY_STRING", ""))))
+    size, page = query.page_size, query.page
+    first, before, this, after = (f"{url}?PageSize={size}&Page={number}" for number in (0, page - 1, page, page + 1))
     begin, end = page * size, (page + 1) * size
     meta = {
         "page": page,
         "page_size": size,
         "first_page_url": first,
         "previous_page_url": before if page else None,
-        "next_page_url": after if end < len(found) else None,
+        "next_page_url": after if end < len(entries) else None,
         "key": name,
         "url": this,
     }
-    return answer({name: found[begin:end], "meta": meta})
+    return answer({name: entries[begin:end], "meta": meta})
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,8 @@ class _EnrolmentForm(Form):
         parameters = TotpParameters(self.algorithm.upper(), self.digits, self.period)
         if self.secret is None and parameters != _DEFAULTS:
             raise ForbiddenError("A new secret has the parameters that all apps can.")
-        asked = {"secret": self.secret, "algorithm": parameters.algorithm, "digits": self.digits, "period": self.period}
-        return f"otpauth://totp/x?{urlencode(asked)}" if self.secret else None
+        parts = {"secret": self.secret, "algorithm": parameters.algorithm, "digits": self.digits, "period": self.period}
+        return f"otpauth://totp/x?{urlencode(parts)}" if self.secret else None
 
 
 class _FactorForm(Form):
@@ -113,10 +113,10 @@ class _Entity:
 
     def factor_id(self, sid: str) -> str:
         """Return the identifier of a factor of its own; raise `NotFoundError`."""
-        found = _SID.fullmatch(sid)
-        if not found or not self.digits.startswith(found[2]):
+        match = _SID.fullmatch(sid)
+        if not match or not self.digits.startswith(match[2]):
             raise NotFoundError(NOT_FOUND)
-        return f"fa_{self.digits}{found[1]}"
+        return f"fa_{self.digits}{match[1]}"
 
     def factor_sid(self, factor_id: str) -> str:
         """Return how Twilio's libraries name a factor of its own."""
@@ -142,8 +142,8 @@ def delete_twilio_entity(exchange: Exchange, service_sid: str, identity: str) ->
     entity, application = _entity(exchange, service_sid, identity), exchange.application
     user = use_cases.user_key(exchange.context, application.name, entity.identity)
     use_cases.end_enrolments(exchange.context, user)
-    for one in use_cases.find(exchange.context, application, entity.identity)[0]:
-        use_cases.remove(exchange.context, application.name, one.id, "closed")
+    for factor in use_cases.find(exchange.context, application, entity.identity)[0]:
+        use_cases.remove(exchange.context, application.name, factor.id, "closed")
     return _NOTHING
 
 
@@ -162,8 +162,8 @@ def create_twilio_factor(exchange: Exchange, service_sid: str, identity: str) ->
 def list_twilio_factors(exchange: Exchange, service_sid: str, identity: str) -> Answer:
     """List the active apps of a user."""
     entity = _entity(exchange, service_sid, identity)
-    found, _ = use_cases.find(exchange.context, exchange.application, identity)
-    return answer_list(exchange, "factors", f"{entity.url}/Factors", [_shown(entity, one) for one in found])
+    views, _ = use_cases.find(exchange.context, exchange.application, identity)
+    return answer_list(exchange, "factors", f"{entity.url}/Factors", [_shown(entity, view) for view in views])
 
 
 @entities.route(f"GET {_FACTOR}", {}, endpoint="fetch_factor")
@@ -213,7 +213,7 @@ def create_twilio_challenge(exchange: Exchange, service_sid: str, identity: str)
     if done.reason is FactorFailure.FACTOR_LOCKED:
         return _NO_CHECKS_LEFT.answer()
     sid, now = f"YC{secrets.token_hex(16)}", rfc3339(clock.now())
-    about: dict[str, Any] = {
+    challenge: dict[str, Any] = {
         "sid": sid,
         **entity.sids,
         "factor_sid": form.factor_sid,
@@ -227,7 +227,7 @@ def create_twilio_challenge(exchange: Exchange, service_sid: str, identity: str)
         "url": f"{entity.url}/Challenges/{sid}",
         "links": {},
     }
-    return answer(about, 201)
+    return answer(challenge, 201)
 
 
 def _entity(exchange: Exchange, service_sid: str, identity: str) -> _Entity:
@@ -258,7 +258,7 @@ def _shown_entity(entity: _Entity) -> dict[str, Any]:
 
 def _shown(entity: _Entity, view: FactorView) -> dict[str, Any]:
     """Return a factor as an answer shows it."""
-    sid, one = entity.factor_sid(view.id), view.parameters
+    sid, parameters = entity.factor_sid(view.id), view.parameters
     return {
         "sid": sid,
         **entity.sids,
@@ -266,10 +266,10 @@ def _shown(entity: _Entity, view: FactorView) -> dict[str, Any]:
         "status": "verified" if view.status is FactorStatus.ACTIVE else "unverified",
         "factor_type": TOTP,
         "config": {
-            "alg": one.algorithm.lower(),
+            "alg": parameters.algorithm.lower(),
             "skew": entity.skew,
-            "code_length": one.digits,
-            "time_step": one.period,
+            "code_length": parameters.digits,
+            "time_step": parameters.period,
         },
         "metadata": None,
         **dict.fromkeys(("date_created", "date_updated"), None if view.created is None else rfc3339(view.created)),

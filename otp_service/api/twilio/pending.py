@@ -22,8 +22,8 @@ def start_or_resend(context: Context, application: Application, request: StartRe
             return start(context, application, replace(request, allowed_pending=allowed))
         except PendingError as pending:
             allowed = pending.verification_id
-        given = request.transaction
-        transaction = given.canonical(application.payees) if given else None
+        requested = request.transaction
+        transaction = requested.canonical(application.payees) if requested else None
         if read(context, application, allowed).details.transaction == transaction:
             return resend(context, application, allowed, request.channel)
 

@@ -39,7 +39,7 @@ from otp_service.services.start import StartRequest
 from otp_service.services.verifications import NOT_FOUND, VerificationView, cancel, check, read
 from otp_service.telemetry.redaction import SafeText
 
-_CHANNELS: Final = {"call" if one.traits.is_spoken else one.value: one for one in Channel}
+_CHANNELS: Final = {"call" if channel.traits.is_spoken else channel.value: channel for channel in Channel}
 """By Twilio's name."""
 _ANY_CHANNEL: Final = {"auto": None}
 _NAMES: Final = {channel: name for name, channel in _CHANNELS.items()}
@@ -161,10 +161,10 @@ def check_twilio_code(exchange: Exchange, service_sid: str) -> Answer:
         return TwilioError(60202, 429, "Max check attempts reached").answer()
     if result.reason not in _COMPARED:
         raise NotFoundError(NOT_FOUND)
-    about = _shown(exchange, service, view, form.to)
-    kept = ("sid", "service_sid", "account_sid", "to", "channel", "amount", "payee", "date_created", "date_updated")
-    told = {name: about[name] for name in kept}
-    return answer({**told, "status": result.status, "valid": result.valid, "sna_attempts_error_codes": []}, 201)
+    shown = _shown(exchange, service, view, form.to)
+    names = ("sid", "service_sid", "account_sid", "to", "channel", "amount", "payee", "date_created", "date_updated")
+    members = {name: shown[name] for name in names}
+    return answer({**members, "status": result.status, "valid": result.valid, "sna_attempts_error_codes": []}, 201)
 
 
 def _require_address(exchange: Exchange, address: str) -> None:
@@ -200,8 +200,8 @@ def _transaction(application: Application, purpose: Purpose, form: _PaymentForm)
         return None
     if not (form.amount and form.payee):
         raise InvalidTransactionError("Amount and Payee are missing.")
-    found = _AMOUNT.fullmatch(form.amount) or refuse("Amount")
-    amount, written = found["amount"] or found["first"], found["currency"] or found["last"]
+    match = _AMOUNT.fullmatch(form.amount) or refuse("Amount")
+    amount, written = match["amount"] or match["first"], match["currency"] or match["last"]
     currency = _currency(written, application.region or "") or refuse("Amount")
     return Transaction(amount.replace(",", ""), currency, form.payee)
 
@@ -243,8 +243,8 @@ def _pseudonym(exchange: Exchange, number: str) -> str:
 
 
 def _read(exchange: Exchange, sid: str) -> VerificationView:
-    found = _SID.fullmatch(sid)
-    for verification_id in exchange.context.keyring.verification_ids(found[1]) if found else ():
+    match = _SID.fullmatch(sid)
+    for verification_id in exchange.context.keyring.verification_ids(match[1]) if match else ():
         try:
             return read(exchange.context, exchange.application, verification_id)
         except NotFoundError:
@@ -276,7 +276,7 @@ def _shown(exchange: Exchange, service: Service, view: VerificationView, number:
     verification, payment = view.verification, view.details.transaction
     exchange.verification = SafeText(verification.id)
     digits = verification.id[-32:]
-    messages = {one.message: one for one in reversed(verification.deliveries)}
+    messages = {delivery.message: delivery for delivery in reversed(verification.deliveries)}
     return {
         "sid": f"VE{digits}",
         **service.sids,
@@ -289,14 +289,14 @@ def _shown(exchange: Exchange, service: Service, view: VerificationView, number:
         "payee": payment.payee if payment else None,
         "send_code_attempts": [
             {
-                "time": rfc3339(one.begun),
-                "channel": _NAMES[Channel(one.channel)],
+                "time": rfc3339(delivery.begun),
+                "channel": _NAMES[Channel(delivery.channel)],
                 "attempt_sid": f"VL{digits[:30]}{number:02x}",
             }
-            for number, one in sorted(messages.items())
+            for number, delivery in sorted(messages.items())
         ],
         "sna": None,
         "date_created": rfc3339(verification.created),
-        "date_updated": rfc3339(max((verification.created, *(one.at for one in verification.deliveries)))),
+        "date_updated": rfc3339(max((verification.created, *(delivery.at for delivery in verification.deliveries)))),
         "url": f"{service.url}/Verifications/VE{digits}",
     }
