@@ -10,12 +10,12 @@ _KEPT: dict[str, Mutant] = {
     "evidence-of-before-a-fence": one("include_evidence", " or fence.hides(tonumber(kept[4]))"),
     "evidence-too-old": one("include_evidence", "  if ends ~= '' and now >= tonumber(ends) then return nil end\n"),
     "evidence-a-moment-too-old": one("include_evidence", "now >= tonumber(ends)", "now > tonumber(ends)"),
-    "evidence-although-revoked": one("include_evidence", "not revoked and "),
-    "evidence-used-twice": one("include_evidence", " and not self.started"),
-    "evidence-reserved-for-all": one("include_evidence", " and (not self.reserved or self.reserved == by)"),
-    "evidence-reserved-for-nobody": one(
-        "include_evidence", "(not self.reserved or self.reserved == by)", "not self.reserved"
+    "evidence-although-revoked": one("include_evidence", "not self or revoked or", "not self or"),
+    "evidence-used-twice": one(
+        "include_evidence", "if not self.started or self.started == by then return self end", "return self"
     ),
+    "evidence-reserved-for-all": one("include_evidence", " or (self.reserved and self.reserved ~= by)"),
+    "evidence-reserved-for-nobody": one("include_evidence", "(self.reserved and self.reserved ~= by)", "self.reserved"),
     "evidence-reserved-for-ever": one("include_evidence", "now < tonumber(kept[7] or 0) and kept[6]", "kept[6]"),
     "evidence-not-used-up": one(
         "include_evidence", "  if self.key then redis.call('HSET', self.key, 'started', what) end\n"
@@ -25,13 +25,13 @@ _REVOKED: dict[str, Mutant] = {
     "erasure-revives": one("include_mirror", "  if erased > known then return 'erased' end\n"),
     "erasure-ends-what-knows-of-it": one("include_mirror", "erased > known", "erased >= known"),
     "revoked-although-nothing-is": one(
-        "include_mirror", "    if why then return why end\n    if factor", "    if factor"
+        "include_mirror", "      if why then return why end\n      if factor", "      if factor"
     ),
     "revoked-without-the-factor": one(
-        "include_mirror", "    if factor ~= '' and not kept['t:' .. factor] then return 'removed' end\n"
+        "include_mirror", "      if factor ~= '' and not kept['t:' .. factor] then return 'removed' end\n"
     ),
-    "revoked-by-a-lift-of-before": one("include_mirror", "    last = math.max(last, at)\n"),
-    "message-of-what-was-revoked": one("include_mirror", "mirror.revoked(about, about.basis)\n", "nil, 0\n"),
+    "revoked-by-a-lift-of-before": one("include_mirror", "      last = math.max(last, at)\n"),
+    "message-of-what-was-revoked": one("include_mirror", "mirror.revoked(about, about.basis, elsewhere)\n", "nil, 0\n"),
     "message-as-if-it-was-frozen": one(
         "include_mirror", "(over == 'frozen' or revoked == 'frozen') and 'frozen' or 'canceled'", "'frozen'"
     ),
@@ -50,11 +50,11 @@ _STARTS: dict[str, Mutant] = {
     "start-for-a-frozen-user": one("start", "if user then one.basis = mirror.basis(user.key) end"),
     "start-uses-nothing-up": one("start", "evidence.use(earlier, one.id)\n"),
     "start-forgets-what-came-before": one("start", "if earlier.basis ~= '' then", "if false then"),
-    "start-knows-no-lift-of-before": one("start", "math.max(lifted, earlier.lifted, arg.user_lifted)", "lifted"),
+    "start-knows-no-lift-of-before": one("start", "math.max(lifted, earlier.lifted)", "lifted"),
     "start-that-a-user-s-freeze-does-not-find": one("include_record", "  redis.call('LPUSH', key, id)\n"),
     "start-that-a-user-s-freeze-finds-for-ever": one("include_record", "  redis.call('PEXPIRE', key, life)\n"),
     "starts-of-a-user-without-number": one("include_record", "  redis.call('LTRIM', key, 0, 19)\n"),
-    "claimed-approval-is-used-again": one("evidence_claim", "evidence.use(needed, arg.verification)\n"),
+    "claimed-approval-is-used-again": one("evidence_claim", "evidence.use(needed, arg.by)", "local _ = 0"),
     "claimed-user-forgets-the-start": one(
         "user_claim", "record.note_of_user(key.verifications, arg.verification, arg.life)\n"
     ),
@@ -100,6 +100,19 @@ _CHECKS: dict[str, Mutant] = {
     "check-again-revokes-a-wrong-code": one("check", "first[1] == '' and mirror", "mirror"),
     "check-cancels-for-a-freeze-alone": one("check", "{ reason = revoked, ", "{ reason = 'frozen', "),
     "check-rests-on-the-number-alone": one("check", " .. found.basis\n", "\n"),
+    "check-passes-over-other-buckets": one(
+        "check", "arg.elsewhere == '' and mirror.elsewhere(found.basis) or ''", "''"
+    ),
+    "check-although-another-bucket-revokes": one(
+        "include_mirror", "  if elsewhere and elsewhere ~= '' and elsewhere ~= 'valid' then return elsewhere end\n"
+    ),
+    "proof-passes-over-other-buckets": one("proof_redeem", "elsewhere ~= '' and arg.elsewhere == ''", "false"),
+    "page-passes-over-other-buckets": one("page_redeem", "elsewhere ~= '' and arg.elsewhere == ''", "false"),
+    "message-passes-over-other-buckets": one("dispatch", "elsewhere ~= '' and arg.elsewhere == ''", "false"),
+    "resend-passes-over-other-buckets": one("resend", "elsewhere ~= '' and arg.elsewhere == ''", "false"),
+    "claim-while-there-is-no-mirror": one(
+        "evidence_claim", "if not mirror.is_there(key.mirror) then return reply.mirror_behind() end\n"
+    ),
     "check-rests-on-no-number": one("check", "mirror.basis(arg.mirrored .. found.pseudonym) .. "),
     "check-leaves-no-evidence": one("check", "if arg.evidence_lives ~= '' then", "if false then"),
     "check-leaves-evidence-while-a-proof-lives": one("check", "lives[found.purpose] or lives['']", "lives['']"),
@@ -124,6 +137,6 @@ _CHECKS: dict[str, Mutant] = {
     ),
     "page-result-although-revoked": one("page_redeem", "if status == 'approved' and mirror", "if false and mirror"),
     "page-result-that-rests-on-no-number": one("page_redeem", "mirror.basis(arg.mirrored .. found.pseudonym) .. "),
-    "page-result-that-rests-on-the-number-alone": one("page_redeem", " .. found.basis) then", ") then"),
+    "page-result-that-rests-on-the-number-alone": one("page_redeem", " .. found.basis\n", "\n"),
 }
 DEFECTS: dict[str, Mutant] = {**_KEPT, **_REVOKED, **_STARTS, **_CHECKS}

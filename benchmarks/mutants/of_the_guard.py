@@ -229,7 +229,9 @@ _TOLD: dict[str, Mutant] = {
     "what-refuses-only-records": one(
         "include_rule_hits", "return first and not first.records and first or nil", "return nil"
     ),
-    "guesses-that-only-record-refuse": one("check", "if refusal and not refusal.records then", "if refusal then"),
+    "guesses-that-only-record-refuse": one(
+        "check", "local is_locked = refusal and not refusal.records", "local is_locked = refusal"
+    ),
     "what-only-records-comes-first": one(
         "include_rule_hits", "(first.records and not one.records)", "(one.records and not first.records)"
     ),

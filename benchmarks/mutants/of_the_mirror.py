@@ -39,13 +39,13 @@ DEFECTS: dict[str, Mutant] = {
     "lift-ends-whatever-starts": one("start", "lifted = math.huge", "lifted = 0"),
     "start-forgets-the-lift": one(
         "start",
-        "= tonumber(position), math.max(lifted, earlier.lifted, arg.user_lifted), given or 0",
+        "= tonumber(position), math.max(lifted, earlier.lifted), given or 0",
         "= tonumber(position), earlier.lifted, given or 0",
     ),
     "check-forgets-the-lift": one(
         "check",
-        "right and mirror.revoked(found, basis)",
-        "right and mirror.revoked({ application = found.application }, basis)",
+        "right and mirror.revoked(found, basis,",
+        "right and mirror.revoked({ application = found.application }, basis,",
     ),
     "resend-forgets-the-lift": one("resend", "local why = mirror", "found.lifted = 0\nlocal why = mirror"),
     "dispatch-forgets-the-lift": one("dispatch", "local why = mirror", "found.lifted = 0\nlocal why = mirror"),
@@ -83,7 +83,7 @@ DEFECTS: dict[str, Mutant] = {
     "start-with-a-consent-needs-another": one("include_mirror", "if given then", "if false then"),
     "outdated-consent-counts": one("include_mirror", "given <= tonumber(said)", "given < 0"),
     "consent-of-the-same-moment-counts": one("include_mirror", "given <= tonumber(said)", "given < tonumber(said)"),
-    "start-forgets-when-it-was-agreed": one("start", "arg.user_lifted), given or 0", "arg.user_lifted), 0"),
+    "start-forgets-when-it-was-agreed": one("start", "earlier.lifted), given or 0", "earlier.lifted), 0"),
     "start-forgets-its-place": one("start", "= tonumber(position), math", "= 0, math"),
     "start-tells-no-number": one("start", '\'","pseudonym":"\' .. pseudonym', "'\",\"pseudonym\":\"' .. ''"),
     "start-tells-no-consent": one("start", ", consent = arg.consent })", " })"),
@@ -92,7 +92,7 @@ DEFECTS: dict[str, Mutant] = {
         "start", "if redis.call('XLEN', key.events) >= plan.unrecorded then return reply.events_full() end\n"
     ),
     "resend-asks-no-mirror": one("resend", "if why then return reply.withheld { reason = why } end\n"),
-    "resend-after-any-withdrawal": one("resend", "arg.consent, found.ledger)", "arg.consent, 1e15)"),
+    "resend-after-any-withdrawal": one("resend", "arg.consent, found.ledger, nil", "arg.consent, 1e15, nil"),
     "start-tells-no-end": one("start", '\'","expires":"%d"}\', one.expires', '\'","expires":"%d"}\', 0'),
     "start-tells-no-payment": one("start", '\'","payment":"\' .. arg.payment', "'\",\"payment\":\"' .. ''"),
     "start-tells-no-reference": one(
@@ -108,8 +108,8 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "dispatch-although-behind": one("dispatch", "if why == 'mirror-behind' then return reply.mirror_behind() end\n"),
     "dispatch-although-suppressed": one("dispatch", "if why then return dropped(why) end\n"),
-    "dispatch-after-any-withdrawal": one("dispatch", "arg.consent, found.ledger)", "arg.consent, 1e15)"),
-    "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "arg.consent, found.ledger)", "arg.consent, -1)"),
+    "dispatch-after-any-withdrawal": one("dispatch", "arg.consent, found.ledger, nil", "arg.consent, 1e15, nil"),
+    "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "arg.consent, found.ledger, nil", "arg.consent, -1, nil"),
     "mirror-an-older-state": one("mirror_write", "if tonumber(arg.read_at) >= known then", "if true then"),
     "mirror-over-what-was-there": one("mirror_write", "    redis.call('DEL', mirrored)\n"),
     "mirror-nothing-for-ever": one(

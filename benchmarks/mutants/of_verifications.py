@@ -38,8 +38,8 @@ DEFECTS: dict[str, Mutant] = {
     "proof-used-twice": one("proof_redeem", "'redeemed', now) == 0", "'redeemed', now) == 2"),
     "proof-of-another-application": one(
         "proof_redeem",
-        "read(key.evidence, arg.application)",
-        "read(key.evidence, redis.call('HGET', key.evidence, 'application'))",
+        "read(key.evidence, arg.application,",
+        "read(key.evidence, redis.call('HGET', key.evidence, 'application'),",
     ),
     "proof-of-what-is-gone": one("proof_redeem", "if not found then return reply.not_redeemable() end\n"),
     "start-beside-a-pending-one": one("start", "if arg.allowed_pending ~= '*' then", "if false then"),
@@ -128,8 +128,7 @@ DEFECTS: dict[str, Mutant] = {
     "check-of-a-changed-transaction": one("check", "if arg.transaction ~= found.transaction then", "if false then"),
     "check-after-the-budget": one(
         "check",
-        "if refusal and not refusal.records then return answer('pending', 'number_locked', 'check.refused', "
-        "{ rule = refusal.rule }) end\n",
+        "if is_locked then return answer('pending', 'number_locked', 'check.refused', { rule = refusal.rule }) end\n",
     ),
     "check-spends-no-budget": one("include_number", "  self.wrong = limits.with_now('failed_checks', self.wrong)\n"),
     "check-spends-for-a-right-code": one(

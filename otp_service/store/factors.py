@@ -1,6 +1,7 @@
 """Authenticator apps in Redis: enrolments that wait, checks of codes, and the budget of a user's wrong ones."""
 
 import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -24,11 +25,12 @@ from otp_service.errors import (
     StoreUnavailableError,
 )
 from otp_service.store import keys
+from otp_service.store.claims import MIRROR_BEHIND, VALID, Claims, claimant, revocation
 from otp_service.store.connection import translate_errors
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.rulesets import CompiledRuleset
 from otp_service.store.script_runner import ScriptRunner
-from otp_service.store.signatures.common import Frozen, MirrorBehind, Mismatch, NotFound, StepUp
+from otp_service.store.signatures.common import Elsewhere, Frozen, MirrorBehind, Mismatch, NotFound, StepUp
 from otp_service.store.signatures.factors import (
     FACTOR_CHECK,
     FACTOR_ENROL,
@@ -118,9 +120,11 @@ class CodeAttempt:
 class FactorStore:
     """What is kept of factors for a while. Raises `StoreUnavailableError` when Redis does not answer in time."""
 
-    def __init__(self, client: redis.Redis, scripts: ScriptRunner) -> None:
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner, *, several_buckets: bool) -> None:
+        """With ``several_buckets`` an earlier approval is claimed before a check: it may rest on any bucket."""
         self._client = client
         self._scripts = scripts
+        self._several_buckets = several_buckets
 
     def read(self, user: UserKey, factor_id: str) -> KnownFactor:
         """Return what is known of a factor, be it another application's."""
@@ -206,39 +210,39 @@ class FactorStore:
         codes were used.
         """
         step = keys.factor_step(user.bucket, factor.id)
-        return _outcome(
-            self._scripts.call(
-                FACTOR_CHECK,
-                FactorCheckKeys(
-                    user=keys.user(user.bucket, user.pseudonym),
-                    mirrored=keys.mirrored(user.bucket, user.pseudonym),
-                    mirror=keys.mirror(user.bucket),
-                    step=step,
-                    events=keys.events(user.bucket),
-                    idempotency=self._retry_key(user, retry, step),
-                    rest=self._scripts.evidence(earlier, user.bucket),
-                ),
-                FactorCheckArguments(
-                    application=user.application,
-                    factor=factor.id,
-                    identity=mirror_query.identity,
-                    min_sequence=mirror_query.min_sequence,
-                    late=skew.late,
-                    early=skew.early,
-                    life=skew.life(factor.parameters.period),
-                    grace=STEP_GRACE,
-                    device=device,
-                    purpose=purpose,
-                    fingerprint=_fingerprint(retry),
-                    remembered=_REMEMBERED,
-                    evidence=keys.evidence(user.bucket, ""),
-                    evidence_life=evidence_life,
-                    earlier_ends=earlier.ends if earlier else "",
-                    rest=tuple(steps),
-                ),
-                ruleset,
-            )
+        evidence, claims = self._claim(user, earlier, claimant(retry, secrets.token_hex(16)))
+        names = FactorCheckKeys(
+            user=keys.user(user.bucket, user.pseudonym),
+            mirrored=keys.mirrored(user.bucket, user.pseudonym),
+            mirror=keys.mirror(user.bucket),
+            step=step,
+            events=keys.events(user.bucket),
+            idempotency=self._retry_key(user, retry, step),
+            rest=evidence,
         )
+        arguments = FactorCheckArguments(
+            application=user.application,
+            factor=factor.id,
+            identity=mirror_query.identity,
+            min_sequence=mirror_query.min_sequence,
+            late=skew.late,
+            early=skew.early,
+            life=skew.life(factor.parameters.period),
+            grace=STEP_GRACE,
+            device=device,
+            purpose=purpose,
+            fingerprint=_fingerprint(retry),
+            remembered=_REMEMBERED,
+            evidence=keys.evidence(user.bucket, ""),
+            evidence_life=evidence_life,
+            earlier_ends=claims.ends,
+            claimed=claims.argument,
+            rest=tuple(steps),
+        )
+        with claims:
+            outcome = self._outcome(user, self._scripts.call(FACTOR_CHECK, names, arguments, ruleset))
+            claims.are_used = outcome.reason is None
+        return outcome
 
     def count_guess(
         self, user: UserKey, guess: CodeAttempt, mirror_query: MirrorQuery, ruleset: CompiledRuleset
@@ -248,37 +252,59 @@ class FactorStore:
         With nothing found yet it only tells whether one may be compared, and reserves the earlier approval for that.
         """
         whose = keys.user(user.bucket, user.pseudonym)
-        return _outcome(
-            self._scripts.call(
-                USER_GUESS,
-                UserGuessKeys(
-                    user=whose,
-                    mirrored=keys.mirrored(user.bucket, user.pseudonym),
-                    mirror=keys.mirror(user.bucket),
-                    events=keys.events(user.bucket),
-                    idempotency=self._retry_key(user, guess.retry, whose),
-                    enrolment=keys.pending_factor(user.bucket, guess.about) if guess.step else whose,
-                    rest=self._scripts.evidence(guess.earlier, user.bucket),
-                ),
-                UserGuessArguments(
-                    application=user.application,
-                    id=guess.about,
-                    identity=mirror_query.identity,
-                    min_sequence=mirror_query.min_sequence,
-                    device=guess.device,
-                    result=guess.found,
-                    event=guess.event,
-                    evidence=keys.evidence(user.bucket, user_id(user.pseudonym)),
-                    evidence_life=guess.evidence_life,
-                    earlier_ends=guess.earlier.ends if guess.earlier else "",
-                    fingerprint=_fingerprint(guess.retry),
-                    remembered=_REMEMBERED,
-                    seed=guess.seed,
-                    step=guess.step,
-                ),
-                ruleset,
-            )
+        by = claimant(guess.retry, guess.seed)
+        evidence, claims = self._claim(user, guess.earlier, by, reserves=guess.found == "")
+        names = UserGuessKeys(
+            user=whose,
+            mirrored=keys.mirrored(user.bucket, user.pseudonym),
+            mirror=keys.mirror(user.bucket),
+            events=keys.events(user.bucket),
+            idempotency=self._retry_key(user, guess.retry, whose),
+            enrolment=keys.pending_factor(user.bucket, guess.about) if guess.step else whose,
+            rest=evidence,
         )
+        arguments = UserGuessArguments(
+            application=user.application,
+            id=guess.about,
+            identity=mirror_query.identity,
+            min_sequence=mirror_query.min_sequence,
+            device=guess.device,
+            result=guess.found,
+            event=guess.event,
+            evidence=keys.evidence(user.bucket, user_id(user.pseudonym)),
+            evidence_life=guess.evidence_life,
+            earlier_ends=claims.ends,
+            claimed=claims.argument,
+            fingerprint=_fingerprint(guess.retry),
+            remembered=_REMEMBERED,
+            seed=guess.seed,
+            step=guess.step,
+        )
+        with claims:
+            outcome = self._outcome(user, self._scripts.call(USER_GUESS, names, arguments, ruleset))
+            claims.are_used = outcome.reason is None
+        return outcome
+
+    def _claim(
+        self, user: UserKey, earlier: EarlierApproval | None, by: str, *, reserves: bool = False
+    ) -> tuple[tuple[str, ...], Claims]:
+        """Claim an earlier approval, or return its key where the script of a check can use it."""
+        claims = Claims(self._scripts, user.application, by, earlier)
+        if earlier and not self._several_buckets:
+            return (keys.evidence(earlier.bucket, earlier.id),), claims
+        claims.claim(earlier, None, reserves=reserves)
+        return (), claims
+
+    def _outcome(self, user: UserKey, reply: CodeChecked | Settling | CodeRefusal) -> CodeOutcome:
+        if not isinstance(reply, CodeChecked):
+            raise _refusal(reply)
+        reason = FactorFailure(reply.reason.decode()) if reply.reason else None
+        if reply.elsewhere and reason is None:
+            state = revocation(self._scripts, user.application, Elsewhere(reply.elsewhere, reply.lifted))
+            if state == MIRROR_BEHIND:
+                raise LedgerUnavailableError(MIRROR_IS_BEHIND)
+            reason = None if state == VALID else FactorFailure.REVOKED
+        return CodeOutcome(reason, reply.at, reply.seed.decode())
 
     def reset_steps(self, bucket: str, ahead: Sequence[SealedFactor], skew: TotpSkew) -> int:
         """Lower last steps in a bucket that are ahead of Redis' clock to the present one; return how many.
@@ -349,14 +375,6 @@ def _fingerprint(retry: IdempotentRequest | None) -> str:
 
 def _unpacked(factor_id: str, packed: bytes | None) -> SealedFactor | None:
     return SealedFactor.unpack(factor_id, packed.decode()) if packed else None
-
-
-def _outcome(reply: CodeChecked | Settling | CodeRefusal) -> CodeOutcome:
-    if isinstance(reply, CodeChecked):
-        return CodeOutcome(
-            FactorFailure(reply.reason.decode()) if reply.reason else None, reply.at, reply.seed.decode()
-        )
-    raise _refusal(reply)
 
 
 def _refusal(reply: Settling | CodeRefusal) -> OtpServiceError:

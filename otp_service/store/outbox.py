@@ -18,6 +18,7 @@ from otp_service.domain.routing import GatewayLimits, Room
 from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
+from otp_service.store.claims import revocation
 from otp_service.store.connection import Argument, server_time, translate_errors
 from otp_service.store.gateway_calls import GatewayCall
 from otp_service.store.leases import BucketShare
@@ -25,7 +26,7 @@ from otp_service.store.mirror import MirrorQuery
 from otp_service.store.rulesets import NO_RULES, CompiledRuleset
 from otp_service.store.script_runner import ScriptRunner, pairs_to_dict
 from otp_service.store.signatures import outbox as signed
-from otp_service.store.signatures.common import MirrorBehind, NotFound
+from otp_service.store.signatures.common import Elsewhere, MirrorBehind, NotFound
 from otp_service.store.signatures.mirror import MIRROR_ALLOWS, MirrorAllowsArguments, MirrorAllowsKeys
 from otp_service.store.signatures.outbox import (
     DEAD_LETTER_REDRIVE,
@@ -518,12 +519,14 @@ class Dispatches:
             consent=mirror_query.consent_mode,
             mirrored=keys.mirrored.beginning(job.bucket),
             trace=trace,
-            rest=(),
         )
 
         def ask(states: Mapping[str, bytes]) -> signed.DispatchDecision | signed.GatewayNeeded:
             gateways = tuple(part for one in candidates for part in one.for_script(states.get(one.name, b"")))
-            return self._scripts.call(DISPATCH, names, arguments._replace(rest=gateways), self._ruleset(job))
+            asked = arguments._replace(rest=gateways)
+            while isinstance(reply := self._scripts.call(DISPATCH, names, asked, self._ruleset(job)), Elsewhere):
+                asked = asked._replace(elsewhere=revocation(self._scripts, job.application, reply))
+            return reply
 
         return _outcome(job, dispatch_id, GatewayCall(self._scripts, dispatch_id, elsewhere).decide(ask))
 

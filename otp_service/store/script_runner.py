@@ -12,7 +12,6 @@ import redis
 from redis.exceptions import MovedError, ReadOnlyError, ResponseError
 from redis.sentinel import MasterNotFoundError
 
-from otp_service.domain.proofs import EarlierApproval
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.cluster import Peer, SlotMap
@@ -421,14 +420,6 @@ class ScriptRunner:
 
     def _gateway_keys(self, gateway: str) -> GatewayKeys:
         return GatewayKeys(self.of_gateway(keys.health, gateway), self.of_gateway(keys.in_flight, gateway))
-
-    def reaches(self, bucket: str, other: str) -> bool:
-        """Tell whether a script of a bucket can touch keys of another."""
-        return bucket == other or not self.is_cluster
-
-    def evidence(self, earlier: EarlierApproval | None, bucket: str) -> tuple[str, ...]:
-        """Return the key of the evidence of an approval, where a script of a bucket can touch it."""
-        return (keys.evidence(earlier.bucket, earlier.id),) if earlier and self.reaches(bucket, earlier.bucket) else ()
 
     @property
     def library_name(self) -> str:

@@ -69,7 +69,7 @@ def open_store(
     sums = LimitSums(client, scripts, keyring.buckets, rulesets)
     return Store(
         verifications=Verifications(client, scripts, stream_limits, keyring.buckets, sums),
-        factors=FactorStore(client, scripts),
+        factors=FactorStore(client, scripts, several_buckets=len(keyring.buckets) > 1),
         outbox=Outbox(client, scripts, stream_limits, keyring.buckets, dispatches.give_up),
         dispatches=dispatches,
         dead_letters=DeadLetters(client, scripts, stream_limits, keyring.buckets),

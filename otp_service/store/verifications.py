@@ -31,6 +31,7 @@ from otp_service.domain.verification import (
 from otp_service.errors import InvalidProofError, LedgerUnavailableError, Quota
 from otp_service.store import keys
 from otp_service.store.ceiling_shares import CeilingShares, Spender, SpendingT
+from otp_service.store.claims import MIRROR_BEHIND, VALID, Claims, revocation
 from otp_service.store.connection import translate_errors
 from otp_service.store.limit_sums import LimitSums
 from otp_service.store.mirror import MirrorQuery
@@ -38,14 +39,13 @@ from otp_service.store.rulesets import NO_RULES, CompiledPlan, CompiledRuleset, 
 from otp_service.store.script_runner import ScriptRunner, pairs_to_dict
 from otp_service.store.signatures import verifications as signed
 from otp_service.store.signatures.common import AlreadyFinal as AlreadyFinalReply
-from otp_service.store.signatures.common import MirrorBehind, NotFound, RecordKeys
+from otp_service.store.signatures.common import Elsewhere, MirrorBehind, NotFound, RecordKeys
 from otp_service.store.signatures.mirror import STARTS_READINESS, ReadinessArguments, ReadinessKeys, Ready
 from otp_service.store.signatures.proofs import (
     PAGE_COUNT,
     PAGE_REDEEM,
     PROOF_REDEEM,
     ApprovalRevoked,
-    NotRedeemable,
     PageCountArguments,
     PageCountKeys,
     PageRedeemArguments,
@@ -56,7 +56,6 @@ from otp_service.store.signatures.proofs import (
     ProofRedeemKeys,
 )
 from otp_service.store.signatures.signature import KeysT, NoArguments, ReplyT, Signature, reply_word
-from otp_service.store.start_claims import StartClaims
 from otp_service.store.streams import StreamLimits, entry_id
 
 # What a record holds, beside `_FIXED` and `_STATE` (include_record.lua writes it):
@@ -458,16 +457,11 @@ class Verifications:
     ) -> None:
         self._client = client
         self._scripts = scripts
+        self._several_buckets = len(buckets) > 1
         self._limits = limits
         self._shares = CeilingShares(scripts, buckets)
         self._sums = sums
         self._plans: dict[tuple[str, ...], CompiledPlan] = {}
-
-    def _user_keys(self, bucket: str, user: UserKey | None) -> tuple[str, ...]:
-        """Return the keys of a user that a script of a bucket can touch, none for no user."""
-        if user is None or not self._scripts.reaches(bucket, user.bucket):
-            return ()
-        return keys.mirrored(user.bucket, user.pseudonym), keys.user_verifications(user.bucket, user.pseudonym)
 
     def recent_of_user(self, user: UserKey) -> tuple[str, ...]:
         """Return the last verifications that name a user, newest first."""
@@ -512,13 +506,11 @@ class Verifications:
         """Record a verification and queue its first message, or refuse.
 
         Returns `Pending` where the newest verification of the number and purpose is pending, and is not
-        ``allowed_pending``. A user or earlier approval in another slot of a cluster is claimed there first, and
-        released where the start is refused; if the answer is lost, it is used up.
+        ``allowed_pending``. A user of another bucket and, with several, an earlier approval are claimed first, and
+        given back where the start is refused; if the answer is lost, an approval is used up.
         """
         bucket, verification, attempt = new.bucket, new.verification, new.attempt
-        further = (*self._user_keys(bucket, new.user), *self._scripts.evidence(new.earlier, bucket))
-        claims = StartClaims(self._scripts, bucket, verification, new.user, new.earlier)
-        claims.claim()
+        further, claims = self._claim(new)
         queue, queues, ready, wake = _queue(bucket, verification, verification.channel)
         names = signed.StartKeys(
             record=keys.record(bucket, verification.id),
@@ -559,8 +551,7 @@ class Verifications:
             further=len(further),
             earlier_ends=claims.ends,
             request=new.request,
-            user_refusal=claims.refusal,
-            user_lifted=claims.lifted,
+            claimed=claims.argument,
         )
         plan = self._plan(verification, attempt.place, new.mirror_query.consent_mode, ruleset)
         with claims:
@@ -582,6 +573,19 @@ class Verifications:
         if subjects := getattr(reply, "to_sum", b""):
             self._sums.request(subjects.decode().split(), spender.application, spender.network)
         return reply
+
+    def _claim(self, new: NewVerification) -> tuple[tuple[str, ...], Claims]:
+        """Claim what a start rests on in other buckets; return the keys of the user and evidence that it can touch."""
+        user, earlier, further = new.user, new.earlier, list[str]()
+        claims = Claims(self._scripts, new.verification.application, new.verification.id, earlier)
+        if user and user.bucket == new.bucket:
+            further += (kind(user.bucket, user.pseudonym) for kind in (keys.mirrored, keys.user_verifications))
+            user = None
+        if earlier and not self._several_buckets:
+            further.append(keys.evidence(earlier.bucket, earlier.id))
+            earlier = None
+        claims.claim(earlier, user)
+        return tuple(further), claims
 
     def unavailable_reason(self, mirror_query: MirrorQuery, buckets: tuple[str, ...]) -> str | None:
         """Return why every start would be refused now, ``None`` when none is for that."""
@@ -618,34 +622,37 @@ class Verifications:
         """
         record = keys.record(bucket, verification_id)
         max_age, max_decisions = self._limits.decision_limits
-        reply = self._scripts.call(
-            signed.CHECK,
-            signed.CheckKeys(
-                record=record,
-                events=keys.events(bucket),
-                idempotency=keys.idempotency(bucket, application, retry.key) if retry else record,
-                decisions=keys.decisions(bucket),
-                evidence=keys.evidence(bucket, verification_id),
-                mirror=keys.mirror(bucket),
-                application=keys.application(bucket, application),
-            ),
-            signed.CheckArguments(
-                application=application,
-                tag=tag,
-                code_length=code_length,
-                transaction=transaction_digest,
-                fingerprint=retry.fingerprint if retry else "",
-                max_age=max_age,
-                max_decisions=max_decisions,
-                numbers=keys.number.beginning(bucket),
-                mirrored=keys.mirrored.beginning(bucket),
-                with_record=int(with_record),
-                pseudonym=pseudonym,
-                evidence_lives=evidence_lives,
-                request=request,
-            ),
-            ruleset,
+        names = signed.CheckKeys(
+            record=record,
+            events=keys.events(bucket),
+            idempotency=keys.idempotency(bucket, application, retry.key) if retry else record,
+            decisions=keys.decisions(bucket),
+            evidence=keys.evidence(bucket, verification_id),
+            mirror=keys.mirror(bucket),
+            application=keys.application(bucket, application),
         )
+        arguments = signed.CheckArguments(
+            application=application,
+            tag=tag,
+            code_length=code_length,
+            transaction=transaction_digest,
+            fingerprint=retry.fingerprint if retry else "",
+            max_age=max_age,
+            max_decisions=max_decisions,
+            numbers=keys.number.beginning(bucket),
+            mirrored=keys.mirrored.beginning(bucket),
+            with_record=int(with_record),
+            pseudonym=pseudonym,
+            evidence_lives=evidence_lives,
+            request=request,
+            elsewhere="",
+        )
+        reply = self._scripts.call(signed.CHECK, names, arguments, ruleset)
+        if isinstance(reply, Elsewhere):
+            state = revocation(self._scripts, application, reply)
+            if state == MIRROR_BEHIND:
+                return Refusal.MIRROR_BEHIND
+            reply = self._scripts.call(signed.CHECK, names, arguments._replace(elsewhere=state), ruleset)
         if not isinstance(reply, signed.Checked):
             return _refusal(reply)
         reason = CheckFailure(reply.reason.decode()) if reply.reason else None
@@ -666,53 +673,52 @@ class Verifications:
         queue, queues, ready, wake = _queue(bucket, verification, message.channel)
         application, country, block = _shared_keys(bucket, verification, verification.block)
         max_age, max_decisions = self._limits.decision_limits
-        reply = self._call_limited(
-            signed.RESEND,
-            signed.ResendKeys(
-                record=keys.record(bucket, verification.id),
-                queue=queue,
-                queues=queues,
-                ready=ready,
-                wake=wake,
-                events=keys.events(bucket),
-                idempotency=_idempotency_key(bucket, verification, retry),
-                decisions=keys.decisions(bucket),
-                mirror=keys.mirror(bucket),
-                mirrored=keys.mirrored(bucket, verification.pseudonym),
-                number=keys.number(bucket, verification.pseudonym),
-                application=application,
-                country=country,
-                block=block,
-            ),
-            signed.ResendArguments(
-                application=verification.application,
-                fingerprint=retry.fingerprint if retry else "",
-                channel=message.channel,
-                generation=verification.generation,
-                next_tag=message.next_tag,
-                max_queue=self._limits.outbox,
-                max_events=self._limits.unrecorded,
-                max_age=max_age,
-                max_decisions=max_decisions,
-                price=message.price,
-                falls_back_from=message.falls_back_from,
-                identity=mirror_query.identity,
-                min_sequence=mirror_query.min_sequence,
-                consent=mirror_query.consent_mode,
-                trace=message.trace,
-                after_dispatch=message.after_dispatch,
-                request=message.request,
-            ),
-            Spender(bucket, verification.application, verification.country, ruleset),
+        names = signed.ResendKeys(
+            record=keys.record(bucket, verification.id),
+            queue=queue,
+            queues=queues,
+            ready=ready,
+            wake=wake,
+            events=keys.events(bucket),
+            idempotency=_idempotency_key(bucket, verification, retry),
+            decisions=keys.decisions(bucket),
+            mirror=keys.mirror(bucket),
+            mirrored=keys.mirrored(bucket, verification.pseudonym),
+            number=keys.number(bucket, verification.pseudonym),
+            application=application,
+            country=country,
+            block=block,
         )
+        arguments = signed.ResendArguments(
+            application=verification.application,
+            fingerprint=retry.fingerprint if retry else "",
+            channel=message.channel,
+            generation=verification.generation,
+            next_tag=message.next_tag,
+            max_queue=self._limits.outbox,
+            max_events=self._limits.unrecorded,
+            max_age=max_age,
+            max_decisions=max_decisions,
+            price=message.price,
+            falls_back_from=message.falls_back_from,
+            identity=mirror_query.identity,
+            min_sequence=mirror_query.min_sequence,
+            consent=mirror_query.consent_mode,
+            trace=message.trace,
+            after_dispatch=message.after_dispatch,
+            request=message.request,
+        )
+        spender = Spender(bucket, verification.application, verification.country, ruleset)
+        reply = self._call_limited(signed.RESEND, names, arguments, spender)
+        while isinstance(reply, Elsewhere):
+            state = revocation(self._scripts, verification.application, reply)
+            reply = self._call_limited(signed.RESEND, names, arguments._replace(elsewhere=state), spender)
         if not isinstance(reply, signed.Queued):
             return _send_refusal(bucket, reply, ruleset)
         quota = build_quota(ruleset.quota, reply.quota_max, reply.quota_used, reply.quota_reset)
-        return Queued(
-            parse_verification(verification.id, pairs_to_dict(reply.record), reply.now),
-            quota if reply.quota_used and not message.falls_back_from else None,
-            _rules(reply.record_only_rules),
-        )
+        shown = quota if reply.quota_used and not message.falls_back_from else None
+        resent = parse_verification(verification.id, pairs_to_dict(reply.record), reply.now)
+        return Queued(resent, shown, _rules(reply.record_only_rules))
 
     def cancel(
         self,
@@ -742,12 +748,16 @@ class Verifications:
         built, which tells.
         """
         names = ProofRedeemKeys(keys.evidence(bucket, approval), keys.mirror(bucket))
-        match self._scripts.call(PROOF_REDEEM, names, ProofRedeemArguments(application)):
+        reply = self._scripts.call(PROOF_REDEEM, names, ProofRedeemArguments(application, ""))
+        if isinstance(reply, Elsewhere):
+            state = self._revocation(application, reply)
+            reply = self._scripts.call(PROOF_REDEEM, names, ProofRedeemArguments(application, state))
+        match reply:
             case MirrorBehind():
                 raise LedgerUnavailableError(_MIRROR_IS_BUILT)
             case ApprovalRevoked():
                 raise InvalidProofError("What the proof rests on was frozen, removed or erased since.")
-            case reply:
+            case _:
                 return isinstance(reply, ProofRedeemed)
 
     def redeem_result(self, bucket: str, verification_id: str, application: str, until: int) -> Status | None:
@@ -757,14 +767,25 @@ class Verifications:
         come. Raises `LedgerUnavailableError` for an approval while the mirror is built.
         """
         names = PageRedeemKeys(keys.record(bucket, verification_id), keys.mirror(bucket))
-        arguments = PageRedeemArguments(application, until, keys.mirrored.beginning(bucket))
-        match self._scripts.call(PAGE_REDEEM, names, arguments):
+        arguments = PageRedeemArguments(application, until, keys.mirrored.beginning(bucket), "")
+        reply = self._scripts.call(PAGE_REDEEM, names, arguments)
+        if isinstance(reply, Elsewhere):
+            state = self._revocation(application, reply)
+            reply = self._scripts.call(PAGE_REDEEM, names, arguments._replace(elsewhere=state))
+        match reply:
             case MirrorBehind():
                 raise LedgerUnavailableError(_MIRROR_IS_BUILT)
             case PageRedeemed(status):
                 return Status(status.decode())
-            case NotRedeemable():
+            case _:
                 return None
+
+    def _revocation(self, application: str, reply: Elsewhere) -> str:
+        """Return what `revocation` does; raise `LedgerUnavailableError` while the mirror of a bucket is built."""
+        state = revocation(self._scripts, application, reply)
+        if state == MIRROR_BEHIND:
+            raise LedgerUnavailableError(_MIRROR_IS_BUILT)
+        return state
 
     def count_page(self, network: str, most: int) -> int:
         """Count a request for pages from a network; return the milliseconds to wait, 0 where it may pass."""
@@ -810,7 +831,10 @@ class Verifications:
         if not reply.record:
             return None
         verification = parse_verification(verification_id, pairs_to_dict(reply.record), reply.now)
-        return replace(verification, status=Status.CANCELED) if reply.revoked else verification
+        is_revoked = reply.revoked == 1
+        if reply.elsewhere and not is_revoked:
+            is_revoked = self._revocation(verification.application, Elsewhere(reply.elsewhere, reply.lifted)) != VALID
+        return replace(verification, status=Status.CANCELED) if is_revoked else verification
 
     def read_at(self, bucket: str, verification_id: str) -> tuple[int, Verification | None]:
         """Return the time, in milliseconds, and a verification as it is then."""

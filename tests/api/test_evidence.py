@@ -28,9 +28,9 @@ PURPOSES = {
 PERMISSIVE = {"number": ["1000/hour"], "failed_checks": ["1000/hour"]}
 
 
-@pytest.fixture
-def api(still_world: World) -> Api:
-    return made(still_world)
+@pytest.fixture(params=[1, 16], ids=["one bucket", "16 buckets"])
+def api(still_world: World, request: pytest.FixtureRequest) -> Api:
+    return made(still_world, keys={"root": f"k1:{key()}", "pseudonym": key(), "buckets": request.param})
 
 
 def made(world: World, **sections: Any) -> Api:
@@ -339,7 +339,9 @@ def test_it_is_kept_for_as_long_as_a_purpose_may_come_after_it(still_world: Worl
 
     other = api.start(OTHER, purpose="newsletter")
     assert api.post(f"{START}/{other}/check", {"code": api.code(other)}).json["proof"]
-    assert api.world.client.pttl(keys.evidence("00", other)) == 300_000
+    bucket = api.installation.context.keyring.bucket_of_id(other)
+    assert bucket
+    assert api.world.client.pttl(keys.evidence(bucket, other)) == 300_000
 
 
 def test_it_is_good_for_each_purpose_for_as_long_as_that_one_says(still_world: World):
@@ -550,7 +552,7 @@ def test_a_check_rests_on_the_approval_that_came_before(api: Api, ways: tuple[st
 def test_while_the_mirror_is_lost_nobody_is_asked_to_log_in_anew(api: Api):
     customer = Customer(api)
     proof = customer.proof("app")
-    api.world.client.delete(keys.mirror("00"), *api.world.client.keys("*:mirror/number/*"))
+    api.world.client.delete(*api.world.client.keys("*:mirror/head"), *api.world.client.keys("*:mirror/number/*"))
 
     assert code_of(customer.transfer(proof)) == (503, "ledger-unavailable")
 
@@ -579,7 +581,7 @@ def test_while_the_mirror_is_built_anew_nothing_is_proved_canceled_or_used_up(ap
         (f"{START}/{repeated}/check", again[0], "message"), (f"{RECOVERY}/check", recovery, "recovery"),
     ):  # fmt: skip
         assert api.post(path, body, Idempotency_Key=key_).json["valid"]
-    lost = [keys.mirror("00"), *api.world.client.keys(missing)]
+    lost = [*api.world.client.keys("*:mirror/head"), *api.world.client.keys(missing)]
     kept = {name: api.world.client.dump(name) for name in lost}
     api.world.client.delete(*lost)
 

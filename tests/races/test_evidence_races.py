@@ -24,17 +24,14 @@ SECTIONS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+@pytest.fixture(scope="module", params=[1, 16], ids=["one bucket", "16 buckets"])
+def racers(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Racers]:
     server = ValkeyServer(tmp_path_factory.mktemp("valkey"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def racers(valkey: ValkeyServer) -> Iterator[Racers]:
-    with racing(COUNT, valkey.url, **SECTIONS) as (made, _):
-        yield made
+    try:
+        with racing(COUNT, server.url, **SECTIONS, keys={"buckets": request.param}) as (made, _):
+            yield made
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("user", [f"user-{round_}" for round_ in range(3)])

@@ -70,7 +70,7 @@ def refused(caller: Caller, to: str = NUMBER) -> bool:
 
 
 def forget_the_last_verifications(caller: Caller, world: World) -> None:
-    assert world.client.delete(keys.number("00", number(caller).pseudonym))
+    assert world.client.delete(keys.number(number(caller).bucket, number(caller).pseudonym))
 
 
 def test_what_is_pending_ends_at_once_and_what_waits_is_not_sent(shop: Caller, world: World) -> None:
@@ -174,7 +174,9 @@ def test_what_starts_after_a_lift_lives_until_another_freeze_and_no_longer(
     frozen(shop)
     thawed(shop)
     if loss:
-        world.client.delete(keys.mirror("00"), keys.mirrored("00", number(shop).pseudonym))
+        world.client.delete(
+            keys.mirror(number(shop).bucket), keys.mirrored(number(shop).bucket, number(shop).pseudonym)
+        )
         shop.context.mirror_sync.refresh()
 
     assert shop.check(other, code)[3] == "canceled"
@@ -409,9 +411,11 @@ def test_a_check_of_a_number_that_is_not_frozen_needs_no_mirror(shop: Caller, wo
     one = shop.start()
     code = shop.code(one)
     if damage == "lost":
-        world.client.delete(keys.mirror("00"), keys.mirrored("00", number(shop).pseudonym))
+        world.client.delete(
+            keys.mirror(number(shop).bucket), keys.mirrored(number(shop).bucket, number(shop).pseudonym)
+        )
     else:
-        world.client.hset(keys.mirror("00"), "sequence", -1)
+        world.client.hset(keys.mirror(number(shop).bucket), "sequence", -1)
 
     assert shop.check(one, code)[1]
 

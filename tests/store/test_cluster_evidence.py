@@ -1,4 +1,4 @@
-"""On a cluster a start claims an earlier approval, and the user that it names, in the slots that have them."""
+"""On a cluster a start claims an earlier approval and a user in their buckets, and freezes of any bucket revoke."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from otp_service.domain.verification import Status
 from otp_service.errors import FrozenError, InvalidProofError, StepUpRequiredError, StoreUnavailableError
 from otp_service.services.factors import user_key
 from otp_service.services.proofs import redeem
-from otp_service.services.subjects import freeze
+from otp_service.services.subjects import freeze, unfreeze
 from otp_service.services.verifications import check
 from otp_service.settings import settings_from
 from otp_service.store.script_runner import ScriptRunner
@@ -117,6 +117,86 @@ def test_a_freeze_of_a_user_ends_what_names_it_in_other_buckets_and_lets_no_more
     assert shop.check(pending, code)[0] is Status.CANCELED
     with pytest.raises(FrozenError):
         shop.start(NUMBER, user=user)
+
+
+def freeze_user(shop: Caller, user: str) -> None:
+    freeze(shop.context, user_key(shop.context, "shop", user), "shop", SuppressionSource.API)
+
+
+def test_a_frozen_user_of_another_bucket_revokes_every_approval(shop: Caller) -> None:
+    user = user_elsewhere(shop)
+    approved = shop.start(NUMBER, user=user)
+    code, retry = shop.code(approved), shop.retry("check", "check", approved)
+    proof = check(shop.context, shop.application, approved, code, retry=retry).proof
+    assert proof
+    later = shop.start(elsewhere(shop), user=user, purpose="transfer", after=log_in(shop, user))
+    after_code = shop.code(later)
+    unused = log_in(shop, user)
+    assert read_approved(shop, approved) is Status.APPROVED
+
+    freeze_user(shop, user)
+    unfreeze(shop.context, user_key(shop.context, "shop", user), "shop", SuppressionSource.API)
+
+    with pytest.raises(InvalidProofError):
+        redeem(shop.context, shop.application, proof)
+    assert read_approved(shop, approved) is Status.CANCELED
+    assert check(shop.context, shop.application, approved, code, retry=retry).reason == "revoked"
+    assert shop.check(later, after_code)[0] is Status.CANCELED
+    with pytest.raises(StepUpRequiredError):
+        shop.start(NUMBER, user=user, purpose="transfer", after=unused)
+
+
+def read_approved(shop: Caller, one: str) -> Status:
+    bucket = shop.context.keyring.bucket_of_id(one)
+    assert bucket
+    verification = shop.context.store.verifications.read_approved(bucket, one)
+    assert verification
+    return verification.status
+
+
+def test_a_frozen_number_revokes_what_came_after_its_approval_in_another_bucket(shop: Caller) -> None:
+    user = user_elsewhere(shop)
+    later = shop.start(elsewhere(shop), user=user, purpose="transfer", after=log_in(shop, user))
+    code = shop.code(later)
+    freeze(shop.context, number(shop, NUMBER), "shop", SuppressionSource.API)
+
+    assert shop.check(later, code)[0] is Status.CANCELED
+
+
+@pytest.mark.parametrize("is_lifted", [False, True])
+def test_a_start_that_a_freeze_of_its_user_overtakes_is_never_approved(
+    shop: Caller, monkeypatch: pytest.MonkeyPatch, is_lifted: bool
+) -> None:
+    user, run = user_elsewhere(shop), ScriptRunner.run
+
+    def freeze_before_the_start(runner: ScriptRunner, name: str, *about: Any) -> Any:
+        if name == "start":
+            monkeypatch.undo()
+            freeze_user(shop, user)
+            if is_lifted:
+                unfreeze(shop.context, user_key(shop.context, "shop", user), "shop", SuppressionSource.API)
+        return run(runner, name, *about)
+
+    monkeypatch.setattr(ScriptRunner, "run", freeze_before_the_start)
+    one = shop.start(NUMBER, user=user)
+
+    assert shop.check(one, shop.code(one))[0] is Status.CANCELED
+
+
+def test_a_wrong_code_reads_no_other_bucket_and_counts_once(shop: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    user, run, called = user_elsewhere(shop), ScriptRunner.run, list[str]()
+    one = shop.start(NUMBER, user=user)
+    code, wrong = shop.code(one), shop.wrong(one)
+
+    def note(runner: ScriptRunner, name: str, *about: Any) -> Any:
+        called.append(name)
+        return run(runner, name, *about)
+
+    monkeypatch.setattr(ScriptRunner, "run", note)
+    assert shop.check(one, wrong)[2] == 4
+    assert called == ["check"]
+    assert shop.check(one, code)[0] is Status.APPROVED
+    assert called == ["check"] * 3, "a right code is checked again once the user's bucket was read"
 
 
 def user_bucket(shop: Caller, user: str) -> str:

@@ -3,7 +3,8 @@
 -- include clock fence record mirror
 
 local found = record.read(key.record)
-if not found then return reply.approval_read { now = now, record = {}, revoked = 0 } end
+if not found then return reply.approval_read { now = now, record = {}, revoked = 0, elsewhere = '', lifted = 0 } end
 if not mirror.is_there(key.mirror) then return reply.mirror_behind() end
 local revoked = mirror.revoked(found, mirror.basis(arg.mirrored .. found.pseudonym) .. found.basis)
-return reply.approval_read { now = now, record = record.read_all(key.record), revoked = revoked and 1 or 0 }
+return reply.approval_read { now = now, record = record.read_all(key.record), revoked = revoked and 1 or 0,
+  elsewhere = mirror.elsewhere(found.basis), lifted = found.lifted }

@@ -1,6 +1,7 @@
 -- Checks a code: counts, compares and consumes in one step. Of any number of parallel right answers exactly one wins; of any
 -- number of wrong ones no more are compared than the budgets allow. The number and the mirror's entry for it come from the
--- record, revocations from its basis (same hash tag).
+-- record, revocations from its basis (same hash tag). What that has of other buckets a process reads (revocation_read), and calls
+-- again.
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror evidence
 
@@ -12,12 +13,14 @@ local function approved_record(reason)
 end
 
 local basis = mirror.basis(arg.mirrored .. found.pseudonym) .. found.basis
+local elsewhere = arg.elsewhere == '' and mirror.elsewhere(found.basis) or '' -- what a process has to look at first
 local remembered = idempotency.find(key.idempotency, arg.fingerprint)
 if remembered == 'mismatch' then return reply.mismatch() end
 if remembered then
   local first = redis.call('HMGET', key.idempotency, 'reason', 'checks_left', 'at')
   if first[1] == '' and not mirror.is_there(key.mirror) then return reply.mirror_behind() end
-  if first[1] == '' and mirror.revoked(found, basis) then
+  if first[1] == '' and elsewhere ~= '' then return reply.elsewhere { basis = elsewhere, lifted = found.lifted } end
+  if first[1] == '' and mirror.revoked(found, basis, arg.elsewhere) then
     return reply.checked { status = found.status, reason = 'revoked', checks_left = 0, at = tonumber(first[3]), alarm = 0,
       record = {} }
   end
@@ -64,14 +67,16 @@ local trust = (approvals.has(found, 'f') or reputation.known_device) and 'known'
 local hits = {}
 guard.test_moving(hits, 'failed_checks', state.wrong, trust == 'unknown' and reputation.device_here)
 guard.test_guesses(hits, state, trust)
-if #hits > 0 then rule_hits.report(key.decisions, arg.max_decisions, arg.max_age, hits, found, 'check', trust) end
 local refusal = rule_hits.first(hits)
-if refusal and not refusal.records then return answer('pending', 'number_locked', 'check.refused', { rule = refusal.rule }) end
+local is_locked = refusal and not refusal.records
+local right = record.is_tag(found, arg.tag) -- two keyed MACs: how long the comparison takes tells nothing of the code
+if right and not is_locked and elsewhere ~= '' then return reply.elsewhere { basis = elsewhere, lifted = found.lifted } end
+if #hits > 0 then rule_hits.report(key.decisions, arg.max_decisions, arg.max_age, hits, found, 'check', trust) end
+if is_locked then return answer('pending', 'number_locked', 'check.refused', { rule = refusal.rule }) end
 
 found.checks = found.checks + 1
-local right = record.is_tag(found, arg.tag) -- two keyed MACs: how long the comparison takes tells nothing of the code
 if right and found.basis ~= '' and not mirror.is_there(key.mirror) then return reply.mirror_behind() end
-local revoked = right and mirror.revoked(found, basis)
+local revoked = right and mirror.revoked(found, basis, arg.elsewhere)
 if revoked then
   record.finish(found, 'canceled')
   streams.report(key.events, 'verification.canceled', found, { reason = revoked, request = request })

@@ -22,8 +22,10 @@ if found.status ~= 'pending' then return dropped(found.status) end
 if now >= found.expires then return dropped('expired') end
 if found.generation ~= tonumber(arg.generation) then return dropped('superseded') end
 if deliveries.is_decided(key.record, arg.message) then return dropped('reported') end
+local elsewhere = mirror.elsewhere(found.basis)
+if elsewhere ~= '' and arg.elsewhere == '' then return reply.elsewhere { basis = elsewhere, lifted = found.lifted } end
 local number_key = arg.mirrored .. found.pseudonym
-local why = mirror.refusal(key.mirror, number_key, found, arg.identity, arg.min_sequence, arg.consent, found.ledger)
+local why = mirror.refusal(key.mirror, number_key, found, arg.identity, arg.min_sequence, arg.consent, found.ledger, nil, arg.elsewhere)
 if why == 'mirror-behind' then return reply.mirror_behind() end
 if why then return dropped(why) end
 local whole = record.read_all(key.record)

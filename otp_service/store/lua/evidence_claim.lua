@@ -1,7 +1,9 @@
--- Claims an earlier approval for a start in another bucket, once.
+-- Claims an earlier approval for a start or a check, once: uses it, or reserves it until the code is known to be right. Who claimed it
+-- may do so again.
 -- include clock fence mirror evidence
 
-local needed = evidence.needed(key.evidence, arg.application, arg.ends)
-if not needed then return nil end
-evidence.use(needed, arg.verification)
-return needed.lifted
+if not mirror.is_there(key.mirror) then return reply.mirror_behind() end
+local needed = evidence.needed(key.evidence, arg.application, arg.ends, nil, arg.by)
+if not needed then return reply.step_up() end
+if arg.reserves == '1' then evidence.reserve(needed, arg.by) else evidence.use(needed, arg.by) end
+return reply.evidence_claimed { lifted = needed.lifted, basis = needed.basis }

@@ -10,7 +10,8 @@ if remembered then
   local first = redis.call('HMGET', key.idempotency, 'reason', 'at', 'basis', 'lifted')
   if first[1] == '' and not mirror.is_there(key.mirror) then return reply.mirror_behind() end
   local revoked = mirror.revoked({ application = arg.application, lifted = first[4] }, first[3] or '') -- which only a right code has
-  return reply.code_checked { reason = revoked and 'revoked' or first[1], at = tonumber(first[2]) }
+  return reply.code_checked { reason = revoked and 'revoked' or first[1], at = tonumber(first[2]), seed = '',
+    elsewhere = first[1] == '' and mirror.elsewhere(first[3]) or '', lifted = tonumber(first[4] or 0) }
 end
 
 local kept = redis.call('HGET', key.mirrored, 't:' .. arg.factor)
@@ -21,7 +22,9 @@ if closed == 'mirror-behind' then return reply.mirror_behind() end
 if application ~= arg.application then return reply.not_found() end
 if closed == 'settling' then return reply.settling { wait = wait } end
 if closed == 'frozen' then return reply.frozen() end
-local needed = evidence.needed(KEYS[key.rest], arg.application, arg.earlier_ends)
+local claimed = evidence.claimed(arg.claimed)
+if claimed.refusal ~= '' then return reply.mirror_behind() end
+local needed = evidence.needed(KEYS[key.rest], arg.application, arg.earlier_ends, claimed)
 if not needed then return reply.step_up() end
 
 local about = { id = arg.factor, application = arg.application, purpose = arg.purpose, country = '' }

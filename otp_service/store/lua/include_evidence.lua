@@ -12,23 +12,32 @@ function evidence.note(key, application, basis, lifted, life)
   redis.call('PEXPIRE', key, life)
 end
 
--- Returns an application's evidence; nil where there is none. Then also why it is not valid any more, nil while it is.
-function evidence.read(key, application)
+-- Returns an application's evidence; nil where there is none. Then also why it is not valid any more, nil while it is, as
+-- `mirror.revoked` does.
+function evidence.read(key, application, elsewhere)
   local kept = redis.call('HMGET', key, 'application', 'basis', 'lifted', 'fence', 'started', 'reserved', 'until')
   if kept[1] ~= application or fence.hides(tonumber(kept[4])) then return nil end
   local self = { key = key, application = application, basis = kept[2], lifted = tonumber(kept[3]), started = kept[5] }
   self.reserved = now < tonumber(kept[7] or 0) and kept[6] or nil
-  return self, mirror.revoked(self, self.basis)
+  return self, mirror.revoked(self, self.basis, elsewhere)
+end
+
+-- Returns what was claimed in other buckets before a script (claims.py): its `basis`, the position of the last lift or erasure, and
+-- why a user may not be named, '' for nothing.
+function evidence.claimed(text)
+  local lifted, refusal, basis = string.match(text, '^(%d+) (%S*) (.*)$')
+  return { lifted = tonumber(lifted or 0), refusal = refusal or '', basis = basis or '' }
 end
 
 -- Returns the evidence of the earlier approval that a purpose needs; nil where that is refused: it is too old (at `ends`, empty where
--- none is needed), not valid any more, used already, or reserved for another name than `by`. Evidence in another slot has no `key` here:
--- its age alone is looked at. Where there is nothing else to look at, returns evidence that rests on nothing.
-function evidence.needed(key, application, ends, by)
+-- none is needed), not valid any more, used already, or reserved for another name than `by`. With several buckets it was `claimed`
+-- before, and has no `key` here: then its age alone is looked at.
+function evidence.needed(key, application, ends, claimed, by)
   if ends ~= '' and now >= tonumber(ends) then return nil end
-  if ends == '' or not key then return { basis = '', lifted = 0 } end
+  if ends == '' or not key then return claimed end
   local self, revoked = evidence.read(key, application)
-  if self and not revoked and not self.started and (not self.reserved or self.reserved == by) then return self end
+  if not self or revoked or (self.reserved and self.reserved ~= by) then return nil end
+  if not self.started or self.started == by then return self end
 end
 
 -- Reserves evidence under a name: for a minute nothing else may use it.

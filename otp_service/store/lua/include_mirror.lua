@@ -2,6 +2,7 @@
 -- allow waits while it is behind what the ledger is known to have come to: an opt-out might be missing.
 local mirror = {}
 local EVERYTHING = '9007199254740992' -- a position that no ledger reaches
+local OF_BUCKET = #'otp:{00}:' -- characters with which all keys of a bucket begin
 local run -- names this run of the server; it goes with the library's memory when the server ends
 
 -- Returns the position in the ledger of the last entry of a kind ('l:', the lift of a freeze, or 'e:', an erasure), for all or for an
@@ -28,18 +29,32 @@ local function kept_of(number) return by_name(redis.call('HGETALL', number)) end
 -- Returns what something rests on, as `mirror.revoked` reads it: a number or user, by the mirror's key, and a factor of theirs, if any.
 function mirror.basis(key, factor) return key .. ' ' .. (factor or '') .. '\n' end
 
+-- Returns the lines of a basis that are of other buckets than the call's keys, '' for none.
+function mirror.elsewhere(basis)
+  local own, lines = string.sub(KEYS[1], 1, OF_BUCKET), ''
+  for line in string.gmatch(basis or '', '[^\n]+\n') do
+    if string.sub(line, 1, OF_BUCKET) ~= own then lines = lines .. line end
+  end
+  return lines
+end
+
 -- Returns why a verification or an approval is not valid any more: 'frozen' or 'erased' since the position `about.lifted`, for
 -- `about.application`; or 'removed', a factor. Otherwise nil, and the position of the last lift or erasure, 0 for none. `basis` is
 -- what it rests on, nil or '' for nothing. The mirror decides alone, as far as it has come, so that a check never depends on the ledger.
-function mirror.revoked(about, basis)
+-- Lines of other buckets are passed over: `elsewhere` is what revocation_read answered there, nil or '' before it was called.
+function mirror.revoked(about, basis, elsewhere)
   local last = 0
   if not basis or basis == '' then return nil, last end
+  if elsewhere and elsewhere ~= '' and elsewhere ~= 'valid' then return elsewhere end
+  local own = string.sub(KEYS[1], 1, OF_BUCKET)
   for key, factor in string.gmatch(basis, '(%S+) (%S*)\n') do
-    local kept = kept_of(key)
-    local why, at = ended(kept, about)
-    if why then return why end
-    if factor ~= '' and not kept['t:' .. factor] then return 'removed' end
-    last = math.max(last, at)
+    if string.sub(key, 1, OF_BUCKET) == own then
+      local kept = kept_of(key)
+      local why, at = ended(kept, about)
+      if why then return why end
+      if factor ~= '' and not kept['t:' .. factor] then return 'removed' end
+      last = math.max(last, at)
+    end
   end
   return nil, last
 end
@@ -119,13 +134,14 @@ local function is_suppressed(ends) return ends and (ends == '' or tonumber(ends)
 -- 'consent-required' or 'consent-outdated'; 'canceled' where the verification rests on what was erased or removed since; nil when
 -- nothing does. Then also the position in the ledger that it was looked up at, and that of the last lift or erasure, 0 for none.
 -- `demand` is what the application asks for: 'required', 'recorded' or 'off'. `since` is the position from which on a
--- withdrawal counts. `given` is when the consent was given that comes with the message, nil without one.
-function mirror.refusal(head, number, about, identity, least, demand, since, given)
+-- withdrawal counts. `given` is when the consent was given that comes with the message, nil without one; `elsewhere` as `mirror.revoked`
+-- takes it.
+function mirror.refusal(head, number, about, identity, least, demand, since, given, elsewhere)
   local closed, position = mirror.unavailable_reason(head, identity, least)
-  if closed then return 'mirror-behind' end
+  if closed or elsewhere == 'mirror-behind' then return 'mirror-behind' end
   local own, kept = about.application, kept_of(number)
   local over, last = ended(kept, about)
-  local revoked, last_of_others = mirror.revoked(about, about.basis)
+  local revoked, last_of_others = mirror.revoked(about, about.basis, elsewhere)
   if over or revoked then return (over == 'frozen' or revoked == 'frozen') and 'frozen' or 'canceled' end
   last = math.max(last, last_of_others)
   if not next(kept) and demand ~= 'required' then return nil, position, last end

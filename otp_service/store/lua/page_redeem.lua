@@ -10,6 +10,9 @@ if status == 'pending' then
   status = 'expired'
 end
 if status == 'approved' and not mirror.is_there(key.mirror) then return reply.mirror_behind() end
-if status == 'approved' and mirror.revoked(found, mirror.basis(arg.mirrored .. found.pseudonym) .. found.basis) then status = 'canceled' end
+local elsewhere = mirror.elsewhere(found.basis)
+if status == 'approved' and elsewhere ~= '' and arg.elsewhere == '' then return reply.elsewhere { basis = elsewhere, lifted = found.lifted } end
+local basis = mirror.basis(arg.mirrored .. found.pseudonym) .. found.basis
+if status == 'approved' and mirror.revoked(found, basis, arg.elsewhere) then status = 'canceled' end
 if redis.call('HSETNX', key.record, 'result', now) == 0 then return reply.not_redeemable() end
 return reply.page_redeemed { status = status }

@@ -29,7 +29,9 @@ if falls_back_from > 0 and deliveries.tally(redis.call('HGETALL', key.record), a
   return reply.conflict() -- another call for the message did arrive
 end
 if falls_back_from > 0 and redis.call('HGET', key.record, 'n' .. arg.falls_back_from) ~= arg.after_dispatch then return reply.conflict() end
-local why = mirror.refusal(key.mirror, key.mirrored, found, arg.identity, arg.min_sequence, arg.consent, found.ledger)
+local elsewhere = mirror.elsewhere(found.basis)
+if elsewhere ~= '' and arg.elsewhere == '' then return reply.elsewhere { basis = elsewhere, lifted = found.lifted } end
+local why = mirror.refusal(key.mirror, key.mirrored, found, arg.identity, arg.min_sequence, arg.consent, found.ledger, nil, arg.elsewhere)
 if why == 'canceled' then return reply.already_final { status = why } end
 if why then return reply.withheld { reason = why } end
 if redis.call('XLEN', key.events) >= tonumber(arg.max_events) then return reply.events_full() end

@@ -1,7 +1,7 @@
 -- Starts a verification: counted, recorded, queued and reported in one step. A refused start stores only the decision and
 -- changes of breakers; one that a human check would let pass is counted as a request as well. The record of the first start
 -- comes from the idempotency key, those of the number's last verifications from its state, revocations from the basis of the
--- evidence (same hash tag). Evidence in another bucket is claimed before (evidence_claim).
+-- evidence (same hash tag). What is in other buckets is claimed before (claims.py).
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror evidence deliveries
 
@@ -32,9 +32,10 @@ local one = { key = key.record, id = arg.id, application = plan.application, pur
 if user then one.basis = mirror.basis(user.key) end -- for others not even '': for its 33rd field Lua builds the table anew
 local given = arg.consent ~= '' and cjson.decode(arg.consent).given or nil
 local why, position, lifted = mirror.refusal(key.mirror, key.mirrored, one, arg.identity, arg.min_sequence, plan.consent, -1, given)
-if not why and arg.user_refusal ~= '' then why = arg.user_refusal end
+local claimed = evidence.claimed(arg.claimed)
+if not why and claimed.refusal ~= '' then why = claimed.refusal end
 if why == 'mirror-behind' then return reply.withheld { reason = why } end
-local earlier = evidence.needed(further % 2 == 1 and KEYS[key.rest + further - 1], plan.application, arg.earlier_ends)
+local earlier = evidence.needed(further % 2 == 1 and KEYS[key.rest + further - 1], plan.application, arg.earlier_ends, claimed)
 if not earlier then return reply.step_up() end
 if why then return reply.withheld { reason = why } end
 if redis.call('XLEN', key.events) >= plan.unrecorded then return reply.events_full() end
@@ -67,7 +68,7 @@ guard.report(attempt, key.decisions, plan.decisions, plan.age)
 
 evidence.use(earlier, one.id)
 if earlier.basis ~= '' then one.basis = earlier.basis end -- which names the same user
-one.ledger, one.lifted, one.consented = tonumber(position), math.max(lifted, earlier.lifted, arg.user_lifted), given or 0
+one.ledger, one.lifted, one.consented = tonumber(position), math.max(lifted, earlier.lifted), given or 0
 one.guard, one.tag = approvals.note(attempt), record.stored_tag(arg.tag)
 if arg.fingerprint ~= '' then
   one.start = key.idempotency

@@ -10,14 +10,17 @@ local seed = first.seed or arg.seed
 if first.basis and first.basis ~= '' and not mirror.is_there(key.mirror) then return reply.mirror_behind() end
 local revoked = mirror.revoked({ application = arg.application, lifted = first.lifted }, first.basis or '') -- which no wrong code has
 if revoked or first.reason then
-  return reply.code_checked { reason = revoked and 'revoked' or first.reason, at = tonumber(first.at), seed = seed }
+  return reply.code_checked { reason = revoked and 'revoked' or first.reason, at = tonumber(first.at), seed = seed,
+    elsewhere = mirror.elsewhere(first.basis), lifted = tonumber(first.lifted or 0) }
 end
 if arg.result == 'repeated' then return reply.not_found() end
 
 local closed = factors.closed(key.mirror, key.mirrored, arg.application, arg.identity, arg.min_sequence, 0, 0)
 if closed == 'mirror-behind' then return reply.mirror_behind() end
 if closed == 'frozen' then return reply.frozen() end
-local needed = evidence.needed(KEYS[key.rest], arg.application, arg.earlier_ends, seed)
+local claimed = evidence.claimed(arg.claimed)
+if claimed.refusal ~= '' then return reply.mirror_behind() end
+local needed = evidence.needed(KEYS[key.rest], arg.application, arg.earlier_ends, claimed, seed)
 if not needed then return reply.step_up() end
 
 local function remember(basis, lifted, ...)

@@ -1,8 +1,8 @@
-"""Signatures of the scripts that claim what a start in another bucket rests on."""
+"""Signatures of the scripts that claim or read what a start or a check in another bucket rests on."""
 
 from typing import NamedTuple
 
-from otp_service.store.signatures.common import MirrorBehind
+from otp_service.store.signatures.common import MirrorBehind, StepUp
 from otp_service.store.signatures.signature import Signature
 
 
@@ -10,28 +10,68 @@ class EvidenceKeys(NamedTuple):
     """The evidence of an approval."""
 
     evidence: str
+    mirror: str
+    """Its head."""
 
 
 class EvidenceClaimArguments(NamedTuple):
-    """The start that uses an approval."""
+    """The start or check that uses an approval."""
 
     application: str
-    verification: str
+    by: str
+    """Name of the claim: a verification, or a check."""
     ends: int
     """When the approval is too old: milliseconds since the epoch."""
+    reserves: int
+    """Whether the approval is only reserved, 1 or 0."""
+
+
+class EvidenceClaimed(NamedTuple):
+    """The position in the ledger of the last lift or erasure before the approval, and its basis."""
+
+    lifted: int
+    basis: bytes
+
+
+EVIDENCE_CLAIM: Signature[EvidenceKeys, EvidenceClaimArguments, EvidenceClaimed | StepUp | MirrorBehind] = Signature(
+    "evidence_claim", EvidenceKeys, EvidenceClaimArguments, EvidenceClaimed, StepUp, MirrorBehind
+)
 
 
 class ReleaseArguments(NamedTuple):
-    """The start that was refused."""
+    """The start or check that was refused."""
 
-    verification: str
+    by: str
 
 
-EVIDENCE_CLAIM: Signature[EvidenceKeys, EvidenceClaimArguments, int | None] = Signature(
-    "evidence_claim", EvidenceKeys, EvidenceClaimArguments
-)
-"""Returns the ledger's position of the last lift or erasure before the approval; nothing where it cannot be claimed."""
-EVIDENCE_RELEASE = Signature("evidence_release", EvidenceKeys, ReleaseArguments, bytes)
+class EvidenceReleaseKeys(NamedTuple):
+    """The evidence of an approval."""
+
+    evidence: str
+
+
+EVIDENCE_RELEASE = Signature("evidence_release", EvidenceReleaseKeys, ReleaseArguments, bytes)
+
+
+class RevocationReadKeys(NamedTuple):
+    """A bucket."""
+
+    mirror: str
+    """Its head."""
+
+
+class RevocationReadArguments(NamedTuple):
+    """An approval."""
+
+    application: str
+    lifted: int
+    """Position in the ledger of the last lift or erasure before it."""
+    basis: str
+    """Lines of its basis that are of this bucket."""
+
+
+REVOCATION_READ = Signature("revocation_read", RevocationReadKeys, RevocationReadArguments, bytes)
+"""Returns ``valid``, ``frozen``, ``erased``, ``removed`` or ``mirror-behind``."""
 
 
 class UserClaimKeys(NamedTuple):

@@ -33,3 +33,12 @@ class AlreadyFinal(NamedTuple):
     """The verification has ended in this status."""
 
     status: bytes
+
+
+class Elsewhere(NamedTuple):
+    """Nothing was done: an approval rests on numbers or users of other buckets, to be read there first."""
+
+    basis: bytes
+    """What it rests on: lines of keys."""
+    lifted: int
+    """Position in the ledger of the last lift or erasure before it."""

@@ -99,7 +99,7 @@ class FactorCheckKeys(NamedTuple):
     idempotency: str
     """The last step again without an idempotency key."""
     rest: tuple[str, ...]
-    """Evidence of an earlier approval, where the purpose needs it and it is in this slot."""
+    """Evidence of an earlier approval, where the purpose needs it and it was not claimed before."""
 
 
 class FactorCheckArguments(NamedTuple):
@@ -129,6 +129,8 @@ class FactorCheckArguments(NamedTuple):
     evidence_life: int
     earlier_ends: int | str
     """When the earlier approval is too old; empty where the purpose needs none."""
+    claimed: str
+    """What was claimed in other buckets (`Claims.argument`); or empty."""
     rest: tuple[int, ...]
     """The steps whose code was typed, the oldest first."""
 
@@ -139,6 +141,9 @@ class CodeChecked(NamedTuple):
     reason: bytes
     at: int
     seed: bytes = b""
+    elsewhere: bytes = b""
+    """Of a repeated request what the approval rests on in other buckets, as `Elsewhere` has it."""
+    lifted: int = 0
 
 
 class Settling(NamedTuple):
@@ -168,7 +173,7 @@ class UserGuessKeys(NamedTuple):
     enrolment: str
     """Of a first code; otherwise the user again."""
     rest: tuple[str, ...]
-    """Evidence of an earlier approval, where the purpose needs it and it is in this slot."""
+    """Evidence of an earlier approval, where the purpose needs it and it was not claimed before."""
 
 
 class UserGuessArguments(NamedTuple):
@@ -194,6 +199,8 @@ class UserGuessArguments(NamedTuple):
     """0 where nothing proves it."""
     earlier_ends: int | str
     """When the earlier approval is too old; empty where the purpose needs none."""
+    claimed: str
+    """What was claimed in other buckets (`Claims.argument`); or empty."""
     fingerprint: str
     """Of the idempotent request; empty without one."""
     remembered: int

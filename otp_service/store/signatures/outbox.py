@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from otp_service.store.connection import Argument
-from otp_service.store.signatures.common import MirrorBehind, NotFound
+from otp_service.store.signatures.common import Elsewhere, MirrorBehind, NotFound
 from otp_service.store.signatures.signature import Signature
 
 
@@ -298,7 +298,9 @@ class DispatchArguments(NamedTuple):
     """Beginning of the keys of the mirror's entries for numbers."""
     trace: str
     """The ``traceparent`` of the dispatch; empty without traces."""
-    rest: tuple[Argument, ...]
+    elsewhere: str = ""
+    """What `revocation` returned of other buckets; empty before."""
+    rest: tuple[Argument, ...] = ()
     """A `RouteGateway` for each gateway of the route, the preferred one first."""
 
 
@@ -360,9 +362,9 @@ class LeaseLost(NamedTuple):
 
 
 DispatchDecision = Dispatched | NoGatewayFree | Dropped | LeaseLost | MirrorBehind
-DISPATCH: Signature[DispatchKeys, DispatchArguments, DispatchDecision | GatewayNeeded] = Signature(
+DISPATCH: Signature[DispatchKeys, DispatchArguments, DispatchDecision | GatewayNeeded | Elsewhere] = Signature(
     *("dispatch", DispatchKeys, DispatchArguments),
-    *(Dispatched, NoGatewayFree, GatewayNeeded, Dropped, LeaseLost, MirrorBehind),
+    *(Dispatched, NoGatewayFree, GatewayNeeded, Dropped, LeaseLost, MirrorBehind, Elsewhere),
 )
 
 

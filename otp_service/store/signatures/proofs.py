@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from otp_service.store.signatures.common import MirrorBehind
+from otp_service.store.signatures.common import Elsewhere, MirrorBehind
 from otp_service.store.signatures.signature import Signature
 
 
@@ -40,6 +40,8 @@ class PageRedeemArguments(NamedTuple):
     """Milliseconds since the epoch."""
     mirrored: str
     """Beginning of the keys of the mirror's entries for numbers."""
+    elsewhere: str
+    """What `revocation` returned of other buckets; empty before."""
 
 
 class PageRedeemed(NamedTuple):
@@ -56,8 +58,8 @@ class ApprovalRevoked(NamedTuple):
     """A number or user that the approval rests on was frozen, removed or erased since."""
 
 
-PAGE_REDEEM: Signature[PageRedeemKeys, PageRedeemArguments, PageRedeemed | NotRedeemable | MirrorBehind] = Signature(
-    "page_redeem", PageRedeemKeys, PageRedeemArguments, PageRedeemed, NotRedeemable, MirrorBehind
+PAGE_REDEEM: Signature[PageRedeemKeys, PageRedeemArguments, PageRedeemed | NotRedeemable | MirrorBehind | Elsewhere] = (
+    Signature("page_redeem", PageRedeemKeys, PageRedeemArguments, PageRedeemed, NotRedeemable, MirrorBehind, Elsewhere)
 )
 
 
@@ -73,6 +75,8 @@ class ProofRedeemArguments(NamedTuple):
     """The application of a proof."""
 
     application: str
+    elsewhere: str
+    """What `revocation` returned of other buckets; empty before."""
 
 
 class ProofRedeemed(NamedTuple):
@@ -80,8 +84,8 @@ class ProofRedeemed(NamedTuple):
 
 
 PROOF_REDEEM: Signature[
-    ProofRedeemKeys, ProofRedeemArguments, ProofRedeemed | NotRedeemable | ApprovalRevoked | MirrorBehind
+    ProofRedeemKeys, ProofRedeemArguments, ProofRedeemed | NotRedeemable | ApprovalRevoked | MirrorBehind | Elsewhere
 ] = Signature(
     *("proof_redeem", ProofRedeemKeys, ProofRedeemArguments),
-    *(ProofRedeemed, NotRedeemable, ApprovalRevoked, MirrorBehind),
+    *(ProofRedeemed, NotRedeemable, ApprovalRevoked, MirrorBehind, Elsewhere),
 )

@@ -2,7 +2,15 @@
 
 from typing import NamedTuple
 
-from otp_service.store.signatures.common import AlreadyFinal, MirrorBehind, Mismatch, NotFound, RecordKeys, StepUp
+from otp_service.store.signatures.common import (
+    AlreadyFinal,
+    Elsewhere,
+    MirrorBehind,
+    Mismatch,
+    NotFound,
+    RecordKeys,
+    StepUp,
+)
 from otp_service.store.signatures.signature import NoArguments, Signature
 
 
@@ -36,6 +44,9 @@ class ApprovalRead(NamedTuple):
     now: int
     record: list[bytes]
     revoked: int
+    elsewhere: bytes
+    """What the approval rests on in other buckets, as `Elsewhere` has it."""
+    lifted: int
 
 
 APPROVAL_READ: Signature[ApprovalReadKeys, ApprovalReadArguments, ApprovalRead | MirrorBehind] = Signature(
@@ -126,13 +137,11 @@ class StartArguments(NamedTuple):
     """What may be pending for the number and purpose: ``*``, empty for nothing, or an identifier."""
     further: int
     """Which keys come before the number's: 2 for the user's, and 1 for the evidence."""
-    earlier_ends: str | bytes | float
+    earlier_ends: int | str
     """When the earlier approval is too old; empty where the purpose needs none."""
     request: str
-    user_refusal: str
-    """Why the user in another bucket refuses the start; or empty."""
-    user_lifted: int
-    """Place in the ledger of the last lift or erasure that is known in that bucket."""
+    claimed: str
+    """What was claimed in other buckets (`Claims.argument`); or empty."""
     rest: tuple[str, ...] = ()
     """Any value for the last try: the answer is not `ShareNeeded`."""
 
@@ -270,6 +279,8 @@ class ResendArguments(NamedTuple):
     after_dispatch: int
     """Number of the replaced message's last call; otherwise 0."""
     request: str
+    elsewhere: str = ""
+    """What `revocation` returned of other buckets; empty before."""
     rest: tuple[str, ...] = ()
     """Any value for the last try: the answer is not `ShareNeeded`."""
 
@@ -314,9 +325,9 @@ ResendRefusal = (
     | BacklogFull
     | ShareNeeded
 )
-RESEND: Signature[ResendKeys, ResendArguments, Queued | ResendRefusal] = Signature(
+RESEND: Signature[ResendKeys, ResendArguments, Queued | Elsewhere | ResendRefusal] = Signature(
     *("resend", ResendKeys, ResendArguments),
-    *(Queued, Refused, NotFound, Mismatch, AlreadyFinal, NoSendsLeft, TooSoon, Conflict),
+    *(Queued, Elsewhere, Refused, NotFound, Mismatch, AlreadyFinal, NoSendsLeft, TooSoon, Conflict),
     *(Withheld, EventsFull, BacklogFull, ShareNeeded),
 )
 
@@ -360,6 +371,8 @@ class CheckArguments(NamedTuple):
     evidence_lives: str
     """How long an approval is evidence, by purpose, and ``''`` for any other, as JSON; or empty."""
     request: str
+    elsewhere: str
+    """What `revocation` returned of other buckets; empty before."""
 
 
 class Checked(NamedTuple):
@@ -396,9 +409,19 @@ class TransactionUnwanted(NamedTuple):
 CheckRefusal = (
     NotFound | Mismatch | MirrorBehind | NumberMismatch | WrongLength | TransactionMissing | TransactionUnwanted
 )
-CHECK: Signature[CheckKeys, CheckArguments, Checked | CheckRefusal] = Signature(
+CHECK: Signature[CheckKeys, CheckArguments, Checked | Elsewhere | CheckRefusal] = Signature(
     *("check", CheckKeys, CheckArguments),
-    *(Checked, NotFound, Mismatch, MirrorBehind, NumberMismatch, WrongLength, TransactionMissing, TransactionUnwanted),
+    *(
+        Checked,
+        Elsewhere,
+        NotFound,
+        Mismatch,
+        MirrorBehind,
+        NumberMismatch,
+        WrongLength,
+        TransactionMissing,
+        TransactionUnwanted,
+    ),
 )
 
 

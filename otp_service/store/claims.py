@@ -1,0 +1,151 @@
+"""What a script needs of other buckets: claims of users and earlier approvals before it, and revocations."""
+
+from types import TracebackType
+from typing import Final, Self
+
+from otp_service.domain.keyring import IdempotentRequest
+from otp_service.domain.proofs import EarlierApproval
+from otp_service.domain.totp import UserKey
+from otp_service.errors import StoreUnavailableError
+from otp_service.store import keys
+from otp_service.store.keys import tag_of
+from otp_service.store.script_runner import ScriptCall, ScriptRunner
+from otp_service.store.signatures.claims import (
+    EVIDENCE_CLAIM,
+    EVIDENCE_RELEASE,
+    REVOCATION_READ,
+    USER_CLAIM,
+    USER_RELEASE,
+    EvidenceClaimArguments,
+    EvidenceClaimed,
+    EvidenceKeys,
+    RevocationReadArguments,
+    RevocationReadKeys,
+    UserClaimArguments,
+    UserClaimed,
+    UserClaimKeys,
+    UserFrozen,
+)
+from otp_service.store.signatures.common import Elsewhere, MirrorBehind
+
+VALID: Final = "valid"
+MIRROR_BEHIND: Final = "mirror-behind"
+_TOO_OLD = 0
+"""In place of the time at which an approval is too old that could not be claimed."""
+
+
+def revocation(scripts: ScriptRunner, application: str, approval: Elsewhere) -> str:
+    """Return `VALID` if what rests on numbers and users of other buckets is still valid there, or why not.
+
+    `MIRROR_BEHIND` while the mirror of a bucket is built, which tells. A freeze that was answered before is seen.
+    """
+    lines: dict[str, str] = {}
+    for line in approval.basis.decode().splitlines(keepends=True):
+        lines[tag_of(line)] = lines.get(tag_of(line), "") + line
+    calls = [
+        (RevocationReadKeys(keys.mirror(bucket)), RevocationReadArguments(application, approval.lifted, of_bucket))
+        for bucket, of_bucket in lines.items()
+    ]
+    state = VALID
+    for reply in scripts.call_all(REVOCATION_READ, calls):
+        if isinstance(reply, StoreUnavailableError):
+            raise reply
+        state = reply.decode() if state == VALID else state
+    return state
+
+
+class Claims:
+    """Claims in other buckets, given back on leaving unless they ``are_used``, or an answer was lost."""
+
+    def __init__(self, scripts: ScriptRunner, application: str, by: str, earlier: EarlierApproval | None) -> None:
+        """Take who claims, a verification or a check of a code, and the earlier approval that it needs."""
+        self._scripts = scripts
+        self._application = application
+        self._by = by
+        self._claimed: list[ScriptCall] = []
+        self._refusal = ""
+        self._lifted = 0
+        self._basis = ""
+        self.ends: int | str = earlier.ends if earlier else ""
+        """When the earlier approval is too old, in milliseconds; empty where none is needed."""
+        self.are_used = False
+
+    @property
+    def argument(self) -> str:
+        """What was claimed, as scripts take it (``evidence.claimed``); empty for nothing."""
+        if not (self._basis or self._refusal):
+            return ""
+        return f"{self._lifted} {self._refusal} {self._basis}"
+
+    def claim(self, earlier: EarlierApproval | None, user: UserKey | None, *, reserves: bool = False) -> None:
+        """Claim an approval, or reserve it for a minute, and a user; what refuses is for the script to answer.
+
+        Raises `StoreUnavailableError`; the approval is used up if the answer is lost.
+        """
+        try:
+            if earlier:
+                self._claim_evidence(earlier, reserves=reserves)
+            if user:
+                self._claim_user(user)
+        except StoreUnavailableError:
+            self._give_back()
+            raise
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give back what was claimed in vain."""
+        is_lost = isinstance(error, StoreUnavailableError) and not error.nothing_ran
+        if not self.are_used and not is_lost:
+            self._give_back()
+
+    def _claim_evidence(self, earlier: EarlierApproval, *, reserves: bool) -> None:
+        evidence = keys.evidence(earlier.bucket, earlier.id)
+        place = EvidenceKeys(evidence, keys.mirror(earlier.bucket))
+        about = EvidenceClaimArguments(self._application, self._by, earlier.ends, int(reserves))
+        match self._scripts.call(EVIDENCE_CLAIM, place, about):
+            case EvidenceClaimed(lifted, basis):
+                self._claimed.append(ScriptCall(EVIDENCE_RELEASE.script, (evidence,), (self._by,)))
+                self._lifted, self._basis = max(self._lifted, lifted), basis.decode()
+                elsewhere = b"".join(
+                    line for line in basis.splitlines(keepends=True) if tag_of(line.decode()) != earlier.bucket
+                )
+                state = revocation(self._scripts, self._application, Elsewhere(elsewhere, lifted))
+                if state == MIRROR_BEHIND:
+                    self._refusal = state
+                elif state != VALID:
+                    self.ends = _TOO_OLD
+            case MirrorBehind():
+                self._refusal = MIRROR_BEHIND
+            case _:
+                self.ends = _TOO_OLD
+
+    def _claim_user(self, user: UserKey) -> None:
+        """Claim a user: a freeze of the user ends the verification from now on."""
+        verifications, mirrored = (
+            kind(user.bucket, user.pseudonym) for kind in (keys.user_verifications, keys.mirrored)
+        )
+        places = UserClaimKeys(keys.mirror(user.bucket), mirrored, verifications)
+        about = UserClaimArguments(self._application, self._by, 1000 * keys.user_verifications.seconds)
+        match self._scripts.call(USER_CLAIM, places, about):
+            case UserClaimed(lifted):
+                self._claimed.append(ScriptCall(USER_RELEASE.script, (verifications,), (self._by,)))
+                self._lifted, self._basis = max(self._lifted, lifted), self._basis or f"{mirrored} \n"
+            case UserFrozen():
+                self._refusal = "frozen"
+                self.ends = _TOO_OLD if self._basis else self.ends  # that rests on the user too
+            case _:
+                self._refusal = MIRROR_BEHIND
+
+    def _give_back(self) -> None:
+        """Give back what was claimed; what cannot be is used up."""
+        self._scripts.send_all(self._claimed)
+
+
+def claimant(retry: IdempotentRequest | None, otherwise: str) -> str:
+    """Return the name under which a check claims: the same for a repeated request."""
+    return f"{retry.key}.{retry.fingerprint}" if retry else otherwise
