@@ -25,6 +25,8 @@ TRANSACTION = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz"}
 
 REDIS: dict[str, Any] = {}
 """What is said of the server beside its address, where tests run on a cluster."""
+KEYS: dict[str, Any] = {}
+"""More settings of keys, where tests run on a cluster."""
 QUIET = {
     rule: "off"
     for rule in GUARD_RULES
@@ -44,7 +46,7 @@ def tree(url: str, **sections: Any) -> dict[str, Any]:
         "environment": "development",
         "redis": {"url": url, **REDIS},
         "ledger": {"url": another_ledger()},
-        "keys": {"root": f"k1:{key()}", "pseudonym": key()},
+        "keys": {"root": f"k1:{key()}", "pseudonym": key(), **KEYS},
         "http": {"metrics_on_same_port": True},
         "purposes": {
             "login": {"resend_delays": [30, 60, 120], "channels": ["sms", "voice"]},
