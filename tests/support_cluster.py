@@ -52,6 +52,8 @@ OF_ONE_SERVER = {
     "store/test_attempts.py::test_a_start_writes_a_message": "what one server tells of its commands",
     "store/test_move_to_cluster.py": "it begins with one server",
     "store/test_cluster.py": "clusters of its own",
+    "store/test_cluster_attacks.py": "clusters of its own, with 16 buckets",
+    "store/test_cluster_buckets.py": "clusters of its own, with 16 buckets",
     "store/test_library.py::test_scripts_that_processes_of_another_release": "scripts that each server has, or none",
     "store/test_waking.py::test_nobody_is_woken_by_nothing": "nobody waits at several servers",
     "store/test_write_access.py::test_who_can_watch_commands": "what one server tells of its commands",
