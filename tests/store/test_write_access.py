@@ -276,7 +276,7 @@ def test_he_cannot_have_a_message_sent_to_a_number_for_which_no_verification_is_
 # --- what the user that the service should have leaves him (docs/install.md) ---------------------------------
 
 RECOMMENDED = re.compile(r"^ *ACL SETUSER otp on >PASSWORD (.+)$", re.MULTILINE)
-IN_CLUSTER = re.compile(r"for its user `([^`]+)`")
+IN_CLUSTER = re.compile(r"for its user\s+`([^`]+)`")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DENIED = ("MONITOR", "SLOWLOG GET", "FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG SET save x", "ACL LIST", "CLIENT LIST",
           "SHUTDOWN", "REPLICAOF NO ONE", "GET another:key")  # fmt: skip
