@@ -19,12 +19,15 @@ from otp_service.store.signatures.claims import (
     EvidenceClaimArguments,
     EvidenceClaimed,
     EvidenceKeys,
+    EvidenceReleaseKeys,
+    ReleaseArguments,
     RevocationReadArguments,
     RevocationReadKeys,
     UserClaimArguments,
     UserClaimed,
     UserClaimKeys,
     UserFrozen,
+    UserReleaseKeys,
 )
 from otp_service.store.signatures.common import Elsewhere, MirrorBehind
 
@@ -55,7 +58,7 @@ def revocation(scripts: ScriptRunner, application: str, approval: Elsewhere) -> 
 
 
 class Claims:
-    """Claims in other buckets, given back on leaving unless they ``are_used``, or an answer was lost."""
+    """Claims in other buckets, released on leaving unless they ``are_used``, or an answer was lost."""
 
     def __init__(self, scripts: ScriptRunner, application: str, by: str, earlier: EarlierApproval | None) -> None:
         """Take who claims, a verification or a check of a code, and the earlier approval that it needs."""
@@ -88,7 +91,7 @@ class Claims:
             if user:
                 self._claim_user(user)
         except StoreUnavailableError:
-            self._give_back()
+            self._release()
             raise
 
     def __enter__(self) -> Self:
@@ -98,10 +101,10 @@ class Claims:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give back what was claimed in vain."""
+        """Release unused claims."""
         is_lost = isinstance(error, StoreUnavailableError) and not error.nothing_ran
         if not self.are_used and not is_lost:
-            self._give_back()
+            self._release()
 
     def _claim_evidence(self, earlier: EarlierApproval, *, reserves: bool) -> None:
         evidence = keys.evidence(earlier.bucket, earlier.id)
@@ -109,7 +112,9 @@ class Claims:
         about = EvidenceClaimArguments(self._application, self._by, earlier.ends, int(reserves))
         match self._scripts.call(EVIDENCE_CLAIM, place, about):
             case EvidenceClaimed(lifted, basis):
-                self._claimed.append(ScriptCall(EVIDENCE_RELEASE.script, (evidence,), (self._by,)))
+                self._claimed.append(
+                    ScriptCall.of(EVIDENCE_RELEASE, EvidenceReleaseKeys(evidence), ReleaseArguments(self._by))
+                )
                 self._lifted, self._basis = max(self._lifted, lifted), basis.decode()
                 elsewhere = b"".join(
                     line for line in basis.splitlines(keepends=True) if tag_of(line.decode()) != earlier.bucket
@@ -133,7 +138,9 @@ class Claims:
         about = UserClaimArguments(self._application, self._by, 1000 * keys.user_verifications.seconds)
         match self._scripts.call(USER_CLAIM, places, about):
             case UserClaimed(lifted):
-                self._claimed.append(ScriptCall(USER_RELEASE.script, (verifications,), (self._by,)))
+                self._claimed.append(
+                    ScriptCall.of(USER_RELEASE, UserReleaseKeys(verifications), ReleaseArguments(self._by))
+                )
                 self._lifted, self._basis = max(self._lifted, lifted), self._basis or f"{mirrored} \n"
             case UserFrozen():
                 self._refusal = "frozen"
@@ -141,8 +148,8 @@ class Claims:
             case _:
                 self._refusal = MIRROR_BEHIND
 
-    def _give_back(self) -> None:
-        """Give back what was claimed; what cannot be is used up."""
+    def _release(self) -> None:
+        """Release all claims; one that cannot be released is used up."""
         self._scripts.send_all(self._claimed)
 
 

@@ -73,5 +73,5 @@ class GatewayCall:
         leave = GatewayLeaveArguments(self._dispatch_id)
         if left := self._entered - {but}:
             self._scripts.send_all(
-                [ScriptCall(GATEWAY_LEAVE.script, self._scripts.gateway_keys(gateway), leave) for gateway in left]
+                [ScriptCall.of(GATEWAY_LEAVE, self._scripts.gateway_keys(gateway), leave) for gateway in left]
             )

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import redis
 
@@ -18,6 +18,7 @@ from otp_service.store.signatures.guard import (
     WINDOWS_WRITE,
     SumsRequestArguments,
     SumsRequestKeys,
+    WindowsKeys,
     WindowsReadArguments,
     WindowsWriteArguments,
 )
@@ -79,8 +80,7 @@ class LimitSums:
         """Request the sums of an application, an address or both. If that fails, a later start requests them."""
         names = {"application": application, "address": f"{application} {network}"}
         arguments = SumsRequestArguments(1000 * keys.unsummed.seconds, tuple(names[subject] for subject in subjects))
-        call = SUMS_REQUEST.flat_keys(SumsRequestKeys(keys.UNSUMMED)), SUMS_REQUEST.flat_arguments(arguments)
-        self._scripts.send_all([ScriptCall(SUMS_REQUEST.script, *call)])
+        self._scripts.send_all([ScriptCall.of(SUMS_REQUEST, SumsRequestKeys(keys.UNSUMMED), arguments)])
 
     def update(self) -> None:
         """Sum all that was requested. Raises `StoreUnavailableError`."""
@@ -112,20 +112,18 @@ class LimitSums:
 
         A bucket whose server does not answer counts nothing, and has the sum of a later round.
         """
-
-        def call_all(script: str, arguments: tuple[Any, ...]) -> list[Any]:
-            return self._scripts.run_all([ScriptCall(script, of_bucket, arguments, ruleset) for of_bucket in names])
-
+        states = [WindowsKeys(of_bucket) for of_bucket in names]
         windows = [window for window in ruleset.ruleset.windows if window.scope is scope]
-        answers = call_all(WINDOWS_READ.script, WINDOWS_READ.flat_arguments(WindowsReadArguments(subject, scope)))
+        read = WindowsReadArguments(subject, scope)
+        answers = self._scripts.call_all(WINDOWS_READ, [(state, read) for state in states], ruleset)
         counts = [_triples(answer) for answer in answers if isinstance(answer, list)]
         sums: list[int] = []
         for place, of_buckets in enumerate(zip(*counts, strict=True)):
             window = windows[place % len(windows)]
             sums += sum_windows(of_buckets, window.amount, 1000 * window.seconds)
         if sums:
-            arguments = WindowsWriteArguments(subject, scope, tuple(sums))
-            call_all(WINDOWS_WRITE.script, WINDOWS_WRITE.flat_arguments(arguments))
+            write = WindowsWriteArguments(subject, scope, tuple(sums))
+            self._scripts.call_all(WINDOWS_WRITE, [(state, write) for state in states], ruleset)
 
 
 def _triples(flat: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -17,10 +17,12 @@ from otp_service.store import keys
 from otp_service.store.cluster import ClusterClient
 from otp_service.store.connection import translate_errors
 from otp_service.store.rulesets import CompiledRuleset
-from otp_service.store.script_runner import ScriptCall, ScriptRunner
+from otp_service.store.script_runner import ScriptRunner
 from otp_service.store.signatures.guard import (
     SUSPICIONS_NOTE,
     TRAFFIC_COMMIT,
+    SuspicionsNoteArguments,
+    SuspicionsNoteKeys,
     TrafficCommitArguments,
     TrafficCommitKeys,
 )
@@ -169,18 +171,13 @@ class TrafficStore:
         arguments = TrafficCommitArguments(version, 1000 * keys.traffic.seconds, json.dumps(counts), tuple(fields))
         if not self._scripts.call(TRAFFIC_COMMIT, names, arguments):
             return False
-        meet = (SUSPICION_LIFE, json.dumps([asdict(one) for one in suspicions]))
-        calls = [
-            ScriptCall(
-                SUSPICIONS_NOTE.script,
-                tuple(keys.country(bucket, application, one.name) for one in suspicions),
-                meet,
-                ruleset,
-            )
-            for bucket in self._buckets
-        ]
         if suspicions:
-            self._scripts.run_all(calls)
+            note = SuspicionsNoteArguments(SUSPICION_LIFE, json.dumps([asdict(one) for one in suspicions]))
+            countries = [
+                SuspicionsNoteKeys(tuple(keys.country(bucket, application, one.name) for one in suspicions))
+                for bucket in self._buckets
+            ]
+            self._scripts.call_all(SUSPICIONS_NOTE, [(of_bucket, note) for of_bucket in countries], ruleset)
         return True
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, Self
 
 import redis
 from redis.exceptions import MovedError, ReadOnlyError, ResponseError
@@ -154,6 +154,17 @@ class ScriptCall(NamedTuple):
     arguments: tuple[Argument, ...]
     taught: CompiledRuleset | CompiledPlan | None = None
 
+    @classmethod
+    def of(
+        cls,
+        script: Signature[KeysT, ArgumentsT, Any],
+        keys: KeysT,
+        arguments: ArgumentsT,
+        taught: CompiledRuleset | CompiledPlan | None = None,
+    ) -> Self:
+        """Return the call of a script by its signature."""
+        return cls(script.script, script.flat_keys(keys), script.flat_arguments(arguments), taught)
+
 
 def _by_peer(peers: Sequence[Peer], calls: Sequence[ScriptCall]) -> dict[Peer, list[ScriptCall]]:
     """Return the calls by server."""
@@ -300,15 +311,13 @@ class ScriptRunner:
         return script.read(self.run(script.script, script.flat_keys(keys), script.flat_arguments(arguments), taught))
 
     def call_all(
-        self, script: Signature[KeysT, ArgumentsT, ReplyT], calls: Sequence[tuple[KeysT, ArgumentsT]]
+        self,
+        script: Signature[KeysT, ArgumentsT, ReplyT],
+        calls: Sequence[tuple[KeysT, ArgumentsT]],
+        taught: CompiledRuleset | CompiledPlan | None = None,
     ) -> list[ReplyT | StoreUnavailableError]:
         """Return the replies to calls of a script, and `StoreUnavailableError` in the place of one that has none."""
-        answers = self.run_all(
-            [
-                ScriptCall(script.script, script.flat_keys(keys), script.flat_arguments(arguments))
-                for keys, arguments in calls
-            ]
-        )
+        answers = self.run_all([ScriptCall.of(script, keys, arguments, taught) for keys, arguments in calls])
         return [answer if isinstance(answer, StoreUnavailableError) else script.read(answer) for answer in answers]
 
     def run_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
