@@ -26,6 +26,7 @@ UNNAMED = {
     "otp:{console}:handle:<session>/<handle>",
     "otp:{<gateways>}:early:<gateway>:<reference>",
     "otp:{<network>}:pages:<network>",
+    "otp:{limits}:unsummed",
     *(f"otp:{{<bucket>}}:{kind}:<network>" for kind in ("address", "network", "provider")),
     "otp:{<bucket>}:block:<block>",
     "otp:{<bucket>}:unapproved:<hour>",

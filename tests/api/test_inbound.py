@@ -533,7 +533,7 @@ def test_neither_number_nor_text_is_logged_or_kept(phone, log: StringIO):
     phone.reads(phone.shop)
     phone.writes("my secret is 4711-Rumpelstilzchen")
     phone.writes("STOP")
-    written = log.getvalue()
+    written = re.sub(r'"(timestamp|request_id)": "[^"]*"', "", log.getvalue())  # which may have these digits
     client = phone.shop.world.client
     kept = b"".join([*client.scan_iter("otp:*repl*"), *client.lrange(keys.REPLIES, 0, -1)])
 
