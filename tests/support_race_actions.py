@@ -202,7 +202,7 @@ def _transfer(shop: Caller, user: str) -> list[tuple[str, float]]:
         began = time.monotonic()
         try:
             one = shop.start(to, user=user, purpose="transfer", after=proof)
-        except StepUpRequiredError:
+        except (FrozenError, StepUpRequiredError):  # frozen: the freeze came after the proof's bucket was read
             done.append(("refused", began))
             one, code = pending.pop()  # of those that have waited since before the freeze
         else:

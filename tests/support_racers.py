@@ -41,7 +41,11 @@ class Racers:
         assert len(given) == len(self)
         for pipe, one in zip(self._pipes, given, strict=True):
             pipe.send((act, one))
-        return [_answer(pipe) for pipe in self._pipes]
+        answers = [_answer(pipe) for pipe in self._pipes]  # all of them, or the next race would read what is left
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
 
     def stop(self) -> None:
         for pipe in self._pipes:
@@ -66,10 +70,7 @@ def racing(count: int, url: str, **sections: Any) -> Iterator[tuple[Racers, Inst
 
 def _answer(pipe: Any) -> Any:
     assert pipe.poll(PATIENCE), "a racer does not answer"
-    answer = pipe.recv()
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    return pipe.recv()
 
 
 def _race(pipe: Any, start: Any, settings: dict[str, Any]) -> None:
