@@ -224,8 +224,15 @@ class RequestProof:
     def holds(self, request: ProviderRequest, subject: str) -> bool:
         """Whether the provider made a request to the URL that was signed for ``subject``."""
         token, expected = request.query.get(TOKEN_PARAMETER, ""), self._token(subject)
-        proven = not expected or is_same_secret(token, expected)
-        return proven and self._is_allowed(request.peer)
+        if expected and not is_same_secret(token, expected):
+            return False
+        networks = self._settings.allow_from
+        try:
+            address = ip_address(request.peer)
+        except ValueError:
+            return not networks
+        address = getattr(address, "ipv4_mapped", None) or address
+        return not networks or any(address in network for network in networks)
 
     def _token(self, subject: str) -> str:
         secret = self._settings.secret
@@ -233,15 +240,6 @@ class RequestProof:
             return ""
         key = secret.get_secret_value().encode()
         return hmac.digest(key, subject.encode(), "sha256").hex()[:_TOKEN_LENGTH]
-
-    def _is_allowed(self, peer: str) -> bool:
-        networks = self._settings.allow_from
-        try:
-            address = ip_address(peer)
-        except ValueError:
-            return not networks
-        address = getattr(address, "ipv4_mapped", None) or address
-        return not networks or any(address in network for network in networks)
 
 
 _SHOWABLE = re.compile(r"(?!.*[0-9]{6})[\w.:/ -]{1,40}", re.ASCII)
@@ -415,8 +413,13 @@ def placeholders(template: str) -> list[str]:
         raise PydanticCustomError("template", "has a single brace: write {{ and }} for braces") from None
     names = [name for _, name, _, _ in pieces if name is not None]
     for _, name, specification, conversion in pieces:
-        if name is not None and (specification or conversion or not _is_known(name)):
-            raise PydanticCustomError("template", _unknown(name))
+        if name is None:
+            continue
+        is_known = name in _VALUES or name in _PER_REQUEST or (name.startswith(_SECRET) and name != _SECRET)
+        if specification or conversion or not is_known:
+            known = ", ".join(f"{{{known}}}" for known in (*_VALUES, *sorted(_PER_REQUEST), f"{_SECRET}NAME"))
+            message = f"has an unknown placeholder {{{name}}}; known are {known}"
+            raise PydanticCustomError("template", message)
     return names
 
 
@@ -425,15 +428,6 @@ def required_members(template: str) -> list[str]:
     names = placeholders(template)
     secrets = [f"secrets.{name.removeprefix(_SECRET)}" for name in names if name.startswith(_SECRET)]
     return secrets + [_NEEDS[name] for name in names if name in _NEEDS]
-
-
-def _is_known(name: str) -> bool:
-    return name in _VALUES or name in _PER_REQUEST or (name.startswith(_SECRET) and len(name) > len(_SECRET))
-
-
-def _unknown(name: str) -> str:
-    known = ", ".join(f"{{{known}}}" for known in (*_VALUES, *sorted(_PER_REQUEST), f"{_SECRET}NAME"))
-    return f"has an unknown placeholder {{{name}}}; known are {known}"
 
 
 def _checked(template: str) -> str:
@@ -624,19 +618,14 @@ class TokenSource:
             if kind in {FailureKind.ACCOUNT, FailureKind.REJECTED}:  # our account, whatever the message
                 kind = FailureKind.ACCOUNT
             raise GatewayError(kind, f"token http {outcome.status}", retry_after=outcome.retry_after)
-        token, seconds = self._settings.value.of(outcome), self._seconds(outcome)
+        token, expires_in = self._settings.value.of(outcome), self._settings.expires_in
+        try:
+            seconds = expires_in if isinstance(expires_in, int) else float(expires_in.of(outcome) or 0)
+        except ValueError:
+            seconds = 0
         if not token or not token.isprintable():
             raise GatewayError(FailureKind.ACCOUNT, "no token in the answer")
         self._token, self._renew_at = token, begun + _TOKEN_MARGIN * seconds
-
-    def _seconds(self, answer: HttpResponse) -> float:
-        place = self._settings.expires_in
-        if isinstance(place, int):
-            return place
-        try:
-            return float(place.of(answer) or 0)
-        except ValueError:
-            return 0
 
 
 _TOKEN_MARGIN = 0.9

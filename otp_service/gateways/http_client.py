@@ -91,14 +91,10 @@ class DeadlineTimer:
     def _run(self) -> None:
         with self._changed:
             while True:
-                self._fire_due()
-                earliest = self._deadlines[0][0] if self._deadlines else None
-                self._changed.wait(None if earliest is None else earliest - time.monotonic())
-
-    def _fire_due(self) -> None:
-        now = time.monotonic()
-        while self._deadlines and (self._deadlines[0][2].stopped or self._deadlines[0][0] <= now):
-            heapq.heappop(self._deadlines)[2].fire()
+                now = time.monotonic()
+                while self._deadlines and (self._deadlines[0][2].stopped or self._deadlines[0][0] <= now):
+                    heapq.heappop(self._deadlines)[2].fire()
+                self._changed.wait(self._deadlines[0][0] - time.monotonic() if self._deadlines else None)
 
 
 _timers = [DeadlineTimer()]
@@ -371,7 +367,9 @@ class HttpClient:
             return failure_of_call(TimeoutError(), call) if call.over else answer
 
     def _exchange(self, prepared: requests.PreparedRequest, timeout: float) -> HttpResponse | HttpCallError:
-        session = self._session()
+        if not hasattr(self._sessions, "own"):
+            self._sessions.own = Session()
+        session: Session = self._sessions.own
         environment = session.merge_environment_settings(prepared.url or "", {}, True, None, None)  # noqa: FBT003
         limit = urllib3.Timeout(total=timeout)
         with session.send(prepared, timeout=limit, allow_redirects=False, **environment) as response:  # type: ignore[arg-type]
@@ -379,12 +377,6 @@ class HttpClient:
         if len(body) > MAX_RESPONSE_BYTES:
             return HttpCallError("answer too long", ambiguous=True)
         return HttpResponse(response.status_code, response.headers, body.decode(errors="replace"))
-
-    def _session(self) -> Session:
-        if not hasattr(self._sessions, "own"):
-            self._sessions.own = Session()
-        session: Session = self._sessions.own
-        return session
 
 
 def get(url: str, headers: Mapping[str, str], timeout: float) -> HttpResponse | HttpCallError:
@@ -521,8 +513,14 @@ def _holds(text: str, digits: str) -> bool:
 
 def failure_of_status(status: int, provider_code: str | None = None, *, retry_after: float = 0.0) -> GatewayError:
     """Return the failure of a status that a gateway's own table lacks."""
+    if status in _STATUS_KINDS:
+        kind = _STATUS_KINDS[status]
+    elif status >= 500:  # noqa: PLR2004 - the server's errors
+        kind = FailureKind.ERROR
+    else:
+        kind = FailureKind.ACCOUNT if status < 400 else FailureKind.REJECTED  # noqa: PLR2004 - a redirect
     code = provider_code or f"http {status}"
-    return GatewayError(_kind_of(status), code, ambiguous=status in _TIMEOUT_STATUSES, retry_after=retry_after)
+    return GatewayError(kind, code, ambiguous=status in _TIMEOUT_STATUSES, retry_after=retry_after)
 
 
 def failure_of_answer(answer: HttpResponse) -> GatewayError:
@@ -530,11 +528,3 @@ def failure_of_answer(answer: HttpResponse) -> GatewayError:
     if answer.is_success:
         return GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
     return failure_of_status(answer.status, retry_after=answer.retry_after)
-
-
-def _kind_of(status: int) -> FailureKind:
-    if status in _STATUS_KINDS:
-        return _STATUS_KINDS[status]
-    if status >= 500:  # noqa: PLR2004 - the server's errors
-        return FailureKind.ERROR
-    return FailureKind.ACCOUNT if status < 400 else FailureKind.REJECTED  # noqa: PLR2004 - a redirect

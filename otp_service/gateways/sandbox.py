@@ -337,8 +337,10 @@ class SandboxGateway:
         script, began = script_for(message, self._cases, self._default), time.monotonic()
         outcome = script.outcome(self._timeout)
         if outcome.caught:
-            if not self._catch(message):
-                raise GatewayError(FailureKind.UNAVAILABLE, "mailbox")
+            try:
+                self._mailbox.put(message)
+            except OtpServiceError:
+                raise GatewayError(FailureKind.UNAVAILABLE, "mailbox") from None
             self._report(message, script.faults.all_reports, began, began + outcome.duration)
         time.sleep(max(0.0, began + outcome.duration - time.monotonic()))
         if outcome.failure:
@@ -349,7 +351,11 @@ class SandboxGateway:
         """Return a receipt that this sandbox signed; raise `ReceiptForgedError` for any other."""
         if not self._is_signed(request):
             raise ReceiptForgedError
-        return _parse_receipt(request.body)
+        members = json_object(request.body)
+        raw, failure = str(members.get("status", "")), str(members.get("kind", ""))
+        status = DeliveryStatus(raw) if raw in DeliveryStatus.__members__.values() else DeliveryStatus.UNKNOWN
+        kind = FailureKind(failure) if failure in FailureKind.__members__.values() else None
+        return Receipt(status, raw, reason=kind, kind=kind)
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
         """Return a message that is signed with ``receipt_secret``; raise `InboundForgedError` for any other."""
@@ -359,13 +365,6 @@ class SandboxGateway:
 
     def _is_signed(self, request: ProviderRequest) -> bool:
         return is_same_secret(request.headers.get(SIGNATURE, ""), self._signature(request.url, request.body))
-
-    def _catch(self, message: Message) -> bool:
-        try:
-            self._mailbox.put(message)
-        except OtpServiceError:
-            return False
-        return True
 
     def _report(self, message: Message, reports: tuple[SandboxReceipt, ...], began: float, answered: float) -> None:
         """Schedule all receipts; wait for those before the answer, at most until the call times out."""
@@ -388,11 +387,3 @@ class SandboxGateway:
         if not self._secret:
             return ""
         return hmac.digest(self._secret.encode(), url.encode() + b"\n" + body, "sha256").hex()
-
-
-def _parse_receipt(body: bytes) -> Receipt:
-    members = json_object(body)
-    raw, failure = str(members.get("status", "")), str(members.get("kind", ""))
-    status = DeliveryStatus(raw) if raw in DeliveryStatus.__members__.values() else DeliveryStatus.UNKNOWN
-    kind = FailureKind(failure) if failure in FailureKind.__members__.values() else None
-    return Receipt(status, raw, reason=kind, kind=kind)

@@ -140,13 +140,11 @@ class TelegramGateway(HttpApiGateway):
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
         """Return the receipt; raise `ReceiptForgedError` unless Telegram signed it recently for this dispatch."""
         document = json_object(request.body)
-        if not self._is_signed(request) or document.get("payload") != request.dispatch_id:
-            raise ReceiptForgedError
-        return receipt_of(document)
-
-    def _is_signed(self, request: ReceiptRequest) -> bool:
         timestamp, signature = (request.headers.get(f"x-request-{name}", "") for name in ("timestamp", "signature"))
         key = hashlib.sha256(self.settings.token.get_secret_value().encode()).digest()
         expected = hmac.digest(key, f"{timestamp}\n".encode(errors="replace") + request.body, "sha256").hex()
         is_recent = _TIMESTAMP.fullmatch(timestamp) is not None and abs(time.time() - int(timestamp)) <= TOLERANCE
-        return is_recent and is_same_secret(signature, expected)
+        is_signed = is_same_secret(signature, expected)
+        if not (is_recent and is_signed and document.get("payload") == request.dispatch_id):
+            raise ReceiptForgedError
+        return receipt_of(document)

@@ -57,43 +57,42 @@ class Voice(BaseModel):
     """Attribute ``voice`` of ``<Say>``."""
 
 
-def _voices(*rows: tuple[str, str, str]) -> dict[str, Voice]:
-    return {locale: Voice(language=language, voice=f"Polly.{name}") for locale, language, name in rows}
-
-
-VOICES = _voices(
-    ("ar", "arb", "Zeina"),
-    ("cy", "cy-GB", "Gwyneth"),
-    ("da", "da-DK", "Naja"),
-    ("de", "de-DE", "Vicki"),
-    ("en", "en-US", "Joanna"),
-    ("en-au", "en-AU", "Nicole"),
-    ("en-gb", "en-GB", "Amy"),
-    ("en-in", "en-IN", "Raveena"),
-    ("en-pk", "en-IN", "Raveena"),
-    ("es", "es-ES", "Lucia"),
-    ("es-mx", "es-MX", "Mia"),
-    ("es-us", "es-US", "Lupe"),
-    ("fr", "fr-FR", "Celine"),
-    ("fr-ca", "fr-CA", "Chantal"),
-    ("hi", "hi-IN", "Aditi"),
-    ("is", "is-IS", "Dora"),
-    ("it", "it-IT", "Bianca"),
-    ("ja", "ja-JP", "Mizuki"),
-    ("ko", "ko-KR", "Seoyeon"),
-    ("nb", "nb-NO", "Liv"),
-    ("nl", "nl-NL", "Lotte"),
-    ("no", "nb-NO", "Liv"),
-    ("pl", "pl-PL", "Ewa"),
-    ("pt", "pt-PT", "Ines"),
-    ("pt-br", "pt-BR", "Camila"),
-    ("ro", "ro-RO", "Carmen"),
-    ("ru", "ru-RU", "Tatyana"),
-    ("sv", "sv-SE", "Astrid"),
-    ("tr", "tr-TR", "Filiz"),
-    ("ur-latn", "hi-IN", "Aditi"),  # Roman Urdu: Hindi sounds the same, and this voice reads Latin letters too
-    ("zh", "zh-CN", "Zhiyu"),
-)
+VOICES = {
+    locale: Voice(language=language, voice=f"Polly.{name}")
+    for locale, language, name in (
+        ("ar", "arb", "Zeina"),
+        ("cy", "cy-GB", "Gwyneth"),
+        ("da", "da-DK", "Naja"),
+        ("de", "de-DE", "Vicki"),
+        ("en", "en-US", "Joanna"),
+        ("en-au", "en-AU", "Nicole"),
+        ("en-gb", "en-GB", "Amy"),
+        ("en-in", "en-IN", "Raveena"),
+        ("en-pk", "en-IN", "Raveena"),
+        ("es", "es-ES", "Lucia"),
+        ("es-mx", "es-MX", "Mia"),
+        ("es-us", "es-US", "Lupe"),
+        ("fr", "fr-FR", "Celine"),
+        ("fr-ca", "fr-CA", "Chantal"),
+        ("hi", "hi-IN", "Aditi"),
+        ("is", "is-IS", "Dora"),
+        ("it", "it-IT", "Bianca"),
+        ("ja", "ja-JP", "Mizuki"),
+        ("ko", "ko-KR", "Seoyeon"),
+        ("nb", "nb-NO", "Liv"),
+        ("nl", "nl-NL", "Lotte"),
+        ("no", "nb-NO", "Liv"),
+        ("pl", "pl-PL", "Ewa"),
+        ("pt", "pt-PT", "Ines"),
+        ("pt-br", "pt-BR", "Camila"),
+        ("ro", "ro-RO", "Carmen"),
+        ("ru", "ru-RU", "Tatyana"),
+        ("sv", "sv-SE", "Astrid"),
+        ("tr", "tr-TR", "Filiz"),
+        ("ur-latn", "hi-IN", "Aditi"),  # Roman Urdu: Hindi sounds the same, and this voice reads Latin letters too
+        ("zh", "zh-CN", "Zhiyu"),
+    )
+}
 """Voices by locale in lower case."""
 DEFAULT_VOICE = VOICES["en"]
 """For languages without a voice, such as Urdu in its own script: many people understand the digits."""

@@ -159,15 +159,11 @@ def receipts_in(body: bytes) -> Iterator[tuple[str, Receipt]]:
     for entry in json_objects(json_of(body), "entry"):
         for change in json_objects(entry, "changes"):
             for status in json_objects(change.get("value"), "statuses"):
+                raw, code = str(status.get("status", "")), _scalar_at(status, "errors", 0, "code")
+                kind, word = KINDS.get(code, (None, ""))
+                reason = f"{kind} {word}" if kind else None  # such as "channel undeliverable"
                 if isinstance(dispatch_id := status.get("biz_opaque_callback_data"), str):
-                    yield dispatch_id, _receipt(status)
-
-
-def _receipt(status: Mapping[str, Any]) -> Receipt:
-    """Return a receipt. Its reason is kind and word: ``channel undeliverable``."""
-    raw, code = str(status.get("status", "")), _scalar_at(status, "errors", 0, "code")
-    kind, word = KINDS.get(code, (None, ""))
-    return Receipt(STATUSES.get(raw, DeliveryStatus.UNKNOWN), raw, f"{kind} {word}" if kind else None, kind)
+                    yield dispatch_id, Receipt(STATUSES.get(raw, DeliveryStatus.UNKNOWN), raw, reason, kind)
 
 
 def _scalar_at(value: Any, *steps: str | int) -> Any:  # noqa: ANN401 - whatever JSON is
@@ -254,16 +250,13 @@ class WhatsappCloudGateway(HttpApiGateway):
         return self._filled(settings.payment_template, message, _texts(*values))
 
     def _filled(self, name: str, message: Message, body: list[dict[str, str]], *more: dict[str, Any]) -> dict[str, Any]:
+        codes = {tag.lower(): code for tag, code in self.settings.languages.items()}
+        known = (codes[tag.lower()] for tag in fallback_tags(message.locale) if tag.lower() in codes)
         return {
             "name": name,
-            "language": {"code": self._language(message.locale)},
+            "language": {"code": next(known, next(iter(codes.values())))},
             "components": [{"type": "body", "parameters": body}, *more],
         }
-
-    def _language(self, locale: str) -> str:
-        codes = {tag.lower(): code for tag, code in self.settings.languages.items()}
-        known = (codes[tag.lower()] for tag in fallback_tags(locale) if tag.lower() in codes)
-        return next(known, next(iter(codes.values())))
 
 
 def _texts(*values: str) -> list[dict[str, str]]:

@@ -116,10 +116,14 @@ class Link:
 
     async def stay_bound(self) -> None:
         """Bind, also after each loss, until canceled; then unbind."""
-        delay = 0.0
+        delay, first = 0.0, self._settings.rebind_after
         try:
             while True:
-                delay = self._next_delay(delay, await self._bind_once())
+                lasted = await self._bind_once()
+                if lasted > STABLE_SESSION:
+                    delay = 0.0
+                else:
+                    delay = first if lasted > first else min(MAX_REBIND_DELAY, max(first, 2 * delay))
                 await asyncio.sleep(delay)
                 self._attempt = self._loop.create_future()
         finally:
@@ -159,13 +163,6 @@ class Link:
         self._attempt = self._loop.create_future()
         self._attempt.set_result(_unavailable("connection"))
         return self._loop.time() - began
-
-    def _next_delay(self, delay: float, lived: float) -> float:
-        """Return the seconds before the next bind: doubled, unless the last session outlived the first delay."""
-        first = self._settings.rebind_after
-        if lived > STABLE_SESSION:
-            return 0.0
-        return first if lived > first else min(MAX_REBIND_DELAY, max(first, 2 * delay))
 
     async def _submit_part(self, body: bytes, deadline: float, patience: float) -> Pdu | GatewayError:
         session: Session | GatewayError | None = None
@@ -250,7 +247,12 @@ class LinkPool:
 
     def submit(self, bodies: tuple[bytes, ...], timeout: float) -> tuple[str, ...] | GatewayError:
         """Submit the parts of one message over the least busy link; return their message ids."""
-        submission = self._submit(bodies, self._loop.time() + timeout)
+        deadline = self._loop.time() + timeout
+
+        async def submit() -> tuple[str, ...] | GatewayError:
+            return await min(self._submitting, key=lambda link: link.load).submit(bodies, deadline)
+
+        submission = submit()
         try:
             outcome = asyncio.run_coroutine_threadsafe(submission, self._loop)
         except RuntimeError:  # the loop is closed
@@ -270,10 +272,6 @@ class LinkPool:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(LOOP_GRACE)
         self._delivery_thread.shutdown(wait=False)
-
-    async def _submit(self, bodies: tuple[bytes, ...], deadline: float) -> tuple[str, ...] | GatewayError:
-        link = min(self._submitting, key=lambda link: link.load)
-        return await link.submit(bodies, deadline)
 
     async def _unbind_all(self) -> None:
         for task in self._tasks:

@@ -109,13 +109,13 @@ def id_spellings(message_id: str, receipt_ids: str) -> tuple[tuple[str, ...], ..
         "hex_to_decimal": as_decimal or [message_id],
         "auto": [message_id, *as_hex, *as_decimal],
     }[receipt_ids]
-    return tuple(tuple(dict.fromkeys(_padded(number))) for number in dict.fromkeys(numbers))
-
-
-def _padded(number: str) -> list[str]:
-    bare = number.lstrip("0") or number
-    zeros = [bare, *map(bare.zfill, _WIDTHS)] if re.fullmatch("[0-9A-Fa-f]+", number) else []
-    return [spelling for form in (number, *zeros) for spelling in (form, form.upper(), form.lower())]
+    groups = []
+    for number in dict.fromkeys(numbers):
+        bare = number.lstrip("0") or number
+        padded = [bare, *map(bare.zfill, _WIDTHS)] if re.fullmatch("[0-9A-Fa-f]+", number) else []
+        spellings = (spelling for form in (number, *padded) for spelling in (form, form.upper(), form.lower()))
+        groups.append(tuple(dict.fromkeys(spellings)))
+    return tuple(groups)
 
 
 def _receipt(members: str, tlvs: Mapping[int, bytes]) -> Receipt:
@@ -124,16 +124,13 @@ def _receipt(members: str, tlvs: Mapping[int, bytes]) -> Receipt:
     else:
         raw = _first(_STATUS, members)
         status = STATUSES.get(raw.upper(), DeliveryStatus.UNKNOWN)
-    reason = None if status is DeliveryStatus.DELIVERED else _reason(_first(_ERROR, members), tlvs)
-    return Receipt(status, raw, reason)
-
-
-def _reason(error: str, tlvs: Mapping[int, bytes]) -> str | None:
-    """Return the carrier's error code: from the text, or from the last two octets of ``network_error_code``."""
+    if status is DeliveryStatus.DELIVERED:
+        return Receipt(status, raw)
+    error = _first(_ERROR, members)
     if error.strip("0"):
-        return f"err {error}"
-    number = int.from_bytes(tlvs.get(Tag.NETWORK_ERROR_CODE, b"")[1:3], "big")
-    return f"network error {number}" if number else None
+        return Receipt(status, raw, f"err {error}")
+    number = int.from_bytes(tlvs.get(Tag.NETWORK_ERROR_CODE, b"")[1:3], "big")  # the first octet names the network
+    return Receipt(status, raw, f"network error {number}" if number else None)
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:
@@ -175,16 +172,11 @@ class MessageParts:
         """
         fatal = report.receipt.status in _FATAL
         with self._lock:
-            return tuple(
-                self._references(spellings, fatal=fatal)
-                for spellings in id_spellings(report.message_id, self._receipt_ids)
-            )
-
-    def _references(self, spellings: tuple[str, ...], *, fatal: bool) -> tuple[str, ...]:
-        reference = next((self._messages[spelling] for spelling in spellings if spelling in self._messages), None)
-        if reference is None:
-            return spellings
-        return (reference,) if fatal else ()
+            groups = []
+            for spellings in id_spellings(report.message_id, self._receipt_ids):
+                earlier = [self._messages[spelling] for spelling in spellings if spelling in self._messages][:1]
+                groups.append((tuple(earlier) if fatal else ()) if earlier else spellings)
+            return tuple(groups)
 
 
 _INTERNATIONAL = 1
@@ -199,8 +191,8 @@ def parse_message(delivery: DeliverSm) -> InboundMessage | None:
     """
     if delivery.kind or delivery.receipted_message_id or not delivery.source:
         return None
-    header, octets = _split_header(delivery)
-    text = delivery.decode(octets)
+    end = 1 + delivery.octets[0] if delivery.esm_class & HAS_HEADER and delivery.octets else 0
+    header, text = delivery.octets[1:end], delivery.decode(delivery.octets[end:])
     if looks_like_receipt(text):
         return None
     is_whole = _parts(header) <= 1 and delivery.tlvs.get(Tag.SAR_TOTAL_SEGMENTS, b"\1") <= b"\1"
@@ -210,14 +202,6 @@ def parse_message(delivery: DeliverSm) -> InboundMessage | None:
         sender=f"+{delivery.source}" if international else delivery.source,
         text=text if is_whole else "",
     )
-
-
-def _split_header(delivery: DeliverSm) -> tuple[bytes, bytes]:
-    """Return the user data header, without its length, and the text."""
-    if not delivery.esm_class & HAS_HEADER or not delivery.octets:
-        return b"", delivery.octets
-    end = 1 + delivery.octets[0]
-    return delivery.octets[1:end], delivery.octets[end:]
 
 
 def _parts(header: bytes) -> int:

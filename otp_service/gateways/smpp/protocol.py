@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import struct
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -299,13 +299,14 @@ class Session:
         if len(self._handling) >= MAX_UNHANDLED:
             self._answer(pdu, _TRY_LATER, _NO_MESSAGE_ID)
             return
-        task = asyncio.create_task(self._handle(pdu))
+
+        async def handle() -> None:
+            status = 0 if await self._deliver(pdu.body) else _TRY_LATER
+            self._answer(pdu, status, _NO_MESSAGE_ID)
+
+        task = asyncio.create_task(handle())
         self._handling.add(task)
         task.add_done_callback(self._handling.discard)
-
-    async def _handle(self, pdu: Pdu) -> None:
-        status = 0 if await self._deliver(pdu.body) else _TRY_LATER
-        self._answer(pdu, status, _NO_MESSAGE_ID)
 
     def _answer(self, pdu: Pdu, status: int = 0, body: bytes = b"") -> None:
         self._write(Pdu(pdu.command | RESPONSE, status, pdu.sequence, body))
@@ -383,9 +384,29 @@ _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 def submit_bodies(message: Message, settings: SmppSettings) -> tuple[bytes, ...]:
     """Return the bodies of the PDUs of a message, in the order of its parts."""
     parts = (message.text,) if settings.concatenation == "payload" else segments(message.text)
-    encoding = encoding_of(message.text)
-    texts = [_encoded(part, encoding) for part in parts]
-    return tuple(_bodies(message, settings, encoding, texts))
+    if encoding_of(message.text) is Encoding.GSM7:
+        coding, longest = settings.gsm7_data_coding, Encoding.GSM7.single_length
+        texts = [encode_gsm7(part) for part in parts]
+    else:
+        coding, longest = UCS2, 2 * Encoding.UCS2.single_length
+        texts = [part.encode("utf-16-be") for part in parts]
+    if settings.concatenation == "payload" and len(texts[0]) > longest:
+        return (_body(message, settings, 0, coding, b"", tlv(Tag.MESSAGE_PAYLOAD, texts[0])),)
+    if len(texts) == 1:
+        return (_body(message, settings, 0, coding, texts[0]),)
+    # Handsets join parts by this number, the sender and the destination: consecutive messages need different numbers.
+    number, total = secrets.randbelow(0x10000), len(texts)
+    if settings.concatenation == "sar":
+        shared = tlv(Tag.SAR_MSG_REF_NUM, number.to_bytes(2, "big")) + tlv(Tag.SAR_TOTAL_SEGMENTS, bytes((total,)))
+        return tuple(
+            _body(message, settings, 0, coding, text, shared + tlv(Tag.SAR_SEGMENT_SEQNUM, bytes((position,))))
+            for position, text in enumerate(texts, 1)
+        )
+    # 3GPP TS 23.040, 9.2.3.24.1: length of the header, element 0, its length, reference, total, position.
+    return tuple(
+        _body(message, settings, HAS_HEADER, coding, bytes((5, 0, 3, number & 0xFF, total, position)) + text)
+        for position, text in enumerate(texts, 1)
+    )
 
 
 def relative_time(seconds: int) -> str:
@@ -393,40 +414,6 @@ def relative_time(seconds: int) -> str:
     seconds = min(max(1, seconds), 31 * _DAY - 1)
     days, rest = divmod(seconds, _DAY)
     return f"0000{days:02}{rest // _HOUR:02}{rest % _HOUR // _MINUTE:02}{rest % _MINUTE:02}000R"
-
-
-def _encoded(part: str, encoding: Encoding) -> bytes:
-    return encode_gsm7(part) if encoding is Encoding.GSM7 else part.encode("utf-16-be")
-
-
-def _bodies(message: Message, settings: SmppSettings, encoding: Encoding, texts: list[bytes]) -> Iterator[bytes]:
-    coding = settings.gsm7_data_coding if encoding is Encoding.GSM7 else UCS2
-    # Handsets join parts by this number, the sender and the destination: consecutive messages need different numbers.
-    number = secrets.randbelow(0x10000)
-    for position, text in enumerate(texts, 1):
-        if settings.concatenation == "payload" and len(text) > _single_part_octets(encoding):
-            yield _body(message, settings, 0, coding, b"", tlv(Tag.MESSAGE_PAYLOAD, text))
-        elif len(texts) == 1:
-            yield _body(message, settings, 0, coding, text)
-        elif settings.concatenation == "sar":
-            yield _body(message, settings, 0, coding, text, _sar(number, len(texts), position))
-        else:
-            # 3GPP TS 23.040, 9.2.3.24.1: length of the header, element 0, its length, reference, total, position.
-            header = bytes((5, 0, 3, number & 0xFF, len(texts), position))
-            yield _body(message, settings, HAS_HEADER, coding, header + text)
-
-
-def _single_part_octets(encoding: Encoding) -> int:
-    """Return the octets of the longest text without concatenation, on the wire."""
-    return encoding.single_length if encoding is Encoding.GSM7 else 2 * encoding.single_length
-
-
-def _sar(number: int, total: int, position: int) -> bytes:
-    return (
-        tlv(Tag.SAR_MSG_REF_NUM, number.to_bytes(2, "big"))
-        + tlv(Tag.SAR_TOTAL_SEGMENTS, bytes((total,)))
-        + tlv(Tag.SAR_SEGMENT_SEQNUM, bytes((position,)))
-    )
 
 
 def _body(
