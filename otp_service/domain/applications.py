@@ -35,12 +35,12 @@ ASSERTION: Final = "assertion"
 """One that checks by itself, and says so. Any other is the name of a verifier, which is asked about a token."""
 
 
-class Place(StrEnum):
+class Zone(StrEnum):
     """Where a country is for an application."""
 
-    HOME = "home"
+    DOMESTIC = "home"
     """Its own: traffic into it is large, and never cut off altogether."""
-    ABROAD = "abroad"
+    INTERNATIONAL = "abroad"
 
 
 MAX_SKEW: Final = 5
@@ -110,9 +110,9 @@ class Application:
         """What a message after the first needs: only that no consent was withdrawn since the start."""
         return ConsentMode.OFF if self.consent is ConsentMode.OFF else ConsentMode.RECORDED
 
-    def place_of(self, country: str) -> Place:
+    def zone_of(self, country: str) -> Zone:
         """Return where a country (ISO 3166-1 alpha-2) is for the application."""
-        return Place.HOME if country == self.home else Place.ABROAD
+        return Zone.DOMESTIC if country == self.home else Zone.INTERNATIONAL
 
     def sends_to(self, country: str) -> bool:
         """Tell whether the application sends to a country (ISO 3166-1 alpha-2)."""

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from limits import parse
 
-from otp_service.domain.applications import Application, Place
+from otp_service.domain.applications import Application, Zone
 from otp_service.domain.newcomer_traffic import UNAPPROVED_ABROAD, UNAPPROVED_AT_HOME
 from otp_service.domain.numbers import RECEIVES_SMS, Destination, NumberType
 from otp_service.errors import (
@@ -373,7 +373,7 @@ class Failures:
     record_only: bool = False
 
 
-_KNOWN_MESSAGES: Mapping[str, int] = {Place.HOME: UNAPPROVED_AT_HOME, Place.ABROAD: UNAPPROVED_ABROAD}
+_KNOWN_MESSAGES: Mapping[str, int] = {Zone.DOMESTIC: UNAPPROVED_AT_HOME, Zone.INTERNATIONAL: UNAPPROVED_ABROAD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,7 +466,7 @@ class SendAttempt:
     """The IPv6 /32; empty for IPv4."""
     device: str = ""
     """The end user's device or browser, the ``context`` of the request; empty when it has none."""
-    place: Place = Place.HOME
+    place: Zone = Zone.DOMESTIC
     safe: bool = False
     """Whether the number is on the safe list: the rules against fraud pass it."""
     price: int = 0
@@ -491,7 +491,7 @@ def decode_attempt(text: str) -> SendAttempt:
     number, block, network, wide_network, provider, device, flags, price, number_prefix = text.split("|")
     place, *marks = flags.split("+")
     return SendAttempt(
-        number, block, network, wide_network, provider, device, Place(place), "safe" in marks, int(price),
+        number, block, network, wide_network, provider, device, Zone(place), "safe" in marks, int(price),
         number_prefix=number_prefix,
         checked="checked" in marks,
     )  # fmt: skip

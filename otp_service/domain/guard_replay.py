@@ -1010,7 +1010,7 @@ class Replay:
             if not application.sends_to(attempt.country):
                 self._verifications[attempt.verification] = None
                 return "destination.country"
-            send_attempt = replace(send_attempt, place=application.place_of(attempt.country))
+            send_attempt = replace(send_attempt, place=application.zone_of(attempt.country))
         ruleset = self._rulesets[attempt.application]
         hits, verification = self._simulation.start(
             ruleset, attempt.application, attempt.country, send_attempt, attempt.at

@@ -311,7 +311,7 @@ def _send_attempt(
         wide_network=keyring.network_pseudonym(wide) if wide else "",
         provider=keyring.network_pseudonym(provider) if provider else "",
         device=keyring.device_pseudonym(application.name, request.context) if request.context else "",
-        place=application.place_of(destination.country),
+        place=application.zone_of(destination.country),
         safe=destination.e164 in context.destinations.safe,
         price=max_price(context, application, verification, verification.channel, view.details.transaction),
         number_prefix=destination.number_prefix,

@@ -9,7 +9,7 @@ from typing import Final
 import redis
 
 from otp_service.domain import keyring
-from otp_service.domain.applications import Place
+from otp_service.domain.applications import Zone
 from otp_service.domain.guard import SendAttempt, Window, ceil_seconds
 from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.payments import PaymentHashes
@@ -472,7 +472,7 @@ class Verifications:
         return tuple(name.decode() for name in names)
 
     def _plan(
-        self, verification: Verification, place: Place, consent_mode: str, ruleset: CompiledRuleset
+        self, verification: Verification, place: Zone, consent_mode: str, ruleset: CompiledRuleset
     ) -> CompiledPlan:
         """Return what the starts of an application, purpose, country and channel have in common."""
         application, purpose, country = verification.application, verification.purpose, verification.country
