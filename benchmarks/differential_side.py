@@ -29,9 +29,9 @@ from otp_service.domain.numbers import (
     SubjectKey,
     network_of,
     parse_destination,
+    prefix_48_of,
     provider_network_of,
     subject_key,
-    wide_network_of,
 )
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import DeliveryStatus
@@ -277,7 +277,7 @@ class Side:
             guard.forget_country(application, subject.destination.country)
         else:
             network = network_of(address)
-            wider = filter(None, (wide_network_of(network), provider_network_of(network)))
+            wider = filter(None, (prefix_48_of(network), provider_network_of(network)))
             guard.forget_network(*map(keyring.network_pseudonym, (network, *wider)))
 
     def do_look(self, application: str, to: str) -> Any:

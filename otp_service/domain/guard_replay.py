@@ -517,7 +517,7 @@ class Evaluation:
             "block": self.send_attempt.block,
             "country": f"{self.application}/{self.country}",
             "address": self._network,
-            "network": self._network and self.send_attempt.wide_network,
+            "network": self._network and self.send_attempt.prefix_48,
             "provider": self._network and self.send_attempt.provider,
         }[part]
 

@@ -358,7 +358,7 @@ def require_end_users(address: str) -> None:
         raise InvalidRequestError("client_ip is not the address of an end user.", (fault,))
 
 
-def wide_network_of(network: str) -> str | None:
+def prefix_48_of(network: str) -> str | None:
     """Return the IPv6 /48 of a network, which one customer or attacker may hold whole; ``None`` for IPv4."""
     return _widened(network, _IPV6_SITE)
 
@@ -376,7 +376,7 @@ def _widened(network: str, length: int) -> str | None:
 
 def prefix_of(network: str) -> str:
     """Return what a consent's evidence keeps of a network: an IPv4 /24, or an IPv6 /48."""
-    return wide_network_of(network) or f"{network.rpartition('.')[0]}.0/24"
+    return prefix_48_of(network) or f"{network.rpartition('.')[0]}.0/24"
 
 
 def _malformed() -> InvalidRequestError:
