@@ -29,8 +29,8 @@ from otp_service.domain.numbers import (
     SubjectKey,
     network_of,
     parse_destination,
+    prefix_32_of,
     prefix_48_of,
-    provider_network_of,
     subject_key,
 )
 from otp_service.domain.payments import Transaction
@@ -277,7 +277,7 @@ class Side:
             guard.forget_country(application, subject.destination.country)
         else:
             network = network_of(address)
-            wider = filter(None, (prefix_48_of(network), provider_network_of(network)))
+            wider = filter(None, (prefix_48_of(network), prefix_32_of(network)))
             guard.forget_network(*map(keyring.network_pseudonym, (network, *wider)))
 
     def do_look(self, application: str, to: str) -> Any:

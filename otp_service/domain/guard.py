@@ -462,7 +462,7 @@ class SendAttempt:
     """The end user's IPv4 address or IPv6 /64; empty where addresses do not count."""
     prefix_48: str = ""
     """The IPv6 /48; empty for IPv4."""
-    provider: str = ""
+    prefix_32: str = ""
     """The IPv6 /32; empty for IPv4."""
     device: str = ""
     """The end user's device or browser, the ``context`` of the request; empty when it has none."""
@@ -482,16 +482,16 @@ class SendAttempt:
     def encoded(self) -> str:
         """All of it in one string, for the log of attempts; `decode_attempt` reads it."""
         flags = f"{self.place}{'+safe' if self.safe else ''}{'+checked' if self.checked else ''}"
-        networks = (self.network, self.prefix_48, self.provider)
+        networks = (self.network, self.prefix_48, self.prefix_32)
         return "|".join((self.number, self.block, *networks, self.device, flags, str(self.price), self.number_prefix))
 
 
 def decode_attempt(text: str) -> SendAttempt:
     """Return what `SendAttempt.encoded` wrote."""
-    number, block, network, prefix_48, provider, device, flags, price, number_prefix = text.split("|")
+    number, block, network, prefix_48, prefix_32, device, flags, price, number_prefix = text.split("|")
     place, *marks = flags.split("+")
     return SendAttempt(
-        number, block, network, prefix_48, provider, device, Zone(place), "safe" in marks, int(price),
+        number, block, network, prefix_48, prefix_32, device, Zone(place), "safe" in marks, int(price),
         number_prefix=number_prefix,
         checked="checked" in marks,
     )  # fmt: skip

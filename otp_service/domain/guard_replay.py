@@ -518,7 +518,7 @@ class Evaluation:
             "country": f"{self.application}/{self.country}",
             "address": self._network,
             "network": self._network and self.send_attempt.prefix_48,
-            "provider": self._network and self.send_attempt.provider,
+            "provider": self._network and self.send_attempt.prefix_32,
         }[part]
 
     # --- testing ----------------------------------------------------------------------------------------------

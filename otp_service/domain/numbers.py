@@ -363,7 +363,7 @@ def prefix_48_of(network: str) -> str | None:
     return _widened(network, _IPV6_SITE)
 
 
-def provider_network_of(network: str) -> str | None:
+def prefix_32_of(network: str) -> str | None:
     """Return the IPv6 /32 of a network, as registries give to providers and sell to anybody; ``None`` for IPv4."""
     return _widened(network, _IPV6_PROVIDER)
 

@@ -15,9 +15,9 @@ from otp_service.domain.numbers import (
     Destination,
     destination_of,
     network_of,
+    prefix_32_of,
     prefix_48_of,
     prefix_of,
-    provider_network_of,
 )
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import (
@@ -303,13 +303,13 @@ def _send_attempt(
     """Return what the guard sees of a request, without record-only rules and human check."""
     keyring, verification = context.keyring, view.verification
     wide = prefix_48_of(network) if network else None
-    provider = provider_network_of(network) if wide and network else None
+    prefix_32 = prefix_32_of(network) if wide and network else None
     return SendAttempt(
         number=verification.pseudonym,
         block=keyring.block_pseudonym(destination.block),
         network=keyring.network_pseudonym(network) if network else "",
         prefix_48=keyring.network_pseudonym(wide) if wide else "",
-        provider=keyring.network_pseudonym(provider) if provider else "",
+        prefix_32=keyring.network_pseudonym(prefix_32) if prefix_32 else "",
         device=keyring.device_pseudonym(application.name, request.context) if request.context else "",
         place=application.zone_of(destination.country),
         safe=destination.e164 in context.destinations.safe,

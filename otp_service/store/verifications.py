@@ -871,7 +871,7 @@ def _network_keys(bucket: str, attempt: SendAttempt) -> tuple[str, ...]:
     """Return the keys of an end user's networks; none after a human check, which rules on addresses spare."""
     if attempt.checked or not attempt.network:
         return ()
-    return keys.of_networks(bucket, attempt.network, attempt.prefix_48, attempt.provider)
+    return keys.of_networks(bucket, attempt.network, attempt.prefix_48, attempt.prefix_32)
 
 
 def _rules(record_only_rules: bytes) -> tuple[str, ...]:
