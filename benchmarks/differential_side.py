@@ -27,7 +27,7 @@ from otp_service.domain.keyring import IdempotentRequest, Keyring, base64url, id
 from otp_service.domain.messages import Message
 from otp_service.domain.numbers import (
     SubjectKey,
-    network_of,
+    ip_prefix_of,
     parse_destination,
     prefix_32_of,
     prefix_48_of,
@@ -276,7 +276,7 @@ class Side:
         elif what == "country":
             guard.forget_country(application, subject.destination.country)
         else:
-            network = network_of(address)
+            network = ip_prefix_of(address)
             wider = filter(None, (prefix_48_of(network), prefix_32_of(network)))
             guard.forget_network(*map(keyring.network_pseudonym, (network, *wider)))
 

@@ -31,7 +31,7 @@ _FRAUD: dict[str, Mutant] = {
     ),
     "a-further-message-that-is-not-noted": one("include_guard", " else number.resent(state, about.id) end", " end"),
     "a-stranger-abroad-as-late-as-at-home": one(
-        "include_number", "ruleset.known_messages[place]", "ruleset.known_messages.home"
+        "include_number", "ruleset.known_messages[zone]", "ruleset.known_messages.home"
     ),
     "what-a-stranger-in-the-middle-is-kept": one("include_approvals", "no_mark and approvals.has", "approvals.has"),
     "an-approval-of-what-no-breaker-counted": one(
@@ -96,7 +96,7 @@ _FRAUD: dict[str, Mutant] = {
     "a-known-context-passes-for-its-number": one(
         "include_fraud", "not reputation[part.exempts]", "not reputation.known_device"
     ),
-    "the-safe-list-is-nothing": one("include_fraud", "  if attempt.safe then return end\n"),
+    "the-safe-list-is-nothing": one("include_fraud", "  if attempt.allowlisted then return end\n"),
     "buckets-that-nothing-goes-into": one(
         "include_fraud", "level, counted = level + 1, counted", "level, counted = level, counted"
     ),
@@ -105,7 +105,7 @@ _FRAUD: dict[str, Mutant] = {
         "    if counts then level, counted = level + 1, counted .. rule.mark end\n",
         "    if counts then counted = counted .. rule.mark end\n    level = level + 1\n",
     ),
-    "home-and-abroad-alike": one("ruleset_register", "if not rule.place or rule.place == place then", "if true then"),
+    "home-and-abroad-alike": one("ruleset_register", "if not rule.zone or rule.zone == zone then", "if true then"),
     "every-number-is-new-to-its-address": one(
         "include_targets", "number = not has(numbers, string.sub(pseudonym, 1, LENGTH))", "number = true"
     ),

@@ -272,7 +272,7 @@ _TOLD: dict[str, Mutant] = {
     "rules-on-destinations-that-record-are-not-told": one(
         "start", "rule_hits.add(attempt.rule_hits, { rule = rule", "rule_hits.add({}, { rule = rule"
     ),
-    "flags-of-a-start-are-lost": one("include_approvals", "(attempt.place == 'home' and 'h' or '')", "''"),
+    "flags-of-a-start-are-lost": one("include_approvals", "(attempt.zone == 'home' and 'h' or '')", "''"),
 }
 TESTS = ("store/test_guard_*.py", "store/test_attempts.py", "services/test_known_devices.py")
 """Where most of them are noticed."""

@@ -45,7 +45,7 @@ DEFECTS: dict[str, Mutant] = {
     "nobody-is-under-suspicion": one("include_newcomers", "if now >= ends then return end", "do return end"),
     "a-suspicion-without-end": one("include_newcomers", "if now >= ends then return end", "local _ = ends"),
     "known-numbers-are-asked": one("include_newcomers", "return attempt.reputation.approved or (", "return ("),
-    "safe-numbers-are-asked": one("include_newcomers", " or attempt.safe or", " or"),
+    "safe-numbers-are-asked": one("include_newcomers", " or attempt.allowlisted or", " or"),
     "resends-are-asked": one("include_newcomers", " or attempt.kind == 'resend' then return", " then return"),
     "resends-of-who-was-known-take-from-the-trickle": one(
         "include_newcomers", "(attempt.kind == 'resend' and approvals", "(false and approvals"
@@ -88,9 +88,9 @@ DEFECTS: dict[str, Mutant] = {
         "include_guard", "return attempt.suspected and is_first(attempt.about, 'asked')", "return attempt.suspected"
     ),
     "an-address-that-lets-an-alarm-stand": one(
-        "include_guard", "or about.network ~= '' and about.network or about.pseudonym", "or about.pseudonym"
+        "include_guard", "or about.ip_prefix ~= '' and about.ip_prefix or about.pseudonym", "or about.pseudonym"
     ),
-    "a-network-that-lets-an-alarm-stand": one("include_guard", "about.wide ~= '' and about.wide or ", ""),
+    "a-network-that-lets-an-alarm-stand": one("include_guard", "about.prefix_48 ~= '' and about.prefix_48 or ", ""),
     "asked-by-other-rules-counts-twice": one(
         "include_guard", "return attempt.suspected and is_first", "return is_first"
     ),

@@ -11,7 +11,7 @@ from otp_service.api.routes import NUMBER_PROBLEMS, Resource
 from otp_service.api.schemas import CONSENT_EXAMPLE, NUMBER_EXAMPLE, Address, ConsentBody, PurposeBody
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.consents import Consent
-from otp_service.domain.numbers import SubjectKey, network_of, prefix_of
+from otp_service.domain.numbers import SubjectKey, ip_prefix_of, prefix_of
 from otp_service.services.consents import end_consent, give_consent, read_consent
 from otp_service.services.exports import ConsentEntryAnswer, consent_entry_answer
 
@@ -52,7 +52,7 @@ def record_consent(exchange: Exchange, body: GivenConsentBody) -> ConsentRecordA
     after its withdrawal, is refused as `consent-outdated`; the last one once more changes nothing.
     """
     to = read_number(exchange, body)
-    evidence = body.to_evidence(prefix_of(network_of(body.client_ip)) if body.client_ip is not None else "")
+    evidence = body.to_evidence(prefix_of(ip_prefix_of(body.client_ip)) if body.client_ip is not None else "")
     return _record(to, body, give_consent(exchange.context, exchange.application, to, body.purpose, evidence))
 
 

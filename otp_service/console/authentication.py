@@ -19,7 +19,7 @@ from otp_service.console.accounts import (
 from otp_service.console.records import ConsoleUsers
 from otp_service.console.sessions import ConsoleSession, console_sessions
 from otp_service.domain.keyring import SealBrokenError
-from otp_service.domain.numbers import network_of
+from otp_service.domain.numbers import ip_prefix_of
 from otp_service.domain.totp import TotpParameters, code_at, matching_steps, new_secret, otpauth_uri
 from otp_service.errors import InvalidCodeError, NameTakenError, NotFoundError
 from otp_service.services.context import Context
@@ -73,7 +73,7 @@ def sign_in(context: Context, name: str, password: str, code: str, address: str)
     Raises `SignInRefusedError`, `SignInWaitsError`, `SignInBusyError`, `LedgerUnavailableError` and
     `StoreUnavailableError`.
     """
-    network = network_of(address)
+    network = ip_prefix_of(address)
     tries = console_sessions(context)
     if wait := tries.may_try(name, network):
         raise SignInWaitsError(wait)

@@ -317,7 +317,7 @@ class Bucket(BucketRule):
     """Whether it counts starts only, not the further messages of a verification."""
     new: str | None = None
     """Counts only a ``number`` or a ``country`` that is new to its address."""
-    place: str | None = None
+    zone: str | None = None
     """Counts only at ``home`` or ``abroad``."""
     breaker: str | None = None
     """Counts only while the breaker of this part is in this state: ``breaker_state``."""
@@ -336,7 +336,7 @@ class ConversionBreaker(ConversionRule):
     rule: str
     part: str
     exempts: str
-    place: str | None = None
+    zone: str | None = None
     asks: bool = False
     """Whether a human check lifts it."""
     record_only: bool = False
@@ -395,7 +395,7 @@ class Ruleset:
     known: int = 90 * DAY
     """Milliseconds for which an approved number or device stays known."""
     known_messages: Mapping[str, int] = field(default_factory=lambda: _KNOWN_MESSAGES)
-    """Messages in a row that nobody approved, which make a known number a stranger to the rules on fraud, by place."""
+    """Messages in a row that nobody approved, which make a known number a stranger to the rules on fraud, by zone."""
     devices: int = 8
     """Known devices that are kept of a number in an application."""
     lifetimes: Mapping[str, int] = field(default_factory=dict)
@@ -418,7 +418,7 @@ class DestinationRules:
     """Beginnings of numbers in international form."""
     allowed: tuple[str, ...] = ()
     """Exceptions: of two beginnings that fit the longer one decides."""
-    safe: frozenset[str] = field(default=frozenset(), repr=False)
+    allowlisted: frozenset[str] = field(default=frozenset(), repr=False)
     """Whole numbers that pass the rules against fraud."""
     modes: Mapping[str, Mode] = field(default_factory=dict)
     """Of these rules, by id, where it is not the default."""
@@ -458,7 +458,7 @@ class SendAttempt:
     number: str
     block: str
     """The number without its last four digits."""
-    network: str = ""
+    ip_prefix: str = ""
     """The end user's IPv4 address or IPv6 /64; empty where addresses do not count."""
     prefix_48: str = ""
     """The IPv6 /48; empty for IPv4."""
@@ -466,9 +466,9 @@ class SendAttempt:
     """The IPv6 /32; empty for IPv4."""
     device: str = ""
     """The end user's device or browser, the ``context`` of the request; empty when it has none."""
-    place: Zone = Zone.DOMESTIC
-    safe: bool = False
-    """Whether the number is on the safe list: the rules against fraud pass it."""
+    zone: Zone = Zone.DOMESTIC
+    allowlisted: bool = False
+    """Whether the number is on the safe list, which rules against fraud skip."""
     price: int = 0
     """The most that it may cost, in millionths."""
     record_only_rules: tuple[str, ...] = ()
@@ -481,17 +481,17 @@ class SendAttempt:
     @property
     def encoded(self) -> str:
         """All of it in one string, for the log of attempts; `decode_attempt` reads it."""
-        flags = f"{self.place}{'+safe' if self.safe else ''}{'+checked' if self.checked else ''}"
-        networks = (self.network, self.prefix_48, self.prefix_32)
+        flags = f"{self.zone}{'+safe' if self.allowlisted else ''}{'+checked' if self.checked else ''}"
+        networks = (self.ip_prefix, self.prefix_48, self.prefix_32)
         return "|".join((self.number, self.block, *networks, self.device, flags, str(self.price), self.number_prefix))
 
 
 def decode_attempt(text: str) -> SendAttempt:
     """Return what `SendAttempt.encoded` wrote."""
-    number, block, network, prefix_48, prefix_32, device, flags, price, number_prefix = text.split("|")
-    place, *marks = flags.split("+")
+    number, block, ip_prefix, prefix_48, prefix_32, device, flags, price, number_prefix = text.split("|")
+    zone, *marks = flags.split("+")
     return SendAttempt(
-        number, block, network, prefix_48, prefix_32, device, Zone(place), "safe" in marks, int(price),
+        number, block, ip_prefix, prefix_48, prefix_32, device, Zone(zone), "safe" in marks, int(price),
         number_prefix=number_prefix,
         checked="checked" in marks,
     )  # fmt: skip

@@ -477,11 +477,11 @@ class Evaluation:
 
         devices = reputation.devices.get(self.application, {})
         self.known_device = bool(self.send_attempt.device) and recently(devices.get(self.send_attempt.device))
-        is_stranger = reputation.unapproved >= self.ruleset.known_messages[self.send_attempt.place]
+        is_stranger = reputation.unapproved >= self.ruleset.known_messages[self.send_attempt.zone]
         self.approved = self.known_device or (recently(reputation.approved) and not is_stranger)
         self._some, self._here = recently(reputation.anywhere), recently(reputation.applications.get(self.application))
         if self._network:
-            asked = self.memory.asked.get(self.send_attempt.network, self.now)
+            asked = self.memory.asked.get(self.send_attempt.ip_prefix, self.now)
             self.new = {"number": self.send_attempt.number not in asked, "country": self.country not in asked}
 
     @property
@@ -509,7 +509,7 @@ class Evaluation:
     @property
     def _network(self) -> str:
         """Return the address that a message counts at, if any: who passed a human check counts at none."""
-        return self.send_attempt.network if self.kind == "start" and not self.send_attempt.checked else ""
+        return self.send_attempt.ip_prefix if self.kind == "start" and not self.send_attempt.checked else ""
 
     def part_key(self, part: str) -> str:
         """Return what a part is kept under; empty where it does not count."""
@@ -595,8 +595,8 @@ class Evaluation:
     def _applies(self, rule: Bucket | ConversionBreaker) -> bool:
         """Tell whether a rule against fraud looks at this message."""
         known = self.approved if rule.exempts == "approved" else self.known_device
-        here = rule.place is None or rule.place == self.send_attempt.place
-        return here and not known and not self.send_attempt.safe and bool(self.part_key(rule.part))
+        here = rule.zone is None or rule.zone == self.send_attempt.zone
+        return here and not known and not self.send_attempt.allowlisted and bool(self.part_key(rule.part))
 
     def _add_hit(self, rule: str, wait: int, *, records: bool) -> None:
         if wait > 0:
@@ -647,7 +647,7 @@ class Evaluation:
             self.memory.cooldown.put(number, runs, self.now + rule.reset_after)
 
     def _count_asked(self) -> None:
-        network = self.send_attempt.network
+        network = self.send_attempt.ip_prefix
         asked = self.memory.asked.get(network, self.now)
         first = not asked
         asked |= {self.send_attempt.number, self.country}
@@ -658,7 +658,7 @@ class Evaluation:
         """Let all buckets of a part leak before it is kept as it is now."""
         kept = self.part(part).kept
         for rule in self.ruleset.buckets:
-            if rule.part == part and rule.name in kept.levels and rule.place in {None, str(self.send_attempt.place)}:
+            if rule.part == part and rule.name in kept.levels and rule.zone in {None, str(self.send_attempt.zone)}:
                 kept.levels[rule.name] = bucket_level(kept, rule, self.now)
         kept.at = self.now
 
@@ -671,7 +671,7 @@ class Evaluation:
         names = {
             LimitScope.NUMBER: self.send_attempt.number,
             LimitScope.FAILED_CHECKS: f"{self.application}/{self.send_attempt.number}",
-            LimitScope.IP: self.send_attempt.network,
+            LimitScope.IP: self.send_attempt.ip_prefix,
             LimitScope.APPLICATION: self.application,
         }
         for rule in self.ruleset.windows:
@@ -738,7 +738,7 @@ class GuardSimulation:
         """Judge a further message, and count it if nothing refuses it; return what was found."""
         first = counted.send_attempt
         further = SendAttempt(
-            first.number, first.block, device=first.device, place=first.place, safe=first.safe, price=price,
+            first.number, first.block, device=first.device, zone=first.zone, allowlisted=first.allowlisted, price=price,
             checked=first.checked,
         )  # fmt: skip
         kind = "fallback" if fallback else "resend"
@@ -806,7 +806,7 @@ class GuardSimulation:
         reputation = memory.reputation.get(first.number, now)
         reputation.approve(first.device, evaluation.application, ruleset.devices, now)
         memory.reputation.put(first.number, reputation, now + ruleset.known)
-        if not first.safe:
+        if not first.allowlisted:
             self._roll_back(evaluation, counted)
 
     def _roll_back(self, evaluation: Evaluation, counted: SimulatedVerification) -> None:
@@ -824,7 +824,7 @@ class GuardSimulation:
             if back.part_key(part) and not spared:
                 _roll_back_part(back, counted, part, counts=part in _OF_ITS_ADDRESS or not evaluation.approved)
         names = {"number": counted.send_attempt.number, "country": counted.country}
-        asked = self._memory.asked.get(counted.send_attempt.network, evaluation.now)
+        asked = self._memory.asked.get(counted.send_attempt.ip_prefix, evaluation.now)
         asked -= {names[what] for what, new in counted.new.items() if new}
 
 
@@ -1010,7 +1010,7 @@ class Replay:
             if not application.sends_to(attempt.country):
                 self._verifications[attempt.verification] = None
                 return "destination.country"
-            send_attempt = replace(send_attempt, place=application.zone_of(attempt.country))
+            send_attempt = replace(send_attempt, zone=application.zone_of(attempt.country))
         ruleset = self._rulesets[attempt.application]
         hits, verification = self._simulation.start(
             ruleset, attempt.application, attempt.country, send_attempt, attempt.at

@@ -311,12 +311,9 @@ _AT_THE_END = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::ffff:0:0:0/96
 """Networks whose addresses end with an IPv4 address: NAT64 (RFC 6052), SIIT (RFC 2765), IPv4-compatible (RFC 4291)."""
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _PLAIN_IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
-_IPV6_NETWORK = 64
-_IPV6_SITE = 48
-_IPV6_PROVIDER = 32
 
 
-def network_of(address: str) -> str:
+def ip_prefix_of(address: str) -> str:
     """Return the network by which an address is counted: an IPv4 address itself, an IPv6 address's /64.
 
     An IPv6 address that stands for an IPv4 address counts as that. Raises `InvalidRequestError`.
@@ -331,7 +328,7 @@ def network_of(address: str) -> str:
         return str(parsed)
     if parsed.scope_id is not None:  # link-local: not an address of anybody on the internet
         raise _malformed()
-    return str(_ipv4_of(parsed) or ipaddress.ip_network((int(parsed), _IPV6_NETWORK), strict=False).network_address)
+    return str(_ipv4_of(parsed) or ipaddress.ip_network((int(parsed), 64), strict=False).network_address)
 
 
 def _ipv4_of(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
@@ -347,36 +344,36 @@ def require_end_users(address: str) -> None:
     """Raise `InvalidRequestError` for an address that no end user has: all who come under it would count as one.
 
     That of the host itself, of nobody, of a group or of the own cable: what a back end passes on that looks at the
-    wrong end of a connection. Anything that is no address is left to `network_of`.
+    wrong end of a connection. Anything that is no address is left to `ip_prefix_of`.
     """
     try:
-        network = ipaddress.ip_address(network_of(address))
+        ip_prefix = ipaddress.ip_address(ip_prefix_of(address))
     except InvalidRequestError:
         return
-    if network.is_loopback or network.is_unspecified or network.is_multicast or network.is_link_local:
+    if ip_prefix.is_loopback or ip_prefix.is_unspecified or ip_prefix.is_multicast or ip_prefix.is_link_local:
         fault = Fault("/client_ip", "is the address of no end user, but of this host, a group or nobody")
         raise InvalidRequestError("client_ip is not the address of an end user.", (fault,))
 
 
-def prefix_48_of(network: str) -> str | None:
+def prefix_48_of(ip_prefix: str) -> str | None:
     """Return the IPv6 /48 of a network, which one customer or attacker may hold whole; ``None`` for IPv4."""
-    return _widened(network, _IPV6_SITE)
+    return _widened(ip_prefix, 48)
 
 
-def prefix_32_of(network: str) -> str | None:
-    """Return the IPv6 /32 of a network, as registries give to providers and sell to anybody; ``None`` for IPv4."""
-    return _widened(network, _IPV6_PROVIDER)
+def prefix_32_of(ip_prefix: str) -> str | None:
+    """Return the IPv6 /32 of a network, as registries give to providers and sell; ``None`` for IPv4."""
+    return _widened(ip_prefix, 32)
 
 
-def _widened(network: str, length: int) -> str | None:
-    if ":" not in network:
+def _widened(ip_prefix: str, length: int) -> str | None:
+    if ":" not in ip_prefix:
         return None
-    return str(ipaddress.ip_network((int(ipaddress.IPv6Address(network)), length), strict=False))
+    return str(ipaddress.ip_network((int(ipaddress.IPv6Address(ip_prefix)), length), strict=False))
 
 
-def prefix_of(network: str) -> str:
+def prefix_of(ip_prefix: str) -> str:
     """Return what a consent's evidence keeps of a network: an IPv4 /24, or an IPv6 /48."""
-    return prefix_48_of(network) or f"{network.rpartition('.')[0]}.0/24"
+    return prefix_48_of(ip_prefix) or f"{ip_prefix.rpartition('.')[0]}.0/24"
 
 
 def _malformed() -> InvalidRequestError:

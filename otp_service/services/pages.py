@@ -7,7 +7,7 @@ from otp_service.domain.codes import is_code, unseal_details
 from otp_service.domain.guard import ceil_seconds
 from otp_service.domain.hosted_pages import PAGE, RESULT_LIFE, PageResult, may_return_to, with_result
 from otp_service.domain.keyring import IdempotentRequest
-from otp_service.domain.numbers import network_of
+from otp_service.domain.numbers import ip_prefix_of
 from otp_service.domain.verification import CheckFailure, Status
 from otp_service.errors import (
     AlreadyRedeemedError,
@@ -71,7 +71,7 @@ def count_request(context: Context, address: str | None, max_requests: int) -> N
     """
     if address is None:
         return
-    network = context.keyring.network_pseudonym(network_of(address))
+    network = context.keyring.network_pseudonym(ip_prefix_of(address))
     wait = context.store.verifications.count_page(network, max_requests)
     if wait:
         raise RateLimitedError("Too many requests for pages from this address.", ceil_seconds(wait))

@@ -14,7 +14,7 @@ from otp_service.domain.numbers import (
     MAX_NUMBER_LENGTH,
     Destination,
     destination_of,
-    network_of,
+    ip_prefix_of,
     prefix_32_of,
     prefix_48_of,
     prefix_of,
@@ -140,8 +140,8 @@ def start(
         earlier = require_step_up(context, application, purpose, request.user, request.after)
         _require_message_wanted(context, application, purpose, request)
         transaction = _check_transaction(application, purpose, request.transaction)
-        network = _end_user_network(application, request)
-        consent = _check_consent(application, request, network)
+        ip_prefix = _end_user_prefix(application, request)
+        consent = _check_consent(application, request, ip_prefix)
         destination, record_only_rules = _check_destination(context, application, purpose, request, labels)
         channel = require_channel(context, purpose, destination.country, request.channel or purpose.channels[0])
         require_message_allowed(
@@ -149,7 +149,7 @@ def start(
         )
         view = _new_verification(context, application, request, purpose, channel, destination, transaction)
         verification = view.verification
-        attempt = _send_attempt(context, application, request, view, destination, network)
+        attempt = _send_attempt(context, application, request, view, destination, ip_prefix)
         attempt.record_only_rules = record_only_rules
         attempt.checked = _passed_human_check(context, application, request)
         new = NewVerification(
@@ -199,24 +199,24 @@ def _check_transaction(application: Application, purpose: Purpose, requested: Tr
     return transaction
 
 
-def _end_user_network(application: Application, request: StartRequest) -> str | None:
-    """Return the end user's network, ``None`` if addresses do not count."""
-    own = network_of(request.client_ip) if request.client_ip is not None else None
+def _end_user_prefix(application: Application, request: StartRequest) -> str | None:
+    """Return the network prefix of the end user's address, ``None`` if addresses do not count."""
+    own = ip_prefix_of(request.client_ip) if request.client_ip is not None else None
     if application.client_ip is ClientIpSource.NONE:
         return None
     if own is None and application.client_ip is ClientIpSource.REQUIRED:
         raise ClientIpRequiredError("client_ip is missing: the address of the end user, not of your server.")
     if own is None and request.peer_ip is not None:
-        own = network_of(request.peer_ip)
+        own = ip_prefix_of(request.peer_ip)
     return own
 
 
-def _check_consent(application: Application, request: StartRequest, network: str | None) -> str:
+def _check_consent(application: Application, request: StartRequest, ip_prefix: str | None) -> str:
     """Return the consent of a request as JSON, with the prefix of the end user's address; empty for none."""
     if request.consent is None:
         return ""
     check_evidence(application, request.consent)
-    return encode_evidence(replace(request.consent, address_prefix=prefix_of(network) if network else ""))
+    return encode_evidence(replace(request.consent, address_prefix=prefix_of(ip_prefix) if ip_prefix else ""))
 
 
 def _check_destination(
@@ -298,21 +298,21 @@ def _send_attempt(
     request: StartRequest,
     view: VerificationView,
     destination: Destination,
-    network: str | None,
+    ip_prefix: str | None,
 ) -> SendAttempt:
     """Return what the guard sees of a request, without record-only rules and human check."""
     keyring, verification = context.keyring, view.verification
-    wide = prefix_48_of(network) if network else None
-    prefix_32 = prefix_32_of(network) if wide and network else None
+    prefix_48 = prefix_48_of(ip_prefix) if ip_prefix else None
+    prefix_32 = prefix_32_of(ip_prefix) if prefix_48 and ip_prefix else None
     return SendAttempt(
         number=verification.pseudonym,
         block=keyring.block_pseudonym(destination.block),
-        network=keyring.network_pseudonym(network) if network else "",
-        prefix_48=keyring.network_pseudonym(wide) if wide else "",
+        ip_prefix=keyring.network_pseudonym(ip_prefix) if ip_prefix else "",
+        prefix_48=keyring.network_pseudonym(prefix_48) if prefix_48 else "",
         prefix_32=keyring.network_pseudonym(prefix_32) if prefix_32 else "",
         device=keyring.device_pseudonym(application.name, request.context) if request.context else "",
-        place=application.zone_of(destination.country),
-        safe=destination.e164 in context.destinations.safe,
+        zone=application.zone_of(destination.country),
+        allowlisted=destination.e164 in context.destinations.allowlisted,
         price=max_price(context, application, verification, verification.channel, view.details.transaction),
         number_prefix=destination.number_prefix,
     )

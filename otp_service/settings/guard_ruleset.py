@@ -131,8 +131,8 @@ def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
     yield from _each("address.network", guard.address.network, **{**address, "part": "network"})
     yield from _each("address.provider", guard.address.provider, **{**address, "part": "provider"})
     yield from _each("block.unapproved", guard.block.unapproved, guard.block.growth, **_BLOCK)
-    yield from _each("country.unapproved", guard.country.unapproved, growth, **country, place="abroad")
-    yield from _each("country.unapproved", guard.country.home, growth, **country, place="home")
+    yield from _each("country.unapproved", guard.country.unapproved, growth, **country, zone="abroad")
+    yield from _each("country.unapproved", guard.country.home, growth, **country, zone="home")
     yield from _trickles(guard.conversion)
 
 
@@ -166,9 +166,9 @@ def _trickles(conversion: ConversionSettings) -> Iterator[Bucket]:
         "breaker_state": "probing",
     }
     yield from _each("block.conversion", part="block", breaker="block", **probing)
-    yield from _each("country.conversion", part="country", breaker="country", place="abroad", **probing)
+    yield from _each("country.conversion", part="country", breaker="country", zone="abroad", **probing)
     shut: dict[str, Any] = {"name": "h", "breaker": "country", "breaker_state": "open"}
-    at_home: dict[str, Any] = {"part": "country", "place": "home", "factor": 0.25, "most_growth": GROWTH, **shut}
+    at_home: dict[str, Any] = {"part": "country", "zone": "home", "factor": 0.25, "most_growth": GROWTH, **shut}
     yield from _each("country.conversion", (conversion.home,), **at_home)
     yield from _each("country.conversion", (conversion.home_block,), **_BLOCK, **shut)  # abroad nothing passes
 
@@ -190,13 +190,13 @@ def _each(
 
 def _breakers(guard: GuardSettings) -> Iterator[ConversionBreaker]:
     conversion = guard.conversion
-    for part, place, passes_while_open in (
+    for part, zone, passes_while_open in (
         ("block", None, False),
         ("country", "abroad", False),
         ("country", "home", True),
     ):
         yield ConversionBreaker(
-            sends=max(conversion.sends, conversion.home_sends) if place == "home" else conversion.sends,
+            sends=max(conversion.sends, conversion.home_sends) if zone == "home" else conversion.sends,
             rate=conversion.rate,
             closed_for=1000 * conversion.closed_for,
             max_closed_for=1000 * max(conversion.closed_for, conversion.max_closed_for),
@@ -204,7 +204,7 @@ def _breakers(guard: GuardSettings) -> Iterator[ConversionBreaker]:
             rule=f"{part}.conversion",
             part=part,
             exempts="approved",
-            place=place,
+            zone=zone,
         )
 
 

@@ -30,7 +30,7 @@ class Spender(NamedTuple):
     application: str
     country: str
     ruleset: CompiledRuleset
-    network: str = ""
+    ip_prefix: str = ""
     """Of the end user; empty where addresses do not count."""
 
 

@@ -157,9 +157,9 @@ class Guard:
         """Forget what holds an application's country back, not its approvals; return 1 when there was anything."""
         return self._forget([keys.country(bucket, application, country) for bucket in self._keyring.buckets])
 
-    def forget_network(self, network: str, prefix_48: str = "", prefix_32: str = "") -> int:
+    def forget_network(self, ip_prefix: str, prefix_48: str = "", prefix_32: str = "") -> int:
         """Forget what holds an end user's network back (pseudonyms), not its approvals; return of how many networks."""
-        in_buckets = [keys.of_networks(bucket, network, prefix_48, prefix_32) for bucket in self._keyring.buckets]
+        in_buckets = [keys.of_networks(bucket, ip_prefix, prefix_48, prefix_32) for bucket in self._keyring.buckets]
         return sum(map(self._forget, zip(*in_buckets, strict=True)))
 
     def _read(self, key: str) -> tuple[int, Mapping[str, Any]]:

@@ -76,21 +76,21 @@ class LimitSums:
         self._buckets = buckets
         self._rulesets = rulesets
 
-    def request(self, subjects: Iterable[str], application: str, network: str) -> None:
+    def request(self, subjects: Iterable[str], application: str, ip_prefix: str) -> None:
         """Request the sums of an application, an address or both. If that fails, a later start requests them."""
-        names = {"application": application, "address": f"{application} {network}"}
+        names = {"application": application, "address": f"{application} {ip_prefix}"}
         arguments = SumsRequestArguments(1000 * keys.unsummed.seconds, tuple(names[subject] for subject in subjects))
         self._scripts.send_all([ScriptCall.of(SUMS_REQUEST, SumsRequestKeys(keys.UNSUMMED), arguments)])
 
     def update(self) -> None:
         """Sum all that was requested. Raises `StoreUnavailableError`."""
         while requested := self._take():
-            networks_of: dict[str, list[str]] = defaultdict(list)
-            for application, _, network in (name.decode().partition(" ") for name in requested):
-                networks_of[application].append(network)
-            for application, networks in networks_of.items():
+            prefixes_of: dict[str, list[str]] = defaultdict(list)
+            for application, _, ip_prefix in (name.decode().partition(" ") for name in requested):
+                prefixes_of[application].append(ip_prefix)
+            for application, ip_prefixes in prefixes_of.items():
                 if ruleset := self._rulesets.get(application):
-                    self._sum_all(application, networks, ruleset)
+                    self._sum_all(application, ip_prefixes, ruleset)
             if len(requested) < _BATCH:
                 return
 
@@ -98,13 +98,13 @@ class LimitSums:
         with translate_errors():
             return self._client.spop(keys.UNSUMMED, _BATCH)  # type: ignore[return-value]
 
-    def _sum_all(self, application: str, networks: Iterable[str], ruleset: CompiledRuleset) -> None:
-        addresses = [network for network in networks if network]
-        if "" in networks:
+    def _sum_all(self, application: str, ip_prefixes: Iterable[str], ruleset: CompiledRuleset) -> None:
+        addresses = [ip_prefix for ip_prefix in ip_prefixes if ip_prefix]
+        if "" in ip_prefixes:
             names = [(keys.application(bucket, application),) for bucket in self._buckets]
             self._sum("application", LimitScope.APPLICATION, names, ruleset)
         if addresses:
-            of_buckets = [tuple(keys.address(bucket, one) for one in addresses) for bucket in self._buckets]
+            of_buckets = [tuple(keys.address(bucket, address) for address in addresses) for bucket in self._buckets]
             self._sum("address", LimitScope.IP, of_buckets, ruleset)
 
     def _sum(self, subject: str, scope: LimitScope, names: Sequence[tuple[str, ...]], ruleset: CompiledRuleset) -> None:

@@ -93,7 +93,10 @@ class _Row:
 _FIXED = _Row(
     (("v", 1), ("created", 6), ("life", 3), ("ledger", 6)),
     ("details", "start"),
-    ("policy", "mask", "rare", "locale", "pseudonym", "transaction", "context", "block", "network", "wide", "provider"),
+    (
+        *("policy", "mask", "rare", "locale", "pseudonym", "transaction", "context", "block"),
+        *("ip_prefix", "prefix_48", "prefix_32"),
+    ),
 )
 """Times in milliseconds, ``life`` that of the code; ``ledger`` is the place in it that the start was looked up at;
 ``start`` is the start's idempotency key."""
@@ -472,11 +475,11 @@ class Verifications:
         return tuple(name.decode() for name in names)
 
     def _plan(
-        self, verification: Verification, place: Zone, consent_mode: str, ruleset: CompiledRuleset
+        self, verification: Verification, zone: Zone, consent_mode: str, ruleset: CompiledRuleset
     ) -> CompiledPlan:
         """Return what the starts of an application, purpose, country and channel have in common."""
         application, purpose, country = verification.application, verification.purpose, verification.country
-        key = (application, purpose.name, country, verification.channel, place, consent_mode, ruleset.name)
+        key = (application, purpose.name, country, verification.channel, zone, consent_mode, ruleset.name)
         plan = self._plans.get(key)
         if plan is None:
             age, decisions = self._limits.decision_limits
@@ -486,7 +489,7 @@ class Verifications:
                     "purpose": purpose.name,
                     "country": country,
                     "channel": verification.channel,
-                    "place": place,
+                    "zone": zone,
                     "policy": _policy(application, purpose, country),
                     "consent": consent_mode,
                     "life": purpose.ttl * 1000,
@@ -553,9 +556,9 @@ class Verifications:
             request=new.request,
             claimed=claims.argument,
         )
-        plan = self._plan(verification, attempt.place, new.mirror_query.consent_mode, ruleset)
+        plan = self._plan(verification, attempt.zone, new.mirror_query.consent_mode, ruleset)
         with claims:
-            spender = Spender(bucket, verification.application, verification.country, ruleset, attempt.network)
+            spender = Spender(bucket, verification.application, verification.country, ruleset, attempt.ip_prefix)
             outcome = _started(bucket, self._call_limited(signed.START, names, arguments, spender, plan), ruleset)
             claims.are_used = isinstance(outcome, Started)
         return outcome
@@ -571,7 +574,7 @@ class Verifications:
         """Return the reply of a script that counts a message in limits which buckets share."""
         reply = self._shares.call(script, names, arguments, spender, plan)
         if subjects := getattr(reply, "to_sum", b""):
-            self._sums.request(subjects.decode().split(), spender.application, spender.network)
+            self._sums.request(subjects.decode().split(), spender.application, spender.ip_prefix)
         return reply
 
     def _claim(self, new: NewVerification) -> tuple[tuple[str, ...], Claims]:
@@ -869,9 +872,9 @@ def _shared_keys(bucket: str, verification: Verification, block: str) -> tuple[s
 
 def _network_keys(bucket: str, attempt: SendAttempt) -> tuple[str, ...]:
     """Return the keys of an end user's networks; none after a human check, which rules on addresses spare."""
-    if attempt.checked or not attempt.network:
+    if attempt.checked or not attempt.ip_prefix:
         return ()
-    return keys.of_networks(bucket, attempt.network, attempt.prefix_48, attempt.prefix_32)
+    return keys.of_networks(bucket, attempt.ip_prefix, attempt.prefix_48, attempt.prefix_32)
 
 
 def _rules(record_only_rules: bytes) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import pytest
 from otp_service.domain.guard import LimitScope, ceil_seconds, coarse_retry_after, parse_limits
 from otp_service.domain.keyring import Keyring, idempotent_request
 from otp_service.domain.messages import Message
-from otp_service.domain.numbers import network_of
+from otp_service.domain.numbers import ip_prefix_of
 from otp_service.domain.routing import Route, Routes
 from otp_service.domain.verification import Channel, Purpose, PurposeKind, Resend
 from otp_service.errors import ConfigurationError, InvalidRequestError
@@ -34,13 +34,13 @@ KEYRING = Keyring({"k1": bytes(range(32))}, bytes(range(32, 64)))
     ],
 )
 def test_an_address_counts_by_its_network(address: str, network: str):
-    assert network_of(address) == network
+    assert ip_prefix_of(address) == network
 
 
 @pytest.mark.parametrize("address", ["", "1.2.3", "1.2.3.4/32", "localhost", "1.2.3.4:80", "[::1]", "fe80::1%eth0x y"])
 def test_what_is_no_address_is_a_malformed_request(address: str):
     with pytest.raises(InvalidRequestError) as refused:
-        network_of(address)
+        ip_prefix_of(address)
 
     assert refused.value.faults[0].pointer == "/client_ip"
 

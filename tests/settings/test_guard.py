@@ -140,7 +140,7 @@ def test_the_safe_list_is_not_shown():
     settings = settings_from(changed("guard.destinations.safe", [NUMBER]))
 
     assert NUMBER not in f"{settings!r} {settings.redacted()} {settings.guard.destination_rules()!r}"
-    assert NUMBER in settings.guard.destination_rules().safe
+    assert NUMBER in settings.guard.destination_rules().allowlisted
     assert settings.redacted()["guard"]["destinations"]["safe"] == [MASK]
 
 

@@ -24,7 +24,7 @@ from otp_service.api.twilio.pending import read_latest, start_or_resend
 from otp_service.api.verifications import peer_or_warn, require_end_user
 from otp_service.clock import rfc3339
 from otp_service.domain.applications import Application, KeyScope
-from otp_service.domain.numbers import destination_of, network_of, subject_key
+from otp_service.domain.numbers import destination_of, ip_prefix_of, subject_key
 from otp_service.domain.payments import Transaction
 from otp_service.domain.templates import currency_signs
 from otp_service.domain.verification import Channel, CheckFailure, Purpose, PurposeKind, Status
@@ -169,7 +169,7 @@ def check_twilio_code(exchange: Exchange, service_sid: str) -> Answer:
 
 def _require_address(exchange: Exchange, address: str) -> None:
     try:
-        network_of(address)
+        ip_prefix_of(address)
         require_end_user(exchange, address)
     except InvalidRequestError:
         refuse("DeviceIp")

@@ -3,7 +3,7 @@
 --
 -- A record remembers how its messages were counted. `guard` has flags of the first one, a dot, and the marks of the buckets of its
 -- block and country that each was counted in (see ruleset_register): `hn.bu3600 bu172800 cu86400 `. Of an address the flags tell.
--- It has the pseudonyms `context`, `block`, `network` (an address), `wide` (its /48) and `provider` (its /32).
+-- It has the pseudonyms `context`, `block`, `ip_prefix` (an address), `prefix_48` and `prefix_32`.
 -- Flags: h at home, s safe, a from an approved number, f from a known device, n and c number and country that were new to its
 -- address, q passed a human check, k and did so under suspicion, r as others of his address just before; the carrier range follows.
 local approvals = {}
@@ -11,7 +11,7 @@ local approvals = {}
 -- Returns what a record remembers of a start that was counted.
 function approvals.note(attempt)
   local reputation, new = attempt.reputation, attempt.new
-  return (attempt.place == 'home' and 'h' or '') .. (attempt.safe and 's' or '') .. (reputation.approved and 'a' or '')
+  return (attempt.zone == 'home' and 'h' or '') .. (attempt.allowlisted and 's' or '') .. (reputation.approved and 'a' or '')
     .. (reputation.known_device and 'f' or '') .. (new.number and 'n' or '') .. (new.country and 'c' or '')
     .. (attempt.passed and 'q' or '') .. (attempt.passed_under_suspicion and 'k' or '') .. (attempt.repeated and 'r' or '') .. attempt.range .. '.'
     .. attempt.counted

@@ -51,8 +51,8 @@ end
 function fraud.test(attempt)
   local found, reputation = attempt.subjects, attempt.reputation
   attempt.counted, attempt.stands, attempt.changes = '', {}, {}
-  if attempt.safe then return end
-  local parts = ruleset.parts_of[attempt.kind][attempt.place]
+  if attempt.allowlisted then return end
+  local parts = ruleset.parts_of[attempt.kind][attempt.zone]
   for i = 1, #parts do
     local part = parts[i]
     local row = found[part.name]

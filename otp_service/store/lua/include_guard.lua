@@ -1,7 +1,7 @@
 -- The guard of a message: reads what its rules count, tests them all, and then counts the message in all of them or in
 -- none.
 --
--- `attempt` holds: kind (start, resend or fallback), place (home or abroad), safe (whether the fraud rules pass it), price, about
+-- `attempt` holds: kind (start, resend or fallback), zone (home or abroad), allowlisted (whether the fraud rules pass it), price, about
 -- (the verification), passed (whether a human check was), range (the carrier's, of a start or resend).
 local guard = {}
 local NOTHING_NEW, NO_QUOTA = {}, { amount = 0, used = 0, ttl = 0 }
@@ -13,7 +13,7 @@ function guard.read(keys, place, attempt)
   local found = subjects.read(keys, place, attempt.about.application)
   attempt.subjects, attempt.rule_hits, attempt.new = found, {}, NOTHING_NEW
   attempt.check = guard.CHECK[attempt.passed]
-  attempt.reputation = number.reputation(found.number, attempt.about.context, attempt.place)
+  attempt.reputation = number.reputation(found.number, attempt.about.context, attempt.zone)
   attempt.trust = attempt.reputation.known_device and 'known' or 'unknown'
   if found.address and ruleset.has_new then
     attempt.new = targets.are_new(found.address, attempt.about.pseudonym, attempt.about.country)
@@ -101,7 +101,7 @@ end
 -- Notes that somebody did something under suspicion ('asked' for a check, or 'passed' one). Tells whether it is the first time in ten
 -- minutes of an address (IPv6: of a /48), or of a number where there is none.
 local function is_first(about, what)
-  local name = about.wide ~= '' and about.wide or about.network ~= '' and about.network or about.pseudonym
+  local name = about.prefix_48 ~= '' and about.prefix_48 or about.ip_prefix ~= '' and about.ip_prefix or about.pseudonym
   local seen = subjects.tagged(about.key, 'asked:' .. about.application .. '/' .. math.floor(now / ONCE))
   local first = redis.call('PFADD', seen, what .. name) == 1
   if first then redis.call('PEXPIRE', seen, 2 * ONCE) end

@@ -27,7 +27,7 @@ end
 -- `suspected` and asked for one, or `passed_under_suspicion`.
 function newcomers.test(attempt)
   local rule, row = ruleset.newcomers, attempt.subjects.country
-  if not rule or attempt.kind == 'fallback' or attempt.safe or spares(attempt) then return end
+  if not rule or attempt.kind == 'fallback' or attempt.allowlisted or spares(attempt) then return end
   local at = row.layout.at
   if row[at.tsuspicion] == 0 and row.tail == '' then return end
   local ends, checked_too = suspicion_of(attempt.range, row, at)

@@ -90,13 +90,13 @@ local function is_stranger(self, messages)
   return false
 end
 
--- Returns whether the number was approved recently, and is no stranger at a place (home or abroad) since: with a known device it never is,
--- however many messages it got. Also whether it was approved from some device, one of this application (`device_here`), and this one.
-function number.reputation(self, device, place)
+-- Returns whether the number was approved recently, and is no stranger in a zone (home or abroad) since: with a known device it
+-- never is, however many messages it got. Also whether it was approved from some device, one of this application (`device_here`), and this one.
+function number.reputation(self, device, zone)
   if self[APPROVED] == 0 then return UNKNOWN_NUMBER end
   local at = device ~= '' and string.find(self.devices, string.sub(device, 1 + OF_APPLICATION), 1, true)
   local known = at and recently(struct.unpack('<I6', self.devices, at + DEVICE - TIME - OF_APPLICATION)) or false
-  local approved = known or (recently(self[APPROVED]) and not is_stranger(self, ruleset.known_messages[place]))
+  local approved = known or (recently(self[APPROVED]) and not is_stranger(self, ruleset.known_messages[zone]))
   return { approved = approved, some_device = recently(self[ANYWHERE]), device_here = recently(self.entry[E_DEVICE]),
     known_device = known }
 end

@@ -18,7 +18,7 @@ local function pack_fixed(self)
   return struct.pack(FIXED, FORM, self.created, self.expires - self.created, self.ledger, #self.details, self.details,
     #self.start, self.start, #self.policy, self.policy, #self.mask, self.mask, #rare, rare, #self.locale, self.locale,
     #self.pseudonym, self.pseudonym, #self.transaction, self.transaction, #self.context, self.context, #self.block,
-    self.block, #self.network, self.network, #self.wide, self.wide, #self.provider, self.provider)
+    self.block, #self.ip_prefix, self.ip_prefix, #self.prefix_48, self.prefix_48, #self.prefix_32, self.prefix_32)
 end
 
 local function pack_state(self)
@@ -33,7 +33,7 @@ local function unpacked(fixed, state)
   if form ~= FORM then error('a record of the form ' .. form) end
   local self, _, life, rare, place = { lifted = 0, consented = 0, fence = 0 }, nil, nil, nil, nil
   _, self.created, life, self.ledger, self.details, self.start, self.policy, self.mask, rare, self.locale,
-    self.pseudonym, self.transaction, self.context, self.block, self.network, self.wide, self.provider =
+    self.pseudonym, self.transaction, self.context, self.block, self.ip_prefix, self.prefix_48, self.prefix_32 =
     struct.unpack(FIXED, fixed)
   if rare ~= '' then self.lifted, self.consented, self.fence = struct.unpack(RARE, rare) end
   self.checks, self.sends, self.generation, self.last_send, self.guard, self.status, self.channel, self.tag, place =

@@ -5,7 +5,7 @@ local subjects = {}
 local OF_MESSAGE = { 'number', 'application', 'country', 'block', 'address', 'network', 'provider' }
 local OF_MONEY = { 'application', 'country' }
 local TAG = #'otp:{00}:' -- characters with which all keys of a bucket begin
-local FIELDS = { block = 'block', address = 'network', network = 'wide', provider = 'provider' } -- of a record: pseudonyms
+local FIELDS = { block = 'block', address = 'ip_prefix', network = 'prefix_48', provider = 'prefix_32' } -- of a record: pseudonyms
 
 -- Reads rows behind those that were found before. A row knows for how long it is to live, and is written when it is `changed`.
 local function read(found, names, keys, first, texts)

@@ -39,7 +39,7 @@ local full, ahead = streams.is_full(key.queue, key.queues, tonumber(arg.max_queu
 if full then return reply.backlog_full() end
 
 local attempt = guard.read({ key.number, key.application, key.country, key.block }, 1, { kind = falls_back_from == 0 and 'resend' or 'fallback', about = found,
-  place = approvals.has(found, 'h') and 'home' or 'abroad', safe = approvals.has(found, 's'), price = tonumber(arg.price),
+  zone = approvals.has(found, 'h') and 'home' or 'abroad', allowlisted = approvals.has(found, 's'), price = tonumber(arg.price),
   passed = approvals.has(found, 'q'), range = string.match(found.guard, '^%a*(%d*)') })
 local refusal, quota = guard.test(attempt)
 if not ARGV[arg.rest] and spending.may_move(attempt.rule_hits) then return reply.share_needed { price = attempt.price } end

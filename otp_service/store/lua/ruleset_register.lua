@@ -52,25 +52,25 @@ for _, part in ipairs(rules.parts) do
   end
 end
 
-local function of_place(list, place)
+local function of_zone(list, zone)
   local found = {}
   for _, rule in ipairs(list) do
-    if not rule.place or rule.place == place then found[#found + 1] = rule end
+    if not rule.zone or rule.zone == zone then found[#found + 1] = rule end
   end
   return found
 end
 
--- What of the parts applies to each kind of message in each place.
+-- What of the parts applies to each kind of message in each zone.
 rules.parts_of = { start = {}, resend = {}, fallback = {} }
-for _, place in ipairs({ 'home', 'abroad' }) do
+for _, zone in ipairs({ 'home', 'abroad' }) do
   local all, further = {}, {}
   for _, part in ipairs(rules.parts) do
-    local here = { name = part.name, exempts = part.exempts, life = part.life, buckets = of_place(part.buckets, place),
-      breaker = of_place(part.breakers, place)[1], breaker_at = part.breaker_at }
+    local here = { name = part.name, exempts = part.exempts, life = part.life, buckets = of_zone(part.buckets, zone),
+      breaker = of_zone(part.breakers, zone)[1], breaker_at = part.breaker_at }
     all[#all + 1] = here
     if not part.starts then further[#further + 1] = here end
   end
-  rules.parts_of.start[place], rules.parts_of.resend[place], rules.parts_of.fallback[place] = all, further, further
+  rules.parts_of.start[zone], rules.parts_of.resend[zone], rules.parts_of.fallback[zone] = all, further, further
 end
 
 local application = layouts.application.at

@@ -21,13 +21,13 @@ if arg.allowed_pending ~= '*' then
   if last and last.id ~= arg.allowed_pending and last.status == 'pending' and now < last.expires then return reply.pending { id = last.id } end
 end
 
-local pseudonym, block, network, wide, provider, device, flags, price, range = -- the order of SendAttempt.encoded
+local pseudonym, block, ip_prefix, prefix_48, prefix_32, device, flags, price, range = -- the order of SendAttempt.encoded
   string.match(arg.attempt, '^([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|(%d+)|(%d*)$')
 local one = { key = key.record, id = arg.id, application = plan.application, purpose = plan.purpose,
   country = plan.country, channel = plan.channel, policy = plan.policy, locale = arg.locale, pseudonym = pseudonym,
-  context = device, block = block, network = network, wide = wide, provider = provider, transaction = arg.transaction,
-  sealed_number = arg.destination, mask = arg.mask, details = arg.details, status = 'pending', checks = 0, sends = 1, generation = 0,
-  created = now, last_send = now, expires = now + plan.life, fence = fence.at or 0, start = '',
+  context = device, block = block, ip_prefix = ip_prefix, prefix_48 = prefix_48, prefix_32 = prefix_32,
+  transaction = arg.transaction, sealed_number = arg.destination, mask = arg.mask, details = arg.details, status = 'pending', checks = 0, sends = 1,
+  generation = 0, created = now, last_send = now, expires = now + plan.life, fence = fence.at or 0, start = '',
   lifted = math.huge } -- no freeze that was lifted before ends what starts now
 if user then one.basis = mirror.basis(user.key) end -- for others not even '': for its 33rd field Lua builds the table anew
 local given = arg.consent ~= '' and cjson.decode(arg.consent).given or nil
@@ -42,8 +42,8 @@ if redis.call('XLEN', key.events) >= plan.unrecorded then return reply.events_fu
 local full, ahead = streams.is_full(key.queue, key.queues, plan.outbox, plan.life)
 if full then return reply.backlog_full() end
 
-local attempt = guard.read(KEYS, subjects_at, { kind = 'start', about = one, place = plan.place,
-  safe = string.find(flags, '+safe', 1, true) ~= nil, passed = string.find(flags, '+checked', 1, true) ~= nil,
+local attempt = guard.read(KEYS, subjects_at, { kind = 'start', about = one, zone = plan.zone,
+  allowlisted = string.find(flags, '+safe', 1, true) ~= nil, passed = string.find(flags, '+checked', 1, true) ~= nil,
   price = tonumber(price), range = range })
 for rule in string.gmatch(arg.record_only_rules, '%S+') do
   rule_hits.add(attempt.rule_hits, { rule = rule, record_only = true }, 1, 0, 0)
