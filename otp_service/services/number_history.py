@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import attrgetter
@@ -18,7 +19,6 @@ from otp_service.errors import LedgerUnavailableError
 from otp_service.gateways.base import REPORTS_OVER_HTTP, SupportsConnections
 from otp_service.ledger.verifications import RecordedVerification
 from otp_service.services.context import Context
-from otp_service.store.events import EventHistory
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,6 @@ def _why(
 
 
 def _may_be_sent(history: VerificationHistory, last: Delivery) -> bool:
-    """Return whether the message of a delivery may still be sent."""
     return history.status is Status.PENDING and last.message not in history.given_up
 
 
@@ -223,17 +222,28 @@ def _why_failed(history: VerificationHistory, last: Delivery, failures: tuple[De
 _SLOT = re.compile(r"d(\d+)\.(\d+)")
 _STARTED, _RESENT = "verification.started", "verification.resent"
 _GIVEN_UP, _REDRIVEN = "message.given_up", "message.redriven"
-_OUTCOME, _DELIVERY = "verification.", "delivery."
+_DELIVERY = "delivery."
 _COMPARED = frozenset({"check.failed", "verification.approved", "verification.max_attempts_reached"})
 """Events of compared codes."""
+_ARRIVED = frozenset({DeliveryStatus.DELIVERED, DeliveryStatus.SENT})
+_MAX_VERIFICATIONS: Final = 20
+"""Verifications of a number: as many as Redis stores."""
+_UNRECORDED_PAGES: Final = 20
+"""Pages of events read for what the ledger lacks: recorders are seconds behind, unless none runs."""
+_SHOWN: Final = (
+    *("channel", "gateway", "slot", "message", "choice", "status", "reason", "raw_status", "reference"),
+    *("dispatch", "request"),
+)
+"""Members of events that are shown: no pseudonym, and nothing that the guard counts by."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sources:
-    """What Redis and the ledger have of a verification."""
+    """A verification as Redis and the ledger have it."""
 
     id: str
     started: int
+    now: int
     record: Verification | None
     row: RecordedVerification | None
     events: tuple[Event, ...]
@@ -241,42 +251,50 @@ class _Sources:
     """Whether all of its events were read."""
 
 
-def _history_from_events(sources: _Sources, mask: str) -> VerificationHistory:
-    """Rebuild the history of a verification without a record from its events."""
+def _history(sources: _Sources, mask: str) -> VerificationHistory:
+    """Return the history of a verification, rebuilt from its row and events if its record is gone."""
+    given_up: dict[int, str] = {}
+    for event in sources.events:
+        number = event.member("message")
+        message = int(number) if number.isdigit() else 0
+        if event.type == _GIVEN_UP:
+            given_up[message] = event.member("reason")
+        elif event.type == _REDRIVEN:
+            given_up.pop(message, None)
+    if record := sources.record:
+        return VerificationHistory(
+            id=record.id,
+            application=record.application,
+            purpose=record.purpose.name,
+            country=record.country,
+            mask=mask,
+            started=record.created,
+            status=record.status,
+            checks=record.checks,
+            deliveries=record.deliveries,
+            given_up=given_up,
+        )
+    row = sources.row
     described = next((event for event in sources.events if event.member("application")), Event("", 0, "", {}))
-    end = next((event for event in reversed(sources.events) if _status_of(event)), None)
-    has_started = sources.row is not None or any(event.type == _STARTED for event in sources.events)
-    unended = Status.EXPIRED if has_started and sources.complete else None
+    end = next((status for event in reversed(sources.events) if (status := _status_of(event))), None)
+    has_started = row is not None or any(event.type == _STARTED for event in sources.events)
     return VerificationHistory(
         id=sources.id,
-        application=sources.row.application if sources.row else described.member("application"),
-        purpose=sources.row.purpose if sources.row else described.member("purpose"),
-        country=sources.row.country if sources.row else described.member("country"),
+        application=row.application if row else described.member("application"),
+        purpose=row.purpose if row else described.member("purpose"),
+        country=row.country if row else described.member("country"),
         mask=mask,
         started=sources.started,
-        status=_status_of(end) if end else unended,
+        status=end or (Status.EXPIRED if has_started and sources.complete else None),
         checks=sum(event.type in _COMPARED for event in sources.events),
         deliveries=_deliveries(sources.events),
-        given_up=_given_up(sources.events),
+        given_up=given_up,
     )
 
 
 def _status_of(event: Event) -> Status | None:
-    word = event.type.removeprefix(_OUTCOME)
+    word = event.type.removeprefix("verification.")
     return Status(word) if event.type != word and word in Status.__members__.values() else None
-
-
-def _given_up(events: tuple[Event, ...]) -> dict[int, str]:
-    """Return why messages were given up, by number, without those that were redriven since."""
-    reasons: dict[int, str] = {}
-    for event in events:
-        number = event.member("message")
-        message = int(number) if number.isdigit() else 0
-        if event.type == _GIVEN_UP:
-            reasons[message] = event.member("reason")
-        elif event.type == _REDRIVEN:
-            reasons.pop(message, None)
-    return reasons
 
 
 def _deliveries(events: tuple[Event, ...]) -> tuple[Delivery, ...]:
@@ -286,7 +304,7 @@ def _deliveries(events: tuple[Event, ...]) -> tuple[Delivery, ...]:
     for event in events:
         if event.type in {_STARTED, _RESENT}:
             messages += 1
-            slots[messages, 1] = _queued(event, messages)
+            slots[messages, 1] = _queued(event, messages, 1)
         elif event.type.startswith(_DELIVERY):
             _apply_event(slots, event)
     for (message, dispatch), delivery in slots.items():
@@ -295,10 +313,10 @@ def _deliveries(events: tuple[Event, ...]) -> tuple[Delivery, ...]:
     return tuple(slots[place] for place in sorted(slots))
 
 
-def _queued(event: Event, message: int) -> Delivery:
+def _queued(event: Event, message: int, dispatch: int) -> Delivery:
     return Delivery(
         message=message,
-        dispatch=1,
+        dispatch=dispatch,
         channel=event.member("channel"),
         gateway=None,
         status=DeliveryStatus.QUEUED,
@@ -314,7 +332,7 @@ def _apply_event(slots: dict[tuple[int, int], Delivery], event: Event) -> None:
     if not slot or word not in DeliveryStatus.__members__.values():
         return
     place = (int(slot[1]), int(slot[2]))
-    known = slots.get(place) or replace(_queued(event, place[0]), dispatch=place[1])
+    known = slots.get(place) or _queued(event, *place)
     choice = event.member("choice")
     if not event.member("status"):  # otherwise a receipt came first and outweighs it
         known = replace(known, status=DeliveryStatus(word), at=event.at, reason=event.member("reason") or None)
@@ -328,18 +346,6 @@ def _apply_event(slots: dict[tuple[int, int], Delivery], event: Event) -> None:
         reference=event.member("reference") or known.reference,
         dispatch_id=event.member("dispatch") or known.dispatch_id,
     )
-
-
-_ARRIVED = frozenset({DeliveryStatus.DELIVERED, DeliveryStatus.SENT})
-_MAX_VERIFICATIONS: Final = 20
-"""Verifications of a number: as many as Redis stores."""
-_UNRECORDED_PAGES: Final = 20
-"""Pages of events read for what the ledger lacks: recorders are seconds behind, unless none runs."""
-_SHOWN: Final = (
-    *("channel", "gateway", "slot", "message", "choice", "status", "reason", "raw_status", "reference"),
-    *("dispatch", "request"),
-)
-"""Members of events that are shown: no pseudonym, and nothing that the guard counts by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,62 +425,43 @@ def _find(
 
     Without a ``mask`` one verification is requested by its identifier, with all of its events.
     """
-    begin = context.store.events.unrecorded_from(bucket)  # first: what is recorded from now on is read twice
-    recorded = _read_ledger(context, started, read_rows)
-    times = _starts(started, recorded or _Recorded())
+    store = context.store
+    begin = store.events.unrecorded_from(bucket)  # first: what is recorded from now on is read twice
+    rows: dict[str, RecordedVerification] = {}
+    recorded: Mapping[str, tuple[Event, ...]] = {}
+    try:
+        rows = {row.id: row for row in read_rows()}
+        recorded = context.ledger.verifications.events_of(list({**started, **rows}))
+        from_ledger = True
+    except LedgerUnavailableError:
+        rows, from_ledger = {}, False
+    times = dict(started)
+    for name, row in rows.items():  # a row whose start is not recorded yet has the time of its end
+        if not times.setdefault(name, None) and any(event.type == _STARTED for event in recorded[name]):
+            times[name] = row.started
     newest = sorted(times, key=lambda name: times[name] or math.inf, reverse=True)[:_MAX_VERIFICATIONS]
-    records = {name: context.store.verifications.read_at(bucket, name) for name in newest}
+    records = {name: store.verifications.read_at(bucket, name) for name in newest}
     times |= {name: record.created for name, (_, record) in records.items() if record}
     since = {name: times[name] for name in newest} if mask is None else _events_needed(times, records)
-    past = (
-        context.store.history.events_of(bucket, since, begin, _UNRECORDED_PAGES)
-        if recorded
-        else context.store.history.events_of(bucket, since)
-    )
-    conditions = DeliveryConditions(
-        context.store.server.worker_age() is not None, context.store.health.of(tuple(context.gateways))
-    )
+    unrecorded = (begin, _UNRECORDED_PAGES) if from_ledger else ()
+    past = store.history.events_of(bucket, since, *unrecorded)
+    conditions = DeliveryConditions(store.server.worker_age() is not None, store.health.of(tuple(context.gateways)))
     verifications = []
     for name in newest:
         now, record = records[name]
-        sources = _join(name, times[name], record, recorded or _Recorded(), past)
-        if mask is not None or record or sources.events or sources.row:
-            verifications.append(_explained(context, sources, now, mask, conditions))
-    return NumberHistory(
-        verifications=tuple(verifications),
-        complete=past.complete,
-        reporting=frozenset(_reporting_gateways(context)),
-        from_ledger=recorded is not None,
+        by_id = {event.id: event for event in (*recorded.get(name, ()), *past.of(name))}  # some are in both
+        events = tuple(sorted(by_id.values(), key=attrgetter("place")))
+        if mask is not None or record or events or name in rows:
+            begun = times[name] or (events[0].at if events else 0)
+            sources = _Sources(name, begun, now, record, rows.get(name), events, past.complete)
+            verifications.append(_explained(context, sources, mask, conditions))
+    reporting = frozenset(
+        name
+        for name, gateway in context.gateways.items()
+        if isinstance(gateway, SupportsConnections)
+        or (isinstance(gateway, REPORTS_OVER_HTTP) and context.public_url is not None)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Recorded:
-    """What the ledger has, by verification."""
-
-    rows: Mapping[str, RecordedVerification] = field(default_factory=dict)
-    events: Mapping[str, tuple[Event, ...]] = field(default_factory=dict)
-
-
-def _starts(known: Mapping[str, int | None], recorded: _Recorded) -> dict[str, int | None]:
-    """Return when verifications started; a row whose start is not recorded yet has the time of its end."""
-    started = {
-        name: row.started
-        for name, row in recorded.rows.items()
-        if any(event.type == _STARTED for event in recorded.events[name])
-    }
-    return {name: known.get(name) or started.get(name) for name in {**known, **recorded.rows}}
-
-
-def _read_ledger(
-    context: Context, known: Iterable[str], read_rows: Callable[[], Iterable[RecordedVerification]]
-) -> _Recorded | None:
-    """Return some rows, and the events of these and of ``known`` verifications; ``None`` while the ledger is away."""
-    try:
-        rows = {row.id: row for row in read_rows()}
-        return _Recorded(rows, context.ledger.verifications.events_of(list({**dict.fromkeys(known), **rows})))
-    except LedgerUnavailableError:
-        return None
+    return NumberHistory(tuple(verifications), past.complete, reporting, from_ledger)
 
 
 def _events_needed(
@@ -490,39 +477,16 @@ def _events_needed(
     return since
 
 
-def _join(
-    name: str, started: int | None, record: Verification | None, recorded: _Recorded, past: EventHistory
-) -> _Sources:
-    """Return the sources of a verification; an event that was just recorded is in both, under the same id."""
-    events = {event.id: event for event in (*recorded.events.get(name, ()), *past.of(name))}
-    in_order = sorted(events.values(), key=attrgetter("place"))
-    begun = started or (in_order[0].at if in_order else 0)
-    return _Sources(name, begun, record, recorded.rows.get(name), tuple(in_order), past.complete)
-
-
-def _history(sources: _Sources, mask: str) -> VerificationHistory:
-    record, from_events = sources.record, _history_from_events(sources, mask)
-    if record is None:
-        return from_events
-    return VerificationHistory(
-        id=record.id,
-        application=record.application,
-        purpose=record.purpose.name,
-        country=record.country,
-        mask=mask,
-        started=record.created,
-        status=record.status,
-        checks=record.checks,
-        deliveries=record.deliveries,
-        given_up=from_events.given_up,
-    )
-
-
 def _explained(
-    context: Context, sources: _Sources, now: int, mask: str | None, conditions: DeliveryConditions
+    context: Context, sources: _Sources, mask: str | None, conditions: DeliveryConditions
 ) -> ExplainedVerification:
-    """Explain a verification; ``conditions`` have all gateways, of which those of its route are picked."""
-    history = _history(sources, _mask_of(context, sources.record) if mask is None else mask)
+    """Explain a verification; ``conditions`` are those of all gateways."""
+    record = sources.record
+    if mask is None:
+        mask = ""  # the ledger has none
+        with suppress(SealBrokenError):  # its root key is no longer configured
+            mask = unseal_mask(context.keyring, record) if record else ""
+    history = _history(sources, mask)
     last = history.deliveries[-1] if history.deliveries else None
     names = context.routes.gateways_for(history.country, history.purpose, last.channel) if last else ()
     route = {name: conditions.route[name] for name in names}
@@ -530,28 +494,8 @@ def _explained(
         replace(event, fields={name: event.fields[name] for name in _SHOWN if event.member(name)})
         for event in sources.events
     )
+    again_in = 0
+    if record and record.status is Status.PENDING:  # until a resend, or until the end if no sends are left
+        again_in = max(0, (record.resend_after or record.expires) - sources.now)
     explanation = explain(history, replace(conditions, route=route))
-    return ExplainedVerification(history, explanation, route, _again_in(sources.record, now), events)
-
-
-def _mask_of(context: Context, record: Verification | None) -> str:
-    """Return the mask of a record; the ledger has none."""
-    try:
-        return unseal_mask(context.keyring, record) if record else ""
-    except SealBrokenError:  # its root key is no longer configured
-        return ""
-
-
-def _again_in(record: Verification | None, now: int) -> int:
-    """Return how long the next code has to wait: until a resend, or until the end if no sends are left."""
-    if record is None or record.status is not Status.PENDING:
-        return 0
-    return max(0, (record.resend_after or record.expires) - now)
-
-
-def _reporting_gateways(context: Context) -> Iterable[str]:
-    """Yield the gateways that report: over HTTP if they can reach this service, or over their own connection."""
-    for name, gateway in context.gateways.items():
-        over_http = isinstance(gateway, REPORTS_OVER_HTTP) and context.public_url is not None
-        if over_http or isinstance(gateway, SupportsConnections):
-            yield name
+    return ExplainedVerification(history, explanation, route, again_in, events)
