@@ -48,9 +48,7 @@ from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeText
 
 RESEAL_BATCH: Final = 200
-"""Factors that are sealed anew, or changed otherwise, in one transaction."""
-_REMOVED_BEFORE: Final = "other"
-"""Why a factor is removed that was removed before its activation was recorded, as webhooks tell it."""
+"""Factors sealed again, or changed otherwise, in one transaction."""
 _RECOVERY_EVENTS: Final = {
     RIGHT: "recovery.used",
     FactorFailure.WRONG_CODE: "recovery.failed",
@@ -62,41 +60,41 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FactorView:
-    """A factor as its application sees it, unsealed. Times are milliseconds since the epoch."""
+    """A factor as its application sees it. Times are milliseconds since the epoch."""
 
     id: str
     status: FactorStatus
     label: str | None = field(repr=False)
-    """``None`` when it was erased with the factor."""
+    """``None`` after an erasure."""
     parameters: TotpParameters
     created: int | None = None
-    """When it was activated."""
+    """Time of its activation."""
     used: int | None = None
     removed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """A factor that was enrolled, with what is shown once."""
+    """An enrolled factor, with the secret that is shown once."""
 
     factor: FactorView
     secret: bytes | None = field(repr=False)
-    """``None`` for a repeated request, once it is activated or over."""
+    """``None`` for a request repeated after the activation or the removal."""
     uri: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class FactorCheck:
-    """What became of a code of a factor."""
+    """The result of a check of a factor's code."""
 
     id: str
     status: FactorStatus
     reason: FactorFailure | None
-    """Why it was not accepted; ``None`` when it was."""
+    """``None`` if the code was accepted."""
     recovery_codes: tuple[str, ...] | None = field(default=None, repr=False)
-    """A first series, shown once, where the user had none when the factor was activated."""
+    """The first series, shown once, if the user had none at the activation."""
     proof: str | None = field(default=None, repr=False)
-    """Of the approval, where it is for a purpose and the application gets proofs."""
+    """Proof of the approval, if it is for a purpose and the application gets proofs."""
 
     @property
     def valid(self) -> bool:
@@ -106,30 +104,30 @@ class FactorCheck:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryCheck:
-    """What became of a recovery code."""
+    """The result of a check of a recovery code."""
 
     reason: FactorFailure | None
     left: int
-    """Codes that can be used, with the replacement."""
+    """Unused codes, with the replacement."""
     replacement: str | None = field(default=None, repr=False)
-    """A new code for the one that was used."""
+    """A new code for the used one."""
     proof: str | None = field(default=None, repr=False)
-    """Of the approval, where it is for a purpose and the application gets proofs."""
+    """Proof of the approval, if it is for a purpose and the application gets proofs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What a code is typed for."""
+    """The use that a code is entered for."""
 
     purpose: str | None = None
     after: str | None = field(default=None, repr=False)
-    """A proof that the user approved another purpose before."""
+    """Proof of an approval of another purpose before."""
     device: str | None = field(default=None, repr=False)
     """The application's own name of the user's device or browser."""
 
 
 def user_key(context: Context, application: str, user: str) -> UserKey:
-    """Return the name under which an application's user is kept."""
+    """Return the key under which an application's user is stored."""
     pseudonym = context.keyring.user_pseudonym(application, user)
     return UserKey(application, pseudonym, context.keyring.bucket(pseudonym))
 
@@ -142,33 +140,29 @@ def enrol(
     uri: str | None = None,
     retry: IdempotentRequest | None = None,
 ) -> Enrolment:
-    """Enrol an app with a new secret, or one from a ``uri``; it waits for its first code for ten minutes.
+    """Enrol an app with a new secret or that of a ``uri``; its first code is due within ten minutes.
 
+    A repeated request returns the first enrolment.
     Raises `InvalidSecretError`, `FactorLimitError`, `RateLimitedError`, and other `OtpServiceError`.
     """
-    whose = user_key(context, application.name, user)
+    owner = user_key(context, application.name, user)
     secret, parameters = (new_secret(), TotpParameters()) if uri is None else parse_otpauth_uri(uri)
-    if len(context.ledger.factors.of(whose.pseudonym, whose.application)) >= MAX_FACTORS:
+    if len(context.ledger.factors.of(owner.pseudonym, owner.application)) >= MAX_FACTORS:
         raise FactorLimitError(f"A user has {MAX_FACTORS} factors at most: remove one.")
-    factor_id = context.keyring.new_factor_id(whose.pseudonym)
-    sealed = _seal(context, secret, SECRET, factor_id, whose.application)
-    factor = SealedFactor(factor_id, whose.application, sealed, parameters, last_step=0, place=0)
-    sealed_label = _seal(context, label.encode(), LABEL, factor_id, whose.application)
-    first = context.store.factors.enrol(whose, factor, sealed_label, context.pending_limits, retry)
-    if first != factor_id:
-        return _repeated(context, application, first)
-    _log.info("factor_enrolled", application=application.name, factor=SafeText(factor_id))
-    view = FactorView(factor_id, FactorStatus.PENDING, label, parameters)
-    return Enrolment(view, secret, otpauth_uri(secret, parameters, application.brand, label))
-
-
-def _repeated(context: Context, application: Application, factor_id: str) -> Enrolment:
-    """Return the enrolment that a request was first answered with, as far as it may still be told."""
-    user, known = _known(context, application.name, factor_id)
-    if known.pending is None:
-        return Enrolment(_recorded(context, user, factor_id), None, None)
-    view = _pending_view(context, known.pending, known.label)
-    secret = _unseal_secret(context, known.pending)
+    factor_id = context.keyring.new_factor_id(owner.pseudonym)
+    sealed = _seal(context, secret, SECRET, factor_id, owner.application)
+    factor = SealedFactor(factor_id, owner.application, sealed, parameters, last_step=0, place=0)
+    sealed_label = _seal(context, label.encode(), LABEL, factor_id, owner.application)
+    first = context.store.factors.enrol(owner, factor, sealed_label, context.pending_limits, retry)
+    view = FactorView(first, FactorStatus.PENDING, label, parameters)
+    if first == factor_id:
+        _log.info("factor_enrolled", application=application.name, factor=SafeText(factor_id))
+    else:
+        owner, known = _known(context, application.name, first)
+        if known.pending is None:
+            return Enrolment(_recorded(context, owner, first), None, None)
+        view = _pending_view(context, known.pending, known.label)
+        secret = _unseal_secret(context, known.pending)
     return Enrolment(view, secret, otpauth_uri(secret, view.parameters, application.brand, view.label or ""))
 
 
@@ -180,10 +174,10 @@ def activate(
     device: str | None = None,
     retry: IdempotentRequest | None = None,
 ) -> FactorCheck:
-    """Make an enrolled factor active by its first code, which is spent by that.
+    """Activate an enrolled factor by its first code, which is then used up.
 
-    A wrong code is a result, and counts as one. Raises `FactorNotActiveError` when it is active already or was
-    removed, `NotFoundError` when it waited too long, and other `OtpServiceError`.
+    A wrong code is a result, and counted. Raises `FactorNotActiveError` if the factor is active already or was removed,
+    `NotFoundError` if it waited too long, and other `OtpServiceError`.
     """
     user, known = _known(context, application.name, factor_id)
     seed = context.keyring.new_recovery_seed()
@@ -196,15 +190,20 @@ def activate(
     status = _recorded(context, user, factor_id).status
     if reason is not None or status is FactorStatus.REMOVED:
         return FactorCheck(factor_id, status, reason or FactorFailure.REVOKED)
-    return FactorCheck(factor_id, status, None, _first_recovery_codes(context, user, seed, retry))
+    codes, recorded = _derived_codes(context, user, seed, retry, RECOVERY_CODES), context.ledger.recovery_codes
+    if not recorded.usable(user.pseudonym, user.application):
+        _record_series(context, user, codes, first=True)
+    usable = recorded.usable(user.pseudonym, user.application)
+    first_codes = tuple(code for code in codes if _hash(context, user, code) in usable)
+    return FactorCheck(factor_id, status, None, first_codes or None)
 
 
 def _take_first_code(
     context: Context, application: Application, user: UserKey, known: KnownFactor, guess: CodeAttempt, code: str
 ) -> tuple[CodeOutcome, tuple[int, ...]]:
-    """Spend the first code of a factor that waits for it; return the outcome, and the code's steps.
+    """Use up the first code of a pending factor; return the outcome and the code's steps.
 
-    If the factor no longer waits, only a repeated request has an outcome; others raise `FactorNotActiveError`.
+    For another factor only a repeated request has an outcome; others raise `FactorNotActiveError`.
     """
     steps: tuple[int, ...] = ()
     if known.pending is not None:
@@ -221,7 +220,7 @@ def _take_first_code(
     factor = known.pending or known.active
     if outcome.reason is None and factor is not None:
         steps = steps or _steps_at(context, application, factor, outcome.at, code)
-        if not steps:  # somebody wrote to Redis: a repeated request is answered by what it remembers
+        if not steps:  # a manipulated Redis may remember another outcome of a repeated request
             outcome = outcome._replace(reason=FactorFailure.WRONG_CODE)
     return outcome, steps
 
@@ -229,21 +228,18 @@ def _take_first_code(
 def _record_active(
     context: Context, user: UserKey, factor: SealedFactor, label: str, retry: IdempotentRequest | None
 ) -> None:
-    """Record a factor whose first code was right, and bring it into force; raise `NotFoundError` if it was removed.
-
-    A request that is repeated may find it recorded.
-    """
+    """Record a factor whose first code was right, and bring it into force; raise `NotFoundError` if it was removed."""
     try:
         place = context.ledger.factors.activate(Factor(factor, user.pseudonym, label, created=0))
     except ConflictError:
         if retry is None:
             raise
-        context.store.factors.forget_pending(user, factor.id)  # perhaps the first one died before it came to that
+        context.store.factors.forget_pending(user, factor.id)  # the first request may have died before this
         context.mirror_sync.refresh()
         return
     was_waiting = context.store.factors.forget_pending(user, factor.id)
-    if not was_waiting:  # who removed it meanwhile may have been told so before it was recorded
-        place = context.ledger.factors.remove(factor.id, _REMOVED_BEFORE) or place
+    if not was_waiting:  # its removal may have been answered before the activation was recorded
+        place = context.ledger.factors.remove(factor.id, "other") or place
     context.mirror_sync.write_through(place)
     if not was_waiting:
         raise NotFoundError(NOT_FOUND)
@@ -259,11 +255,10 @@ def check(
     user_name: str | None = None,
     retry: IdempotentRequest | None = None,
 ) -> FactorCheck:
-    """Check a code of a user's factor for an application, and take it when it is right.
+    """Check a code of an active factor, which is then used up.
 
-    A wrong code is a result. Where a ``user_name`` is given the factor has to be that user's. Raises
-    `InvalidCodeError` for what could not be a code of it, `FactorNotActiveError`, `NotFoundError`, and other
-    `OtpServiceError`.
+    A wrong code is a result. With a ``user_name`` the factor has to be that user's. Raises `InvalidCodeError` for
+    another format, `FactorNotActiveError`, `NotFoundError`, and other `OtpServiceError`.
     """
     purpose = _require_purpose(context, application, intent, FactorKind.TOTP)
     query = context.mirror_sync.query(ConsentMode.OFF)
@@ -271,11 +266,15 @@ def check(
     earlier = require_step_up(context, application, purpose, user_name, intent.after) if purpose else None
     if user_name is not None and user != user_key(context, application.name, user_name):
         raise NotFoundError(NOT_FOUND)
-    if known.active is None and retry is not None and context.store.factors.was_accepted(user, retry):
-        if _recorded(context, user, factor_id).status is FactorStatus.ACTIVE:
+    factor = known.active
+    if factor is None:
+        was_accepted = retry is not None and context.store.factors.was_accepted(user, retry)
+        may_be_active = was_accepted or known.pending is None
+        if may_be_active and _recorded(context, user, factor_id).status is FactorStatus.ACTIVE:
             raise LedgerUnavailableError(MIRROR_IS_BEHIND)
-        return FactorCheck(factor_id, FactorStatus.REMOVED, FactorFailure.REVOKED)
-    factor = _require_active(context, user, factor_id, known)
+        if was_accepted:
+            return FactorCheck(factor_id, FactorStatus.REMOVED, FactorFailure.REVOKED)
+        raise FactorNotActiveError(_NOT_ACTIVE)
     steps = _steps_at(context, application, factor, known.now, code)
     reason, at, _ = context.store.factors.check(
         user,
@@ -291,7 +290,7 @@ def check(
         earlier,
     )
     if reason is None and not (steps or _steps_at(context, application, factor, at, code)):
-        reason = FactorFailure.WRONG_CODE  # somebody wrote to Redis: a repeated check is answered by what it remembers
+        reason = FactorFailure.WRONG_CODE  # a manipulated Redis may remember another outcome of a repeated check
     metrics.factor_checks.count(application=application.name, outcome=reason or "accepted")
     if reason is not None or purpose is None:
         return FactorCheck(factor_id, FactorStatus.ACTIVE, reason)
@@ -302,34 +301,34 @@ def check(
 def _require_purpose(
     context: Context, application: Application, intent: Intent, factor: FactorKind | None
 ) -> Purpose | None:
-    """Return the purpose that a code is typed for, ``None`` for none named.
+    """Return the purpose of a code, if any; raise `ForbiddenError` if it does not take the factor.
 
-    Raises `ForbiddenError` where its policy has no such factor, ``None`` for recovery codes.
+    ``None`` as the ``factor`` means recovery codes.
     """
     if intent.purpose is None:
         return None
     purpose = require_purpose(context, application, intent.purpose)
     if not (purpose.recovery if factor is None else factor in purpose.factors):
-        what = "recovery codes" if factor is None else "codes of authenticator apps"
-        raise ForbiddenError(f"The purpose {purpose.name!r} takes no {what}.")
+        codes = "recovery codes" if factor is None else "codes of authenticator apps"
+        raise ForbiddenError(f"The purpose {purpose.name!r} takes no {codes}.")
     return purpose
 
 
 def active_factors(context: Context, application: Application, user: str) -> tuple[str, ...]:
-    """Return the identifiers of a user's active apps, as far as the mirror knows; raises `StoreUnavailableError`."""
+    """Return the identifiers of a user's active apps, by the mirror; raises `StoreUnavailableError`."""
     return context.store.factors.active(user_key(context, application.name, user))
 
 
 def find(context: Context, application: Application, user: str) -> tuple[tuple[FactorView, ...], int]:
-    """Return the active factors of a user, oldest first, and how many recovery codes can be used."""
-    whose = user_key(context, application.name, user)
-    found = context.ledger.factors.of(whose.pseudonym, whose.application)
-    usable = context.ledger.recovery_codes.usable(whose.pseudonym, whose.application)
-    return tuple(view_of(context, one) for one in found), len(usable)
+    """Return the active factors of a user, oldest first, and the number of unused recovery codes."""
+    owner = user_key(context, application.name, user)
+    factors = context.ledger.factors.of(owner.pseudonym, owner.application)
+    usable = context.ledger.recovery_codes.usable(owner.pseudonym, owner.application)
+    return tuple(view_of(context, factor) for factor in factors), len(usable)
 
 
 def read(context: Context, application: Application, factor_id: str) -> FactorView:
-    """Return an application's own factor as it is now; raises `NotFoundError`."""
+    """Return a factor of an application; raises `NotFoundError`."""
     user, known = _known(context, application.name, factor_id)
     if known.pending is not None:
         return _pending_view(context, known.pending, known.label)
@@ -337,7 +336,7 @@ def read(context: Context, application: Application, factor_id: str) -> FactorVi
 
 
 def rename(context: Context, application: Application, factor_id: str, label: str) -> FactorView:
-    """Give an active factor another label; raises `FactorNotActiveError` and `NotFoundError`."""
+    """Rename an active factor; raises `FactorNotActiveError` and `NotFoundError`."""
     user, known = _known(context, application.name, factor_id)
     if known.pending is not None:
         raise FactorNotActiveError(_NOT_ACTIVE)
@@ -346,25 +345,25 @@ def rename(context: Context, application: Application, factor_id: str, label: st
     renamed, view = context.ledger.factors.rename(factor_id, sealed), _recorded(context, user, factor_id)
     if view.status is not FactorStatus.ACTIVE:
         raise FactorNotActiveError(_NOT_ACTIVE)
-    return view if renamed else rename(context, application, factor_id, label)  # it was sealed anew meanwhile
+    return view if renamed else rename(context, application, factor_id, label)  # it was sealed again meanwhile
 
 
 def remove(
     context: Context, application: str, factor_id: str, reason: str, operator_action: OperatorActionEntry | None = None
 ) -> FactorView:
-    """Remove a factor without a code, for a ``reason``; the ``operator_action`` is recorded with it.
+    """Remove a factor without a code, for a ``reason``, and record the ``operator_action``.
 
-    Once this returns no code of it is accepted. To remove it again does no harm. Raises `NotFoundError`.
+    Afterwards no code of it is accepted. Removing it again changes nothing. Raises `NotFoundError`.
     """
     user, known = _known(context, application, factor_id)
     if known.pending is not None:
         context.store.factors.forget_pending(user, factor_id)
-        if context.ledger.factors.find(factor_id) is None:  # else it was activated just now, or not brought into force
+        if context.ledger.factors.find(factor_id) is None:  # otherwise it was activated just now
             return replace(_pending_view(context, known.pending, known.label), status=FactorStatus.REMOVED, label=None)
     _recorded(context, user, factor_id)
     place = context.ledger.factors.remove(factor_id, reason, operator_action)
     if place is None:
-        context.mirror_sync.refresh()  # who removed it may have failed to bring that into force
+        context.mirror_sync.refresh()  # an earlier removal may have failed to bring itself into force
     else:
         context.mirror_sync.write_through(place)
         _log.info("factor_removed", application=application, factor=SafeText(factor_id), reason=reason or "code")
@@ -372,7 +371,7 @@ def remove(
 
 
 def end_enrolments(context: Context, user: UserKey) -> None:
-    """End all enrolments of a user that wait for their first code."""
+    """End all pending enrolments of a user."""
     for factor_id in context.store.factors.pending(user):
         context.store.factors.forget_pending(user, factor_id)
 
@@ -380,7 +379,7 @@ def end_enrolments(context: Context, user: UserKey) -> None:
 def remove_with_code(
     context: Context, application: Application, factor_id: str, code: str, device: str | None = None
 ) -> FactorCheck:
-    """Remove a factor where a code of it is right; raises as `check` does."""
+    """Remove a factor if its code is right; raises as `check` does."""
     result = check(context, application, factor_id, code, Intent(device=device))
     if not result.valid:
         return result
@@ -389,10 +388,10 @@ def remove_with_code(
 
 
 def new_recovery_codes(context: Context, application: Application, user: str) -> tuple[str, ...]:
-    """Return a new series of recovery codes, shown once; codes of an earlier one are over."""
-    whose = user_key(context, application.name, user)
-    codes = _derived_codes(context, whose, context.keyring.new_recovery_seed(), None, RECOVERY_CODES)
-    _record_series(context, whose, codes)
+    """Return a new series of recovery codes, which replaces an earlier one."""
+    owner = user_key(context, application.name, user)
+    codes = _derived_codes(context, owner, context.keyring.new_recovery_seed(), None, RECOVERY_CODES)
+    _record_series(context, owner, codes)
     return codes
 
 
@@ -404,84 +403,89 @@ def check_recovery_code(
     intent: Intent = Intent(),
     retry: IdempotentRequest | None = None,
 ) -> RecoveryCheck:
-    """Check a recovery code and use it up; a right one is replaced by a new one, the same in a repeated request.
+    """Check a recovery code and use it up; the same new code replaces it in a repeated request.
 
-    A wrong code is a result. Raises `InvalidCodeError` for what could be none, and other `OtpServiceError`.
+    A wrong code is a result. Raises `InvalidCodeError` for another format, and other `OtpServiceError`.
     """
     purpose = _require_purpose(context, application, intent, None)
-    whose, typed = user_key(context, application.name, user), normalise_recovery_code(code)
+    owner, normalised = user_key(context, application.name, user), normalise_recovery_code(code)
     earlier = require_step_up(context, application, purpose, user, intent.after) if purpose else None
     seed, device = context.keyring.new_recovery_seed(), _device(context, application, intent.device)
-    guess = CodeAttempt(whose.pseudonym, device, seed, earlier=earlier, retry=retry)
-    reason, at, seed = _count_guess(context, application, whose, guess)
-    (new,), codes = _derived_codes(context, whose, seed, retry, 1), context.ledger.recovery_codes
+    guess = CodeAttempt(owner.pseudonym, device, seed, earlier=earlier, retry=retry)
+    reason, at, seed = _count_guess(context, application, owner, guess)
+    (new,), codes = _derived_codes(context, owner, seed, retry, 1), context.ledger.recovery_codes
     if reason is None:
-        hashes = _hash(context, whose, typed), _hash(context, whose, new)
-        found = codes.spend(*hashes, whose.pseudonym, whose.application) or RIGHT
+        hashes = _hash(context, owner, normalised), _hash(context, owner, new)
+        result = codes.spend(*hashes, owner.pseudonym, owner.application) or RIGHT
         life = evidence_life(context, application, purpose)
-        guess = replace(guess, seed=seed, found=found, event=_RECOVERY_EVENTS[found], evidence_life=life)
-        reason, at, _ = _count_guess(context, application, whose, guess)
-        if found != RIGHT:  # whatever Redis remembers of a repeated request: somebody may have written to it
-            reason = reason or FactorFailure(found)
+        guess = replace(guess, seed=seed, found=result, event=_RECOVERY_EVENTS[result], evidence_life=life)
+        reason, at, _ = _count_guess(context, application, owner, guess)
+        if result != RIGHT:  # a manipulated Redis may remember another outcome of a repeated request
+            reason = reason or FactorFailure(result)
     metrics.factor_checks.count(application=application.name, outcome=reason or "recovered")
-    usable = codes.usable(whose.pseudonym, whose.application)
+    usable = codes.usable(owner.pseudonym, owner.application)
     if reason is not None:
         return RecoveryCheck(reason, len(usable))
-    shown = new if _hash(context, whose, new) in usable else None
-    if purpose is None:
-        return RecoveryCheck(None, len(usable), shown)
-    proof = prove_code(context, application, purpose, user_id(whose.pseudonym), METHOD_RECOVERY, user, at)
-    return RecoveryCheck(None, len(usable), shown, proof)
+    proof = None
+    if purpose is not None:
+        proof = prove_code(context, application, purpose, user_id(owner.pseudonym), METHOD_RECOVERY, user, at)
+    return RecoveryCheck(None, len(usable), new if _hash(context, owner, new) in usable else None, proof)
 
 
 def unlock(context: Context, application: str, user: str, operator_action: OperatorActionEntry) -> int:
-    """Forget a user's wrong codes and their consequences; return how many kinds of state were removed.
+    """Remove a user's wrong codes and their consequences; return how many kinds of state were removed.
 
-    The ``operator_action`` is recorded if any was. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
+    Records the ``operator_action`` if any was. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
-    whose, ruleset = user_key(context, application, user), context.rulesets[application]
-    return perform_action(context, operator_action, lambda: context.store.factors.unlock(whose, ruleset))
+    owner, ruleset = user_key(context, application, user), context.rulesets[application]
+    return perform_action(context, operator_action, lambda: context.store.factors.unlock(owner, ruleset))
 
 
 def reseal(context: Context) -> Iterator[int]:
-    """Seal all that is under another root key under the active one; yield how many were, again and again.
+    """Seal factors of other root keys under the active root key; yield the number done after each batch.
 
-    Raises `SealBrokenError` when the root key of one is not known here.
+    Raises `SealBrokenError` if the root key of a factor is not configured.
     """
     active, done = context.keyring.active_root, 0
-    while some := context.ledger.factors.sealed_by_others(active, RESEAL_BATCH):
-        place = context.ledger.factors.reseal([(one, *_sealed_anew(context, one)) for one in some])
-        context.mirror_sync.write_through(place)
-        done += len(some)
+    while factors := context.ledger.factors.sealed_by_others(active, RESEAL_BATCH):
+        resealed = []
+        for factor in factors:
+            application = factor.sealed.application
+            secret = _unseal_secret(context, factor.sealed)
+            label = _unseal(context, factor.label, LABEL, factor.id, application)
+            sealed_secret = _seal(context, secret, SECRET, factor.id, application)
+            resealed.append((factor, sealed_secret, _seal(context, label, LABEL, factor.id, application)))
+        context.mirror_sync.write_through(context.ledger.factors.reseal(resealed))
+        done += len(factors)
         yield done
 
 
 def count_ahead(context: Context) -> int:
-    """Return how many factors refuse codes because a clock ran ahead, of an application at most `RESEAL_BATCH`."""
+    """Return how many factors refuse codes because a clock ran ahead, at most `RESEAL_BATCH` an application."""
     now = context.store.decisions.now()
     return sum(len(_ahead(context, application, now)) for application in context.applications.values())
 
 
 def checks_wait(context: Context) -> bool:
-    """Tell whether checks of factors wait until Redis' clock, which was set back, has caught up."""
+    """Return whether checks of factors wait until Redis' clock, which was set back, has caught up."""
     now, buckets = context.store.decisions.now(), context.keyring.buckets
     return any(context.store.factors.waits_since(bucket) > now for bucket in buckets)
 
 
 def reset_steps(context: Context, operator_action: OperatorActionEntry) -> int:
-    """Lower last steps, and times that checks wait for, from ahead of Redis' clock to the present; return how many.
+    """Lower last steps, and times that checks wait for, to Redis' clock; return how many.
 
     Records the ``operator_action`` if any was lowered. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
     now, done = context.store.decisions.now(), 0
     for application in context.applications.values():
-        while some := _ahead(context, application, now):
-            place = context.ledger.factors.reset_steps(some, now, None if done else operator_action)
+        while factors := _ahead(context, application, now):
+            place = context.ledger.factors.reset_steps(factors, now, None if done else operator_action)
             context.mirror_sync.write_through(place)
-            done += len(some)
+            done += len(factors)
             for bucket in context.keyring.buckets:
-                those = [factor.sealed for factor in some if context.keyring.bucket(factor.user) == bucket]
-                context.store.factors.reset_steps(bucket, those, application.totp_skew)
+                sealed = [factor.sealed for factor in factors if context.keyring.bucket(factor.user) == bucket]
+                context.store.factors.reset_steps(bucket, sealed, application.totp_skew)
     if not done and checks_wait(context):
         context.ledger.operator_actions.add(operator_action)
     return done + sum(context.store.factors.reset_steps(bucket, (), TotpSkew()) for bucket in context.keyring.buckets)
@@ -492,9 +496,9 @@ def _ahead(context: Context, application: Application, now: int) -> tuple[Factor
 
 
 def root_key_refusal(context: Context) -> StartRefusal | None:
-    """Return why no process may start: secrets are sealed under a root key that is not there; ``None`` for nothing.
+    """Return why no process may start: secrets are sealed under a root key that is not configured.
 
-    A process without any root key opens none of them.
+    A process without root keys opens none of them.
     """
     if not context.keyring.root_ids:
         return None
@@ -505,8 +509,8 @@ def root_key_refusal(context: Context) -> StartRefusal | None:
     return StartRefusal(
         RefusalName.KEY_STILL_NEEDED,
         "OTP_SERVICE_ROOT_KEYS",
-        f"Of authenticator apps {sum(sealed[one] for one in unknown)} are sealed under {', '.join(unknown)}, and would "
-        "be lost.",
+        f"Of authenticator apps {sum(sealed[root] for root in unknown)} are sealed under {', '.join(unknown)}, and "
+        "would be lost.",
         "Add that key behind the others, and before it goes: otp-service factor reseal",
     )
 
@@ -519,52 +523,28 @@ def view_of(context: Context, factor: Factor) -> FactorView:
     return FactorView(factor.id, status, label, sealed.parameters, factor.created, factor.used, factor.removed)
 
 
-def _sealed_anew(context: Context, factor: Factor) -> tuple[str, str]:
-    application = factor.sealed.application
-    secret = _unseal_secret(context, factor.sealed)
-    label = _unseal(context, factor.label, LABEL, factor.id, application)
-    return (
-        _seal(context, secret, SECRET, factor.id, application),
-        _seal(context, label, LABEL, factor.id, application),
-    )
-
-
-def _owner(context: Context, application: str, factor_id: str) -> UserKey:
-    """Return the user in a factor's id; raise `NotFoundError` for what is none."""
+def _known(context: Context, application: str, factor_id: str) -> tuple[UserKey, KnownFactor]:
+    """Return a factor's user, and the factor as Redis has it; raise `NotFoundError` for another application's."""
     pseudonym = user_of_factor(factor_id)
     if pseudonym is None:
         raise NotFoundError(NOT_FOUND)
-    return UserKey(application, pseudonym, context.keyring.bucket(pseudonym))
-
-
-def _known(context: Context, application: str, factor_id: str) -> tuple[UserKey, KnownFactor]:
-    """Return what Redis knows of a factor; raise `NotFoundError` for another application's."""
-    user = _owner(context, application, factor_id)
+    user = UserKey(application, pseudonym, context.keyring.bucket(pseudonym))
     known = context.store.factors.read(user, factor_id)
-    if any(one and one.application != application for one in (known.active, known.pending)):
+    if any(factor and factor.application != application for factor in (known.active, known.pending)):
         raise NotFoundError(NOT_FOUND)
     return user, known
 
 
-def _require_active(context: Context, user: UserKey, factor_id: str, known: KnownFactor) -> SealedFactor:
-    """Return an active factor; raise `FactorNotActiveError`, `NotFoundError`, or while the mirror lacks it another."""
-    if known.active is not None:
-        return known.active
-    if known.pending is None and _recorded(context, user, factor_id).status is FactorStatus.ACTIVE:
-        raise LedgerUnavailableError(MIRROR_IS_BEHIND)
-    raise FactorNotActiveError(_NOT_ACTIVE)
-
-
 def _recorded(context: Context, user: UserKey, factor_id: str) -> FactorView:
-    """Return a factor as the ledger has it; raise `NotFoundError` for none, or another application's."""
+    """Return a factor of the ledger; raise `NotFoundError` for none, or another application's."""
     return view_of(context, _require_recorded(context, user, factor_id))
 
 
 def _require_recorded(context: Context, user: UserKey, factor_id: str) -> Factor:
-    found = context.ledger.factors.find(factor_id)
-    if found is None or found.sealed.application != user.application:
+    factor = context.ledger.factors.find(factor_id)
+    if factor is None or factor.sealed.application != user.application:
         raise NotFoundError(NOT_FOUND)
-    return found
+    return factor
 
 
 def _pending_view(context: Context, factor: SealedFactor, label: str) -> FactorView:
@@ -573,10 +553,7 @@ def _pending_view(context: Context, factor: SealedFactor, label: str) -> FactorV
 
 
 def _steps_at(context: Context, application: Application, factor: SealedFactor, at: int, code: str) -> tuple[int, ...]:
-    """Return the steps within the skew of a time (milliseconds) whose code was typed.
-
-    And one later: some passes until the script decides.
-    """
+    """Return the steps of a code within the skew of a time (milliseconds), and one more: the script runs later."""
     steps = application.totp_skew.steps_at(factor.parameters.step_at(at))
     secret = _unseal_secret(context, factor)
     return matching_steps(secret, factor.parameters, code, range(steps.start, steps.stop + 1))
@@ -587,19 +564,8 @@ def _count_guess(context: Context, application: Application, user: UserKey, gues
     return context.store.factors.count_guess(user, guess, query, context.rulesets[application.name])
 
 
-def _first_recovery_codes(
-    context: Context, user: UserKey, seed: str, retry: IdempotentRequest | None
-) -> tuple[str, ...] | None:
-    """Return the first recovery codes of a user, those that can be used; ``None`` where others were there before."""
-    codes, recorded = _derived_codes(context, user, seed, retry, RECOVERY_CODES), context.ledger.recovery_codes
-    if not recorded.usable(user.pseudonym, user.application):
-        _record_series(context, user, codes, first=True)
-    usable = recorded.usable(user.pseudonym, user.application)
-    return tuple(code for code in codes if _hash(context, user, code) in usable) or None
-
-
 def _record_series(context: Context, user: UserKey, codes: Iterable[str], *, first: bool = False) -> None:
-    hashes = [_hash(context, user, one) for one in codes]
+    hashes = [_hash(context, user, code) for code in codes]
     if context.ledger.recovery_codes.replace(user.pseudonym, user.application, hashes, first=first):
         context.store.factors.report(user, "recovery.replaced")
         _log.info("recovery_codes_made", application=user.application)
@@ -608,7 +574,7 @@ def _record_series(context: Context, user: UserKey, codes: Iterable[str], *, fir
 def _derived_codes(
     context: Context, user: UserKey, seed: str, retry: IdempotentRequest | None, number: int
 ) -> tuple[str, ...]:
-    """Return recovery codes: the same for a repeated request, while the root key of the seed is there."""
+    """Return recovery codes; a repeated request gets the same while the root key of the seed is configured."""
     parts = user.application, user.pseudonym, retry.fingerprint if retry else ""
     material = context.keyring.recovery_material
     return tuple(recovery_code(material(seed, *parts, str(place))) for place in range(number))
