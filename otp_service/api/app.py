@@ -98,11 +98,14 @@ def _compiled_routes(*, with_metrics: bool, dialects: tuple[Dialect, ...]) -> tu
 
 
 def answer_request(exchange: Exchange, route: Route, parts: Mapping[str, str]) -> Answer:
-    """Answer a caller who may ask; ``parts`` are those of the path. Raises what `answer_error` answers."""
+    """Answer a request of an authenticated caller; ``parts`` are the variables of its path."""
     if not route.takes_query:
         refuse_query(exchange)
-    if parts:
-        _note_identifiers(exchange, parts)
+    keyring = exchange.context.keyring  # other text in place of an identifier is not logged
+    if (verification_id := parts.get("verification_id")) and keyring.bucket_of_id(verification_id) is not None:
+        exchange.identify(verification=verification_id)
+    if (dispatch_id := parts.get("dispatch_id")) and keyring.bucket_of_dispatch(dispatch_id) is not None:
+        exchange.identify(dispatch=dispatch_id)
     bodies: tuple[Body, ...] = ()
     if route.body:
         document = read_json(exchange, may_be_empty=route.may_be_empty)
@@ -116,31 +119,20 @@ def answer_request(exchange: Exchange, route: Route, parts: Mapping[str, str]) -
 
 
 def _to_answer(route: Route, result: object) -> Answer:
-    """Return what a view returns as an answer: the usual one where it is not an answer already."""
     if isinstance(result, Answer):
         return result
     return Answer(route.answers[route.status].content.dump_json(result), route.status)
 
 
-def _note_identifiers(exchange: Exchange, parts: Mapping[str, str]) -> None:
-    """Note identifiers for the log, if they are such: any other text in their place is a stranger's."""
-    keyring = exchange.context.keyring
-    verification_id, dispatch_id = parts.get("verification_id"), parts.get("dispatch_id")
-    if verification_id is not None and keyring.bucket_of_id(verification_id) is not None:
-        exchange.identify(verification=verification_id)
-    if dispatch_id is not None and keyring.bucket_of_dispatch(dispatch_id) is not None:
-        exchange.identify(dispatch=dispatch_id)
-
-
 class TracingMiddleware:
-    """WSGI middleware that opens a span for each request; `log_request` adds what is known of it."""
+    """WSGI middleware that opens a span for each request; `log_request` sets its name and attributes."""
 
     def __init__(self, application: WSGIApplication) -> None:
         self._application = application
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        if environ["PATH_INFO"] in PROBES:  # they come every few seconds and say nothing
+        if environ["PATH_INFO"] in PROBES:  # every few seconds, of no interest
             return self._application(environ, start_response)
         with tracing.span("HTTP", "server", environ.get("HTTP_TRACEPARENT", "")):
             return self._application(environ, start_response)
@@ -159,7 +151,7 @@ class HotPath:
 
     def __init__(self, flask: WSGIApplication, shared: SharedState) -> None:
         self.flask = flask
-        """What answers whatever is not for a hot route, and could answer that too."""
+        """Answers all other routes, and could answer the hot routes too."""
         self._shared = shared
         self._routes = [
             (route.method, re.compile(re.sub(r"<(\w+)>", r"(?P<\1>[A-Za-z0-9_]+)", route.rule)), route)
@@ -176,33 +168,29 @@ class HotPath:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         for hot_method, form, route in self._routes:
             if hot_method == method and (match := form.fullmatch(path)):
-                return self._answer(Exchange(environ, self._shared, route), route, match.groupdict(), start_response)
+                exchange, parts = Exchange(environ, self._shared, route), match.groupdict()
+                try:
+                    require_caller(exchange, parts)
+                    answer = answer_request(exchange, route, parts)
+                except Exception as error:  # noqa: BLE001 - as Flask's handler of errors
+                    answer = answer_error(exchange, error)
+                return _finish(exchange, answer, start_response)
         return self.flask(environ, start_response)
-
-    def _answer(
-        self, exchange: Exchange, route: Route, parts: Mapping[str, str], start_response: StartResponse
-    ) -> Iterable[bytes]:
-        try:
-            require_caller(exchange, parts)
-            answer = answer_request(exchange, route, parts)
-        except Exception as error:  # noqa: BLE001 - as Flask's handler of errors
-            answer = answer_error(exchange, error)
-        return _finish(exchange, answer, start_response)
 
 
 class Service(Flask):
-    """Flask without the look whether a view is a coroutine, which none is; closes what it holds."""
+    """Flask without its check for coroutines, since no view is a coroutine."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function as it is."""
         return func
 
     def on_close(self, *acts: Callable[[], None]) -> None:
-        """Let `close` do these, one after the other."""
+        """Set the functions that `close` calls, in order."""
         self._acts = acts
 
     def close(self) -> None:
-        """Let go of what the service holds; to be called once, when no request is in it any more."""
+        """Release connections and threads; call it once, when no request is running."""
         for act in self._acts:
             act()
 
@@ -222,7 +210,7 @@ def create_app(installation: Installation) -> Service:
 
 
 def _register(app: Flask, shared: SharedState) -> None:
-    """Let Flask answer all routes, and its own errors as ours."""
+    """Register all routes and the error handler with Flask."""
     by_name = {route.name: route for route in shared.routes}
 
     def begin() -> None:
@@ -249,7 +237,7 @@ def _register(app: Flask, shared: SharedState) -> None:
 
 
 REQUEST_SECONDS = 10.0
-"""The longest that a request may take when its process, or its settings, are to go."""
+"""Maximum seconds that running requests get when the process ends or its settings are replaced."""
 
 
 class ReloadableService:
@@ -257,10 +245,10 @@ class ReloadableService:
 
     def __init__(self, service: Service) -> None:
         self.is_shutting_down = False
-        """Whether the process is about to end: probes say so, and each answer ends its connection."""
+        """Whether the process is about to end: probes fail, and each answer closes its connection."""
         self._service = service
         self._requests = {service: 0}
-        """How many each is answering."""
+        """Running requests of each service."""
         self._changed = threading.Condition()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

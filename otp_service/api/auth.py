@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from otp_service.api.cors import listed_origin, share_with
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import peer_address
-from otp_service.api.routes import Route
-from otp_service.domain.client_tokens import PREFIX, ClientToken
+from otp_service.domain.client_tokens import PREFIX
 from otp_service.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 from otp_service.services.access import Caller, authenticate, authenticate_client
 
@@ -21,11 +20,13 @@ _KEY_NEEDED = "This call needs a valid API key in the header: Authorization: Bea
 
 
 def require_caller(exchange: Exchange, parts: Mapping[str, str]) -> None:
-    """Authenticate whatever is below ``/v1/`` or a dialect's path, known or not, and check whether the call is allowed.
+    """Authenticate a request below ``/v1/`` or a dialect's path, even of an unknown route, and check its rights.
 
-    ``parts`` are those of the path. Raises `UnauthenticatedError`, every time in the same words, and `ForbiddenError`.
+    ``parts`` are the variables of the path. Raises `UnauthenticatedError`, always with the same text, and
+    `ForbiddenError`.
     """
-    if not _is_protected(exchange):
+    is_preflight = exchange.method == "OPTIONS" and exchange.route is not None
+    if not exchange.path.startswith(_PROTECTED) or exchange.path.startswith(PROVIDER_PATHS) or is_preflight:
         if dialect := exchange.dialect:
             _require_key(exchange, dialect.authenticate(exchange.header("Authorization") or ""))
             if dialect.name not in exchange.application.dialects:
@@ -37,12 +38,6 @@ def require_caller(exchange: Exchange, parts: Mapping[str, str]) -> None:
         _require_client(exchange, text, parts)
     else:
         _require_key(exchange, text)
-
-
-def _is_protected(exchange: Exchange) -> bool:
-    path = exchange.path
-    is_preflight = exchange.method == "OPTIONS" and exchange.route is not None
-    return path.startswith(_PROTECTED) and not path.startswith(PROVIDER_PATHS) and not is_preflight
 
 
 def _require_key(exchange: Exchange, api_key: str) -> None:
@@ -63,7 +58,7 @@ def _authenticate(exchange: Exchange, api_key: str) -> Caller:
 
 
 def _require_client(exchange: Exchange, text: str, parts: Mapping[str, str]) -> None:
-    """Authenticate a client token, and look whether it is for this page, this call and this verification."""
+    """Authenticate a client token, and check its page, right and verification."""
     origin = exchange.header("Origin")
     share_with(exchange, listed_origin(exchange, origin))  # so that a page can read that its token is not valid
     application, token = authenticate_client(exchange.context, text)
@@ -71,12 +66,9 @@ def _require_client(exchange: Exchange, text: str, parts: Mapping[str, str]) -> 
     share_with(exchange, token.origin)
     if origin is not None and origin != token.origin:
         raise ForbiddenError("This client token may not be used from this origin.")
-    if exchange.route is not None:  # an unknown route gets its 404 later
-        _require_right(token, exchange.route, parts)
-
-
-def _require_right(token: ClientToken, route: Route, parts: Mapping[str, str]) -> None:
-    if route.client_right not in token.rights:
+    if exchange.route is None:  # it gets its 404 later
+        return
+    if exchange.route.client_right not in token.rights:
         raise ForbiddenError("This client token does not allow that.")
     if parts["verification_id"] != token.verification_id:
         raise ForbiddenError("This client token is of another verification.")

@@ -5,7 +5,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from http import HTTPStatus
@@ -25,7 +25,7 @@ from otp_service import __version__
 from otp_service.api.errors import PROBLEM, PROBLEM_JSON, PROBLEM_KINDS
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import host_of
-from otp_service.api.routes import JSON, Answer, Parameter, Resource, Route, Success, path_parameter, type_adapter
+from otp_service.api.routes import JSON, Answer, Resource, Route, Success, path_parameter, type_adapter
 from otp_service.api.schemas import Body
 from otp_service.errors import NotFoundError
 
@@ -88,7 +88,7 @@ _Mode = Literal["validation", "serialization"]
 
 
 def build_specification(routes: Iterable[Route]) -> Specification:
-    """Return the specification of what callers read about."""
+    """Return the OpenAPI document of the described routes."""
     described = [route for route in routes if route.answers]
     schemas = _Schemas(described)
     paths: dict[str, Any] = {}
@@ -183,22 +183,22 @@ def _described(owner: type, schema: JsonSchemaValue) -> JsonSchemaValue:
 
 @cache
 def _texts(module: str) -> Mapping[str, Mapping[str, str]]:
-    """Return what is written below the members of the classes of one of these modules, by class and member."""
+    """Return the texts below the members of a module's classes, by class and member."""
     if not module.startswith("otp_service."):
         return {}
     tree = ast.parse(inspect.getsource(sys.modules[module]))
-    return {node.name: dict(_below(node)) for node in tree.body if isinstance(node, ast.ClassDef)}
-
-
-def _below(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
-    """Yield members and the texts right below them."""
-    for member, text in pairwise(node.body):
-        match member, text:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(written))):
-                yield name, inspect.cleandoc(written)
+    texts: dict[str, dict[str, str]] = {}
+    for node in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        texts[node.name] = {}
+        for member, text in pairwise(node.body):
+            match member, text:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(written))):
+                    texts[node.name][name] = inspect.cleandoc(written)
+    return texts
 
 
 def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
+    in_path = (parameter for parameter in route.resource.parameters if f"<{parameter['name']}>" in route.rule)
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
@@ -207,7 +207,7 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
         "security": [],
         "responses": _responses(route, schemas),
     }
-    if parameters := _parameters(route):
+    if parameters := [*in_path, *([_RETRY] if route.retries else ()), *route.query]:
         operation["parameters"] = parameters
     if route.body:
         operation["requestBody"] = {"required": not route.may_be_empty, "content": schemas.body(route.body)}
@@ -220,13 +220,16 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
     return operation
 
 
-def _parameters(route: Route) -> list[Parameter]:
-    in_path = (parameter for parameter in route.resource.parameters if f"<{parameter['name']}>" in route.rule)
-    return [*in_path, *([_RETRY] if route.retries else ()), *route.query]
-
-
 def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
-    responses = {str(status): _success(status, success, schemas) for status, success in route.answers.items()}
+    responses: dict[str, dict[str, Any]] = {}
+    for status, success in route.answers.items():
+        headers = {name: {"description": text, "schema": {"type": "string"}} for name, text in success.headers.items()}
+        responses[str(status)] = {
+            "description": success.description,
+            "headers": {"X-Request-Id": _REQUEST_ID, **headers},
+        }
+        if status != HTTPStatus.NO_CONTENT:
+            responses[str(status)]["content"] = schemas.answer(success.content, success.media_type)
     by_status: dict[int, list[str]] = {}
     for code in route.problems:
         by_status.setdefault(PROBLEM_KINDS[code].status, []).append(code)
@@ -235,43 +238,29 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
     return dict(sorted(responses.items()))
 
 
-def _success(status: int, success: Success, schemas: _Schemas) -> dict[str, Any]:
-    headers = {name: {"description": text, "schema": {"type": "string"}} for name, text in success.headers.items()}
-    response: dict[str, Any] = {
-        "description": success.description,
-        "headers": {"X-Request-Id": _REQUEST_ID, **headers},
-    }
-    if status != HTTPStatus.NO_CONTENT:
-        response["content"] = schemas.answer(success.content, success.media_type)
-    return response
-
-
 def _problem_answer(status: int, codes: list[str], schemas: _Schemas) -> dict[str, Any]:
     headers: dict[str, Any] = {"X-Request-Id": _REQUEST_ID}
+    code, title = codes[0], PROBLEM_KINDS[codes[0]].title
+    example = {"type": f"/problems/{code}", "title": title, "status": status, "detail": "…", "code": code}
     if status in _WORTH_WAITING:
         headers["Retry-After"] = _RETRY_AFTER
+        example["retry_after"] = 30
     if status == PROBLEM_KINDS["unauthenticated"].status:
         headers["WWW-Authenticate"] = _CHALLENGE
     return {
         "description": "\n\n".join(f"`{code}`: {PROBLEM_KINDS[code].title}." for code in codes),
         "headers": headers,
-        "content": schemas.answer(PROBLEM, PROBLEM_JSON, _problem_example(codes[0])),
+        "content": schemas.answer(PROBLEM, PROBLEM_JSON, example),
     }
 
 
-def _problem_example(code: str) -> dict[str, Any]:
-    kind = PROBLEM_KINDS[code]
-    example = {"type": f"/problems/{code}", "title": kind.title, "status": kind.status, "detail": "…", "code": code}
-    return example | ({"retry_after": 30} if kind.status in _WORTH_WAITING else {})
-
-
 CONTENT_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-"""Of the page: its own style sheet and nothing else, no script at all."""
+"""Content policy of the page: its own style sheet, no script."""
 _TRY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Of the page that makes calls: what it loads and asks is the service's own."""
+"""Content policy of the page that makes calls: it loads from and calls the service only."""
 _SWAGGER_UI = "flask_swagger_ui"
 """The package of the extra `try`."""
 _TRY_FILES = {

@@ -89,7 +89,7 @@ _OF_HTTP = {
     413: ("body-too-large", "The body is larger than this call accepts."),
     415: ("unsupported-media-type", "The body has to be JSON: Content-Type: application/json."),
 }
-"""Refusals that HTTP or the framework raise, by their status; any other of the caller's is like 400."""
+"""Code and detail of the framework's errors by status; other client errors are like 400."""
 _INTERNAL = "The service failed; its operator finds more in the log, by the X-Request-Id of this answer."
 
 
@@ -97,7 +97,7 @@ PROBLEM = type_adapter(ProblemDocument)
 
 
 def answer_error(exchange: Exchange, error: Exception) -> Answer:
-    """Return the problem that tells the caller of an error; a defect of ours is logged."""
+    """Return the problem document of an error; a defect of the service is logged."""
     exchange.headers.clear()
     if isinstance(error, HTTPException):
         return _http_problem(exchange, error)
@@ -141,6 +141,9 @@ def _problem(
 
 def _domain_problem(exchange: Exchange, error: OtpServiceError) -> Answer:
     detail = str(error)
+    faults: tuple[Fault, ...] = ()
+    if isinstance(error, InvalidRequestError):  # without faults in members, the whole body is at fault
+        faults = error.faults or (Fault("", detail),)
     if exchange.client_token and isinstance(error, RateLimitedError):
         detail = f"{PROBLEM_KINDS[error.code].title}."  # quota and ceilings are the application's own matter
     answer = _problem(
@@ -150,20 +153,13 @@ def _domain_problem(exchange: Exchange, error: OtpServiceError) -> Answer:
         retry_after=error.retry_after,
         decision=error.decision,
         factors=error.factors if isinstance(error, FactorFirstError) else (),
-        faults=_faults(error),
+        faults=faults,
     )
     if answer.status == PROBLEM_KINDS["unauthenticated"].status:
         exchange.headers["WWW-Authenticate"] = exchange.dialect.challenge if exchange.dialect else "Bearer"
     if isinstance(error, RateLimitedError):
         add_quota_headers(exchange, error.quota)
     return answer
-
-
-def _faults(error: OtpServiceError) -> tuple[Fault, ...]:
-    """Return the defects of a request; one that is not in a member stands for the whole."""
-    if isinstance(error, InvalidRequestError):
-        return error.faults or (Fault("", str(error)),)
-    return ()
 
 
 def _http_problem(exchange: Exchange, error: HTTPException) -> Answer:
@@ -177,6 +173,6 @@ def _http_problem(exchange: Exchange, error: HTTPException) -> Answer:
 
 
 def _defect_problem(exchange: Exchange, error: Exception) -> Answer:
-    """Log a defect of ours with its traceback; the answer tells nothing of it."""
+    """Log a defect of the service with its traceback, which the answer does not show."""
     _log.error("request_failed", request_id=exchange.request_id, exc_info=error)
     return _problem(exchange, "internal", _INTERNAL)

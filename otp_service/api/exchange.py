@@ -84,7 +84,7 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(self, environ: WSGIEnvironment, shared: SharedState, route: Route | None = None) -> None:
-        """Begin to answer; ``route`` is what takes the request, ``None`` when nothing does, or before routing."""
+        """Begin to answer; ``route`` is ``None`` for an unknown path, or before routing."""
         self.environ = environ
         self.shared = shared
         self.context = shared.installation.context
@@ -96,12 +96,12 @@ class Exchange:
         self.proxy_request_id = _incoming_id(self.header("X-Request-Id"))
         begin_log_members(request_id=self.request_id)
         self.headers: dict[str, str] = {}
-        """Of the answer, beside those that every answer has."""
+        """Headers of the answer, in addition to those of every answer."""
         self.cors: dict[str, str] = {}
-        """Headers that let a browser's page read the answer, an error too."""
+        """Headers that allow a browser's page to read the answer, also of an error."""
         self.caller: Caller | None = None
         self.retry: IdempotentRequest | None = None
-        """What the ``Idempotency-Key`` and the body stand for."""
+        """The ``Idempotency-Key`` and a digest of the request."""
         self.verification: SafeText | None = None
         self.dispatch: SafeText | None = None
         self.problem: str | None = None
@@ -109,7 +109,7 @@ class Exchange:
         self.reason: str | None = None
 
     def identify(self, **identifiers: str) -> None:
-        """Note a ``verification`` or a ``dispatch`` that the request is about, for all its lines."""
+        """Add the ``verification`` or ``dispatch`` of the request to all its log lines."""
         for name, identifier in identifiers.items():
             setattr(self, name, SafeText(identifier))
         add_log_members(**identifiers)
@@ -121,11 +121,11 @@ class Exchange:
 
     @property
     def path(self) -> str:
-        """The path, with one slash in front, as it is matched with the rules of routes."""
+        """The path with a single leading slash, as routes match it."""
         return "/" + str(self.environ["PATH_INFO"]).lstrip("/")
 
     def header(self, name: str) -> str | None:
-        """Return a header by its name; of one that was given several times, all values with commas between."""
+        """Return a header by its name; values of a repeated header are joined by commas."""
         value = self.environ.get(_environ_name(name))
         return None if value is None else str(value)
 
@@ -137,17 +137,17 @@ class Exchange:
 
     @property
     def operator_key(self) -> str:
-        """The name of the key that an operator's call is made with."""
+        """The name of an operator's API key."""
         return self.caller.key_id if self.caller else ""
 
     @property
     def client_token(self) -> ClientToken | None:
-        """The client token that the call is made with; ``None`` where it is an API key."""
+        """The client token of the call; ``None`` for a call with an API key."""
         return self.caller.token if self.caller else None
 
     @property
     def application(self) -> Application:
-        """The application that was authenticated; raises `ForbiddenError` for a key that is of none."""
+        """The authenticated application; raises `ForbiddenError` for a key without an application."""
         if self.caller is None or self.caller.application is None:
             raise ForbiddenError("This API key belongs to no application.")
         return self.caller.application
@@ -158,9 +158,9 @@ _RANDOM_ID = re.compile(r"(?=[0-9-]*[A-Fa-f])[0-9A-Fa-f]{8}(?:-?[0-9A-Fa-f]{4}){
 
 
 def _incoming_id(text: str | None) -> SafeText | None:
-    """Return an ``X-Request-Id`` that came with a request, fit for a line of the log; ``None`` if it may be none.
+    """Return the ``X-Request-Id`` of a request for the log; ``None`` unless it has the form of an id.
 
-    One of 128 bits in hexadecimal, with hyphens or without, is kept as it is; of others digits are masked as anywhere.
+    128 bits in hexadecimal stay as they are; digits of any other id are masked as everywhere in the log.
     """
     if text is None or not _INCOMING_ID.fullmatch(text):
         return None
@@ -178,16 +178,16 @@ COMMON_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-"""Of every answer. Strict-Transport-Security is not among them: it speaks for a whole host, so it belongs to the
-proxy that terminates TLS for it; over plain HTTP it would be ignored anyway."""
+"""Headers of every answer. Strict-Transport-Security concerns the whole host, so the proxy that terminates TLS sets it;
+browsers ignore it over plain HTTP."""
 CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"
-"""Content-Security-Policy of answers that name none of their own."""
+"""Default Content-Security-Policy of an answer."""
 UNMATCHED = "unmatched"
-"""Route of a request that no route takes: its path is a stranger's text, and is not logged."""
+"""Route of a request for an unknown path, which is not logged."""
 PROBES = {"/healthz", "/readyz", "/readyz/checks"}
-"""Routes that are asked every few seconds."""
+"""Routes that are called every few seconds."""
 _SPAN_FACTS = {"application", "verification", "dispatch", "problem"}
-"""What is known of a request that its span tells too."""
+"""Facts about a request that its span shows too."""
 _FIRST_FAILURE_STATUS = 500
 """The first status that means a failure of the service."""
 
@@ -195,7 +195,7 @@ _log = PlainLogger(__name__)
 
 
 def headers_of(exchange: Exchange) -> dict[str, str]:
-    """Return the headers of the answer; its own go before those of every answer."""
+    """Return the headers of the answer; its own replace those of every answer."""
     return {
         **COMMON_HEADERS,
         "Content-Security-Policy": CONTENT_POLICY,
@@ -206,7 +206,7 @@ def headers_of(exchange: Exchange) -> dict[str, str]:
 
 
 def log_request(exchange: Exchange, status: int) -> None:
-    """Log the request, and count it; further lines of this thread are not its own."""
+    """Log and count the request; later log lines of this thread do not carry its ids."""
     begin_log_members()
     seconds = time.perf_counter() - exchange.began
     route = exchange.route.rule if exchange.route else UNMATCHED
@@ -248,14 +248,13 @@ def _plain(route: str) -> SafeText:
 
 
 def _level(route: str, status: int) -> int:
-    """Return the line's level: a failure of ours is a warning, a probe is for DEBUG."""
     if status >= _FIRST_FAILURE_STATUS:
         return logging.WARNING
     return logging.DEBUG if route in PROBES else logging.INFO
 
 
 def _known_facts(exchange: Exchange) -> dict[str, str]:
-    """Return what is known of the request: who asked, about what, why the answer is a no, and a proxy's id of it."""
+    """Return the caller, the subject, the reason of a refusal, and the proxy's id of the request."""
     facts: dict[str, str] = {}
     caller = exchange.caller
     if caller and caller.application:

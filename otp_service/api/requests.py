@@ -59,16 +59,16 @@ Model = TypeVar("Model", bound=Body)
 
 
 class _DuplicateMemberError(ValueError):
-    """An object has a member twice: parsers disagree about which one counts."""
+    """An object has a member twice; parsers disagree on which value counts."""
 
 
 def read_json(exchange: Exchange, *, may_be_empty: bool = False) -> dict[str, Any]:
     """Return the body, a JSON object in UTF-8 (RFC 8259) of at most `MAX_BODY` bytes.
 
-    Where a body ``may_be_empty``, none at all means ``{}``. Raises `InvalidRequestError`, and werkzeug's errors
-    for 413 and 415.
+    With ``may_be_empty``, a missing body means ``{}``. Raises `InvalidRequestError`, and werkzeug's errors for 413 and
+    415.
     """
-    # A body that was announced in chunks and is empty here broke off: servers do not tell.
+    # An empty body that was announced in chunks was truncated: servers do not report it.
     if may_be_empty and not _content_length(exchange) and exchange.header("Transfer-Encoding") is None:
         return {}
     if media_type_of(exchange) != JSON:
@@ -80,10 +80,10 @@ def read_json(exchange: Exchange, *, may_be_empty: bool = False) -> dict[str, An
 
 
 def read_body(exchange: Exchange, limit: int) -> bytes:
-    """Return the whole body; raise werkzeug's errors when it has more than ``limit`` bytes, or broke off.
+    """Return the whole body; raise werkzeug's errors when it has more than ``limit`` bytes, or is truncated.
 
-    Werkzeug refuses a ``Content-Length`` that is too large, but cuts off a body in chunks silently, so it is given one
-    byte more; nor does it report a body that broke off. A body of a known length is read without werkzeug.
+    Werkzeug refuses a ``Content-Length`` that is too large, but silently truncates a body in chunks, so its limit is a
+    byte more here. It does not report a truncated body either. A body of known length is read without werkzeug.
     """
     environ = exchange.environ
     length = environ.get("CONTENT_LENGTH") or ""
@@ -121,12 +121,12 @@ def validate_body(model: type[Model], document: dict[str, Any]) -> Model:
 
 
 def read_query(exchange: Exchange, *known: str) -> dict[str, str]:
-    """Return the query parameters; raise `InvalidRequestError` for an unknown one and for one given twice."""
+    """Return the query parameters; raise `InvalidRequestError` for unknown or repeated parameters."""
     return {name: values[0] for name, values in read_query_lists(exchange, *known).items()}
 
 
 def read_query_lists(exchange: Exchange, *known: str, repeated: Collection[str] = ()) -> dict[str, list[str]]:
-    """Return the values of the query parameters, of which only those that may be ``repeated`` are given twice."""
+    """Return the values of the query parameters; only those in ``repeated`` may occur more than once."""
     parameters = parse_qs(exchange.environ.get("QUERY_STRING", ""), keep_blank_values=True)
     if not {*known, *repeated}.issuperset(parameters):
         _refuse("The query has an unknown parameter.", Fault(_WHOLE, "the query has an unknown parameter"))
@@ -136,7 +136,7 @@ def read_query_lists(exchange: Exchange, *known: str, repeated: Collection[str] 
 
 
 def read_moment(parameters: Mapping[str, str], name: str) -> int | None:
-    """Return a query parameter that is a moment, in milliseconds; raise `InvalidRequestError` for anything else."""
+    """Return a query parameter with a time, in milliseconds; raise `InvalidRequestError` for anything else."""
     try:
         return parse_timestamp(parameters[name]) if name in parameters else None
     except ValueError as malformed:
@@ -146,16 +146,16 @@ def read_moment(parameters: Mapping[str, str], name: str) -> int | None:
 
 
 def host_of(environ: WSGIEnvironment) -> str | None:
-    """Return the header Host; ``None`` where it is missing, malformed or given twice.
+    """Return the header Host; ``None`` if it is missing, malformed or repeated.
 
     HTTP/1.1 requires it (RFC 9112, section 3.2).
     """
-    host = str(environ.get("HTTP_HOST", ""))  # of two the server makes one with a comma
+    host = str(environ.get("HTTP_HOST", ""))  # the server joins two headers by a comma
     return host if _HOST.fullmatch(host) else None
 
 
 def refuse_query(exchange: Exchange) -> None:
-    """Raise `InvalidRequestError` when there is any query parameter; for calls that have none."""
+    """Raise `InvalidRequestError` for any query parameter."""
     if exchange.environ.get("QUERY_STRING"):
         read_query(exchange)
 
@@ -193,21 +193,17 @@ _decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant).
 
 
 def _refuse(message: str, fault: Fault) -> NoReturn:
-    # From nothing: the causes of these errors hold what was given.
+    # Without the cause, which contains the refused value.
     raise InvalidRequestError(message, (fault,)) from None
 
 
 def _faults(invalid: ValidationError) -> Iterator[Fault]:
     for error in invalid.errors(include_url=False, include_input=False):
         pointer, complete = _pointer(error["loc"])
-        message = _message(error["type"], error.get("ctx", {}))
+        constraints: Mapping[str, Any] = error.get("ctx", {})
+        message = FAULTS.get(constraints.get("pattern", ""))
+        message = message or _MESSAGES.get(error["type"], "is not acceptable").format_map(constraints)
         yield Fault(pointer, message if complete else f"has a member that {message}")
-
-
-def _message(kind: str, constraints: Mapping[str, Any]) -> str:
-    """Return the message for a defect, by pydantic's type of it and its constraints."""
-    message = FAULTS.get(constraints.get("pattern", ""))
-    return message or _MESSAGES.get(kind, "is not acceptable").format_map(constraints)
 
 
 def _pointer(location: tuple[int | str, ...]) -> tuple[str, bool]:

@@ -133,16 +133,21 @@ class Resource:
     ) -> Callable[[View], View]:
         """Register a view for a ``request`` such as ``GET /v1/verifications/<verification_id>``.
 
-        The view's docstring is what callers read: a summary in one line, and a description. Its name makes the
-        ``operationId`` (``check_code``: ``checkCode``) and, by its first word, the ``endpoint`` in metrics. Its
-        annotations tell the body's type and the answer's.
+        The view's docstring is the summary, in one line, and the description in the API's reference. Its name makes
+        the ``operationId`` (``check_code``: ``checkCode``), and the name's first word the ``endpoint`` in metrics. Its
+        annotations are the types of body and answer.
         """
         method, _, rule = request.partition(" ")
 
         def register(view: View) -> View:
             signature = inspect.signature(view)
             body = next(
-                (taken.annotation for taken in signature.parameters.values() if _is_body(taken.annotation)), None
+                (
+                    parameter.annotation
+                    for parameter in signature.parameters.values()
+                    if isinstance(parameter.annotation, type) and issubclass(parameter.annotation, Body)
+                ),
+                None,
             )
             first, *others = view.__name__.split("_")
             summary, _, description = inspect.cleandoc(view.__doc__ or "").partition("\n\n")
@@ -180,7 +185,6 @@ class Resource:
 
 
 def _success(answer: str | Success, returned: Any) -> Success:  # noqa: ANN401 - any type
-    """Return what is said of an answer, and what writes it."""
     success = answer if isinstance(answer, Success) else Success(answer)
     return success if returned is Answer else replace(success, content=type_adapter(returned))
 
@@ -204,7 +208,7 @@ def query_parameter(name: str, description: str, schema: Mapping[str, Any], *, r
 
 
 def _takes_nothing(body: type[Body]) -> bool:
-    """Tell whether a body needs no member."""
+    """Whether a body needs no member."""
     if any(member.is_required() for member in body.model_fields.values()):
         return False
     try:
@@ -212,10 +216,6 @@ def _takes_nothing(body: type[Body]) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def _is_body(annotation: object) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, Body)
 
 
 def _unwrapped(text: str) -> str:

@@ -592,7 +592,7 @@ def cancel_verification(exchange: Exchange, _: CancelBody, verification_id: str)
 def _pseudonym(exchange: Exchange, to: str, region: str | None) -> str:
     """Return the pseudonym of a number that a check names; raise `ForbiddenError` for a client token.
 
-    A page could try numbers until it finds the one behind the mask: none costs a guess.
+    Otherwise a page could try numbers, without using up checks, until it finds the masked number.
     """
     if exchange.client_token:
         raise ForbiddenError("A check with a client token cannot name a number.")
