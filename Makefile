@@ -212,10 +212,11 @@ lock:  ## Choose the newest dependencies that fit, and record their hashes.
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock"
 
-docs: setup openapi  ## Make what code and data tell: configuration, cli, data, metrics, errors, requirements, guarantees, openapi, the clients' answers.
+docs: setup openapi  ## Make what code and data tell: configuration, cli, data, metrics, log lines, errors, requirements, guarantees, openapi, the clients' answers.
 	PYTHONPATH=. $(BIN)/python docs/make_reference.py
 	PYTHONPATH=. $(BIN)/python docs/make_data.py
 	PYTHONPATH=. $(BIN)/python docs/make_metrics.py
+	$(BIN)/python docs/make_logs.py
 	PYTHONPATH=. $(BIN)/python docs/make_errors.py
 	PYTHONPATH=. $(BIN)/python docs/make_requirements.py
 	$(BIN)/python docs/make_guarantees.py

@@ -152,7 +152,7 @@ def test_no_two_panels_lie_over_each_other():
 def test_every_alert_has_an_entry_in_the_runbook(alert):
     entry = RUNBOOK.split(f"\n## {alert['alert']}\n", 1)[1].split("\n## ", 1)[0]
 
-    assert re.findall(r"^\*\*(Means|Look|Do)\.\*\* \S", entry, re.MULTILINE) == ["Means", "Look", "Do"]
+    assert re.findall(r"^\*\*(Look|Do)\.\*\* \S", entry, re.MULTILINE) == ["Look", "Do"]
     assert alert["labels"]["severity"] in {"page", "ticket"}
     assert alert["annotations"]["summary"]
 
