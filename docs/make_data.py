@@ -179,7 +179,7 @@ def document() -> str:
 
 
 def _classes() -> Iterator[str]:
-    for data in dict.fromkeys(column.info["class"] for table in tables() for column in table.columns):
+    for data in dict.fromkeys(table.info["class"] for table in tables()):
         yield f"### {data.capitalize()}\n"
         yield _filled(f"{_kept(data)} Read by: {READERS[data]}.")
         yield _table(
@@ -187,8 +187,8 @@ def _classes() -> Iterator[str]:
             (
                 (f"`{table.name}`", f"`{column.name}`", column.info["holds"], column.info["personal"])
                 for table in tables()
+                if table.info["class"] == data
                 for column in table.columns
-                if column.info["class"] == data
             ),
         )
 

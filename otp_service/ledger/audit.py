@@ -297,7 +297,7 @@ def row_key(table: Table) -> Column[Any]:
 
 def class_of(table: str) -> str | None:
     """Return the class of data of a table; ``None`` for one that the chain does not cover."""
-    return next(iter(COVERED[table].columns)).info["class"] if table in COVERED else None
+    return COVERED[table].info["class"] if table in COVERED else None
 
 
 def digest_columns(table: Table, row: Mapping[Any, Any]) -> dict[str, Any]:

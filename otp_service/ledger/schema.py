@@ -1,7 +1,7 @@
-"""The tables. Each column says what it holds, of whom, and its class of data: docs/data.md is made from that.
+"""The tables. Each column states its contents and its personal data; docs/data.md is generated from them.
 
-Numbers are pseudonyms, times are milliseconds since the epoch. ``sequence`` is the ledger's own count of all that the
-mirror in Redis has to know (`head`).
+Numbers are pseudonyms, times are milliseconds since the epoch. ``sequence`` is the ledger's own count of the changes
+that the mirror in Redis needs (`head`).
 """
 
 from typing import Any
@@ -11,17 +11,8 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, String, Tab
 METADATA = MetaData()
 
 HEAD, TRAFFIC, STATS, CONSENTS, SUPPRESSIONS, INBOUND, WEBHOOKS, FACTORS, ACCESS, ACCOUNTABILITY, AUDIT = (
-    "head",
-    "traffic",
-    "stats",
-    "consents",
-    "suppressions",
-    "inbound",
-    "webhooks",
-    "factors",
-    "access",
-    "accountability",
-    "audit",
+    *("head", "traffic", "stats", "consents", "suppressions", "inbound"),
+    *("webhooks", "factors", "access", "accountability", "audit"),
 )
 """Classes of data, which are kept equally long (``retention`` in the configuration)."""
 
@@ -31,353 +22,338 @@ PAYMENT = String(22)
 TIME = BigInteger
 
 
-ADDRESS, WORDS, OPERATOR, SEALED = "a network's first part", "words of a caller", "name of an operator", "sealed"
-"""What columns hold of a person, beside pseudonyms."""
+ADDRESS, WORDS, OPERATOR, SEALED = "network prefix", "caller's text", "operator's name", "sealed"
+"""Personal data in columns, beside pseudonyms."""
 
 
-def _column(name: str, kind: Any, holds: str, data: str, personal: str = "", **options: Any) -> Column[Any]:  # noqa: ANN401
-    """Return a column; one of pseudonyms is personal without being said to be."""
+def _table(name: str, data: str, *items: Column[Any] | Index, **options: Any) -> Table:  # noqa: ANN401
+    """Return a table of a class of data."""
+    return Table(name, METADATA, *items, info={"class": data}, **options)
+
+
+def _column(name: str, kind: Any, holds: str, personal: str = "", **options: Any) -> Column[Any]:  # noqa: ANN401
+    """Return a column; a column of pseudonyms is always personal."""
     options.setdefault("nullable", False)
     personal = personal or ("pseudonym" if kind is PSEUDONYM else "")
-    return Column(name, kind, info={"holds": holds, "class": data, "personal": personal}, **options)
+    return Column(name, kind, info={"holds": holds, "personal": personal}, **options)
 
 
-head = Table(
+head = _table(
     "head",
-    METADATA,
-    _column("id", BigInteger, "1: there is one row", HEAD, primary_key=True, autoincrement=False),
-    _column("identity", String(32), "random name of this ledger", HEAD),
-    _column("sequence", BigInteger, "number of the last change that the mirror has to know", HEAD),
-    _column("access", BigInteger, "number of the last change of applications and keys", HEAD),
-    _column("audit", BigInteger, "number of the last entry of the audit chain", HEAD),
-    _column("audit_link", String(64), "its link", HEAD),
-    _column("changed", BigInteger, "number of that change's entry in the audit chain", HEAD),
-    _column("changed_link", String(64), "its link", HEAD),
-    _column("forgotten", BigInteger, "number of such an entry that a purge took while it was the last one", HEAD),
-    _column("forgotten_link", String(64), "its link", HEAD),
-    _column("mirrored", Boolean, "whether a mirror of this ledger was ever complete", HEAD),
-    _column("diverged", Boolean, "whether its history was seen not to be the mirror's; nobody decided since", HEAD),
-    _column("pseudonym_key", String(64), "fingerprint of the key that made its pseudonyms", HEAD),
-    _column("purged", TIME, "when the last purge began; 0 before the first", HEAD),
+    HEAD,
+    _column("id", BigInteger, "always 1: the table has one row", primary_key=True, autoincrement=False),
+    _column("identity", String(32), "random name of this ledger"),
+    _column("sequence", BigInteger, "number of the last change that the mirror needs"),
+    _column("access", BigInteger, "number of the last change of applications and keys"),
+    _column("audit", BigInteger, "number of the last entry of the audit chain"),
+    _column("audit_link", String(64), "link of that entry"),
+    _column("changed", BigInteger, "number of the last mirrored change's entry in the audit chain"),
+    _column("changed_link", String(64), "link of that entry"),
+    _column("forgotten", BigInteger, "number of the last such entry that a purge deleted"),
+    _column("forgotten_link", String(64), "link of that entry"),
+    _column("mirrored", Boolean, "whether a mirror of this ledger was ever complete"),
+    _column("diverged", Boolean, "whether the mirror's history was found to differ, until an operator decides"),
+    _column("pseudonym_key", String(64), "fingerprint of the key that made the pseudonyms"),
+    _column("purged", TIME, "when the last purge began; 0 before the first"),
 )
 
-verifications = Table(
+# In PostgreSQL a partitioned table's primary key includes the partition's column: migrations/versions/v0001_first.py.
+verifications = _table(
     "verifications",
-    METADATA,
-    _column("id", NAME, "identifier of the verification", TRAFFIC, primary_key=True),
-    _column("application", NAME, "who asked", TRAFFIC),
-    _column("pseudonym", PSEUDONYM, "the number, as a pseudonym; empty until its start is recorded", TRAFFIC),
-    _column("purpose", NAME, "what the code was for", TRAFFIC),
-    _column("country", String(2), "of the number", TRAFFIC),
-    _column("started", TIME, "when", TRAFFIC),
-    _column("payment", PAYMENT, "the payment, as a keyed hash; empty without one", TRAFFIC),
-    _column("payment_reference", PAYMENT, "its reference, as a keyed hash; empty without one", TRAFFIC),
-    _column("expires", TIME, "when its code does; 0 until its start is recorded", TRAFFIC),
-    _column("status", NAME, "how somebody ended it; pending where nobody did", TRAFFIC),
-    _column("ended", TIME, "when it ended; 0 until then", TRAFFIC),
-    _column("channel", NAME, "of its first message", TRAFFIC),
-    _column("number_prefix", String(16), "first digits of the number, those of a carrier", TRAFFIC),
-    _column("standing", NAME, "unknown, checked or known: whether its number was known then", TRAFFIC),
+    TRAFFIC,
+    _column("id", NAME, "identifier of the verification", primary_key=True),
+    _column("application", NAME, "application that started it"),
+    _column("pseudonym", PSEUDONYM, "the number, as a pseudonym; empty until the start is recorded"),
+    _column("purpose", NAME, "purpose of the code"),
+    _column("country", String(2), "country of the number"),
+    _column("started", TIME, "when it started"),
+    _column("payment", PAYMENT, "the payment, as a keyed hash; empty without one"),
+    _column("payment_reference", PAYMENT, "the payment's reference, as a keyed hash; empty without one"),
+    _column("expires", TIME, "when the code expires; 0 until the start is recorded"),
+    _column("status", NAME, "final status; pending where it expired"),
+    _column("ended", TIME, "when it ended; 0 until then"),
+    _column("channel", NAME, "channel of the first message"),
+    _column("number_prefix", String(16), "first digits of the number, those of a carrier"),
+    _column("standing", NAME, "unknown, checked or known: standing of the number at the start"),
     Index("verifications_of_number", "pseudonym", "started"),
     Index("verifications_by_age", "started"),
     Index("verifications_of_payment", "payment"),
     Index("verifications_of_reference", "payment_reference"),
+    postgresql_partition_by="RANGE (started)",
 )
 
-events = Table(
+events = _table(
     "events",
-    METADATA,
-    _column(
-        "id",
-        NAME,
-        "bucket, entry and digest of the event: a repetition is known",
-        TRAFFIC,
-        primary_key=True,
-    ),
-    _column("verification", NAME, "identifier of the verification", TRAFFIC),
-    _column("type", NAME, "what happened", TRAFFIC),
-    _column("at", TIME, "when", TRAFFIC),
-    _column("gateway", NAME, "through which; empty where none was called", TRAFFIC),
-    _column("details", Text, "channel, reason, reference, cost …: JSON, never a number or a code", TRAFFIC),
+    TRAFFIC,
+    _column("id", NAME, "bucket, entry and digest of the event, which identify a repetition", primary_key=True),
+    _column("verification", NAME, "identifier of the verification"),
+    _column("type", NAME, "type of the event"),
+    _column("at", TIME, "when it happened"),
+    _column("gateway", NAME, "gateway; empty where none was called"),
+    _column("details", Text, "channel, reason, reference, cost …: JSON, never a number or a code"),
     Index("events_of_verification", "verification"),
     Index("events_by_age", "at"),
+    postgresql_partition_by="RANGE (at)",
 )
 
-hourly_stats = Table(
+hourly_stats = _table(
     "hourly_stats",
-    METADATA,
-    _column("hour", TIME, "in which the verifications started, or something was refused", STATS, primary_key=True),
-    _column("application", NAME, "whose", STATS, primary_key=True),
-    _column("purpose", NAME, "what the codes were for", STATS, primary_key=True),
-    _column("country", String(2), "of the numbers", STATS, primary_key=True),
-    _column("number_prefix", String(16), "their first digits, those of a carrier", STATS, primary_key=True),
-    _column("channel", NAME, "of the messages", STATS, primary_key=True),
-    _column("gateway", NAME, "through which they went", STATS, primary_key=True),
-    _column("standing", NAME, "unknown, checked or known: the number at the start", STATS, primary_key=True),
-    _column("what", NAME, "type of event, or what was refused", STATS, primary_key=True),
-    _column("reason", NAME, "one word of a closed list, or the rule that refused", STATS, primary_key=True),
-    _column("times", BigInteger, "how often", STATS),
-    _column("amount", BigInteger, "what it cost, in millionths of the currency's unit", STATS),
+    STATS,
+    _column("hour", TIME, "hour of the start, or of the refusal", primary_key=True),
+    _column("application", NAME, "application", primary_key=True),
+    _column("purpose", NAME, "purpose of the codes", primary_key=True),
+    _column("country", String(2), "country of the numbers", primary_key=True),
+    _column("number_prefix", String(16), "first digits of the numbers, those of a carrier", primary_key=True),
+    _column("channel", NAME, "channel of the messages", primary_key=True),
+    _column("gateway", NAME, "gateway of the messages", primary_key=True),
+    _column("standing", NAME, "unknown, checked or known: standing of the number at the start", primary_key=True),
+    _column("what", NAME, "type of event, or of refused request", primary_key=True),
+    _column("reason", NAME, "one word of a closed list, or the rule that refused", primary_key=True),
+    _column("times", BigInteger, "number of events"),
+    _column("amount", BigInteger, "cost, in millionths of the currency's unit"),
     sqlite_with_rowid=False,
 )
 
-hourly_delays = Table(
+hourly_delays = _table(
     "hourly_delays",
-    METADATA,
-    _column("hour", TIME, "in which the verifications started", STATS, primary_key=True),
-    _column("application", NAME, "whose", STATS, primary_key=True),
-    _column("country", String(2), "of the numbers", STATS, primary_key=True),
-    _column("channel", NAME, "of the messages", STATS, primary_key=True),
-    _column("gateway", NAME, "through which they went", STATS, primary_key=True),
-    _column("what", NAME, "type of the event that came so long after the start", STATS, primary_key=True),
-    _column("at_most", BigInteger, "seconds; 0 for more than 300", STATS, primary_key=True, autoincrement=False),
-    _column("times", BigInteger, "how often", STATS),
+    STATS,
+    _column("hour", TIME, "hour in which the verifications started", primary_key=True),
+    _column("application", NAME, "application", primary_key=True),
+    _column("country", String(2), "country of the numbers", primary_key=True),
+    _column("channel", NAME, "channel of the messages", primary_key=True),
+    _column("gateway", NAME, "gateway of the messages", primary_key=True),
+    _column("what", NAME, "type of the delayed event", primary_key=True),
+    _column("at_most", BigInteger, "seconds; 0 for more than 300", primary_key=True, autoincrement=False),
+    _column("times", BigInteger, "number of events"),
     sqlite_with_rowid=False,
 )
 
-stats_positions = Table(
+stats_positions = _table(
     "stats_positions",
-    METADATA,
-    _column("stream", NAME, "bucket of a stream of decisions in Redis", HEAD, primary_key=True),
-    _column("entry", NAME, "its last entry that is counted", HEAD),
+    HEAD,
+    _column("stream", NAME, "bucket of a stream of decisions in Redis", primary_key=True),
+    _column("entry", NAME, "last counted entry of the stream"),
 )
 
-consents = Table(
+consents = _table(
     "consents",
-    METADATA,
-    _column("sequence", BigInteger, "its place in the ledger", CONSENTS, primary_key=True, autoincrement=False),
-    _column("pseudonym", PSEUDONYM, "the number, as a pseudonym", CONSENTS),
-    _column("application", NAME, "to whom it was given", CONSENTS),
-    _column("purpose", NAME, "for what", CONSENTS),
-    _column("withdrawn", Boolean, "whether this entry withdraws it", CONSENTS),
-    _column("counts_from", BigInteger, "the place in the ledger from which on it counts", CONSENTS),
-    _column("text_version", String(64), "name of the words that were shown, until an erasure", CONSENTS, WORDS),
-    _column("text_sha256", String(64), "their SHA-256", CONSENTS),
-    _column("locale", String(35), "their language", CONSENTS),
-    _column("channel", String(32), "where they were shown", CONSENTS),
-    _column(
-        "given",
-        TIME,
-        "when the person agreed, as the application says; of a withdrawal, after when one has to",
-        CONSENTS,
-    ),
-    _column("source", String(200), "the page, screen or paper, until an erasure", CONSENTS, WORDS),
-    _column(
-        "address_prefix",
-        String(64),
-        "the end user's address without its last part, until an erasure",
-        CONSENTS,
-        ADDRESS,
-    ),
-    _column("recorded", TIME, "when it was recorded", CONSENTS),
+    CONSENTS,
+    _column("sequence", BigInteger, "place in the ledger", primary_key=True, autoincrement=False),
+    _column("pseudonym", PSEUDONYM, "the number, as a pseudonym"),
+    _column("application", NAME, "application that received it"),
+    _column("purpose", NAME, "purpose that it covers"),
+    _column("withdrawn", Boolean, "whether this entry withdraws it"),
+    _column("counts_from", BigInteger, "place in the ledger from which it counts"),
+    _column("text_version", String(64), "version of the displayed text, until an erasure", WORDS),
+    _column("text_sha256", String(64), "SHA-256 of the displayed text"),
+    _column("locale", String(35), "language of the displayed text"),
+    _column("channel", String(32), "channel on which it was displayed"),
+    _column("given", TIME, "when the person agreed, by the application; of a withdrawal, what a new one must follow"),
+    _column("source", String(200), "page, screen or paper, until an erasure", WORDS),
+    _column("address_prefix", String(64), "the end user's address without its last part, until an erasure", ADDRESS),
+    _column("recorded", TIME, "when it was recorded"),
     Index("consents_of_number", "pseudonym", "application", "purpose"),
 )
 
-suppressions = Table(
+suppressions = _table(
     "suppressions",
-    METADATA,
-    _column("sequence", BigInteger, "its place in the ledger", SUPPRESSIONS, primary_key=True, autoincrement=False),
-    _column("pseudonym", PSEUDONYM, "the number, as a pseudonym", SUPPRESSIONS),
-    _column("application", NAME, "whose messages; * for all", SUPPRESSIONS),
-    _column("scope", NAME, "which messages: all, marketing_only; frozen after fraud", SUPPRESSIONS),
-    _column("lifted", Boolean, "whether this entry lifts it", SUPPRESSIONS),
-    _column("source", NAME, "how we came to know", SUPPRESSIONS),
-    _column("reason", String(200), "what was said of it, until an erasure", SUPPRESSIONS, WORDS),
-    _column("until", TIME, "when it ends by itself; empty for never", SUPPRESSIONS, nullable=True),
-    _column("recorded", TIME, "when it was recorded", SUPPRESSIONS),
+    SUPPRESSIONS,
+    _column("sequence", BigInteger, "place in the ledger", primary_key=True, autoincrement=False),
+    _column("pseudonym", PSEUDONYM, "the number, as a pseudonym"),
+    _column("application", NAME, "application whose messages are blocked; * for all"),
+    _column("scope", NAME, "blocked messages: all, marketing_only; frozen after fraud"),
+    _column("lifted", Boolean, "whether this entry lifts it"),
+    _column("source", NAME, "source of the entry"),
+    _column("reason", String(200), "reason, until an erasure", WORDS),
+    _column("until", TIME, "when it ends by itself; empty for never", nullable=True),
+    _column("recorded", TIME, "when it was recorded"),
     Index("suppressions_of_number", "pseudonym", "application", "scope"),
 )
 
-inbound = Table(
+inbound = _table(
     "inbound",
-    METADATA,
-    _column(
-        "id",
-        NAME,
-        "gateway and its own name of the message, hashed, which makes a repetition known",
-        INBOUND,
-        primary_key=True,
-    ),
-    _column("pseudonym", PSEUDONYM, "the number that wrote, as a pseudonym", INBOUND),
-    _column("application", NAME, "whose message it answered; empty when that is not known", INBOUND),
-    _column("gateway", NAME, "through which it came", INBOUND),
-    _column("meaning", NAME, "stop, start, help or other; the text itself is not kept", INBOUND),
-    _column("received", TIME, "when", INBOUND),
+    INBOUND,
+    _column("id", NAME, "hash of the gateway and its message id, which identifies a repetition", primary_key=True),
+    _column("pseudonym", PSEUDONYM, "the sender's number, as a pseudonym"),
+    _column("application", NAME, "application whose message it answers; empty when unknown"),
+    _column("gateway", NAME, "gateway that received it"),
+    _column("meaning", NAME, "stop, start, help or other; the text itself is not kept"),
+    _column("received", TIME, "when it was received"),
     Index("inbound_of_number", "pseudonym"),
     Index("inbound_by_age", "received"),
 )
 
-factors = Table(
+factors = _table(
     "factors",
-    METADATA,
-    _column("id", NAME, "identifier of the factor, which has the user's pseudonym in it", FACTORS, primary_key=True),
-    _column("application", NAME, "whose user has it", FACTORS),
-    _column("pseudonym", PSEUDONYM, "the user, as a pseudonym", FACTORS),
-    _column("type", NAME, "totp: an authenticator app", FACTORS),
-    _column("label", Text, "the user's name of it; empty once it is removed", FACTORS, SEALED),
-    _column("secret", Text, "what its codes are made of; empty once it is removed", FACTORS, SEALED),
-    _column("root_key", String(8), "id of the root key that sealed it; empty once it is removed", FACTORS),
-    _column("algorithm", String(8), "how its codes are made: SHA1, SHA256, SHA512", FACTORS),
-    _column("digits", BigInteger, "of a code", FACTORS),
-    _column("period", BigInteger, "seconds that a code lasts", FACTORS),
-    _column("last_step", BigInteger, "the last period whose code was accepted: none before it is again", FACTORS),
-    _column("place", BigInteger, "the place in the ledger at which it was activated", FACTORS),
-    _column("created", TIME, "when it was activated", FACTORS),
-    _column("used", TIME, "when a code was accepted last", FACTORS, nullable=True),
-    _column("removed", TIME, "when it was removed; empty until then", FACTORS, nullable=True),
+    FACTORS,
+    _column("id", NAME, "identifier of the factor, which contains the user's pseudonym", primary_key=True),
+    _column("application", NAME, "application of the user"),
+    _column("pseudonym", PSEUDONYM, "the user, as a pseudonym"),
+    _column("type", NAME, "totp: an authenticator app"),
+    _column("label", Text, "name of the app for the user, sealed; empty once removed", SEALED),
+    _column("secret", Text, "secret of its codes, sealed; empty once removed", SEALED),
+    _column("root_key", String(8), "id of the root key that sealed it; empty once removed"),
+    _column("algorithm", String(8), "hash function of its codes: SHA1, SHA256, SHA512"),
+    _column("digits", BigInteger, "digits of a code"),
+    _column("period", BigInteger, "seconds for which a code is valid"),
+    _column("last_step", BigInteger, "last period with an accepted code: earlier codes are refused"),
+    _column("place", BigInteger, "place in the ledger of its activation"),
+    _column("created", TIME, "when it was activated"),
+    _column("used", TIME, "when a code was last accepted; empty before the first", nullable=True),
+    _column("removed", TIME, "when it was removed; empty until then", nullable=True),
     Index("factors_of_user", "pseudonym", "application"),
     Index("factors_by_key", "root_key"),
     Index("factors_by_removal", "removed"),
     Index("factors_by_place", "place"),
 )
 
-factor_changes = Table(
+factor_changes = _table(
     "factor_changes",
-    METADATA,
-    _column("sequence", BigInteger, "its place in the ledger", FACTORS, primary_key=True, autoincrement=False),
-    _column("factor", NAME, "identifier of the factor", FACTORS),
-    _column("application", NAME, "whose user has it", FACTORS),
-    _column("pseudonym", PSEUDONYM, "the user, as a pseudonym", FACTORS),
-    _column("change", NAME, "activated, removed, resealed or step_reset", FACTORS),
-    _column("reason", NAME, "why it was removed, in one word; empty where a code removed it", FACTORS),
-    _column("recorded", TIME, "when", FACTORS),
+    FACTORS,
+    _column("sequence", BigInteger, "place in the ledger", primary_key=True, autoincrement=False),
+    _column("factor", NAME, "identifier of the factor"),
+    _column("application", NAME, "application of the user"),
+    _column("pseudonym", PSEUDONYM, "the user, as a pseudonym"),
+    _column("change", NAME, "activated, removed, resealed or step_reset"),
+    _column("reason", NAME, "reason of a removal, one word; empty where a code removed it"),
+    _column("recorded", TIME, "when it was recorded"),
     Index("factor_changes_of_user", "pseudonym", "application"),
     Index("factor_changes_by_age", "recorded"),
 )
 
-recovery_codes = Table(
+recovery_codes = _table(
     "recovery_codes",
-    METADATA,
-    _column("hash", String(22), "the code and the user, as a keyed hash", FACTORS, primary_key=True),
-    _column("application", NAME, "whose user has it", FACTORS),
-    _column("pseudonym", PSEUDONYM, "the user, as a pseudonym", FACTORS),
-    _column("series", NAME, "random name of the codes that were made together", FACTORS),
-    _column("made", TIME, "when", FACTORS),
-    _column("ended", TIME, "when it was used, or its series replaced; empty until then", FACTORS, nullable=True),
-    _column("used", Boolean, "whether it was used", FACTORS),
+    FACTORS,
+    _column("hash", String(22), "the code and the user, as a keyed hash", primary_key=True),
+    _column("application", NAME, "application of the user"),
+    _column("pseudonym", PSEUDONYM, "the user, as a pseudonym"),
+    _column("series", NAME, "random name of the codes that were made together"),
+    _column("made", TIME, "when it was made"),
+    _column("ended", TIME, "when it was used, or its series replaced; empty until then", nullable=True),
+    _column("used", Boolean, "whether it was used"),
     Index("recovery_codes_of_user", "pseudonym", "application"),
     Index("recovery_codes_by_end", "ended"),
 )
 
-applications = Table(
+applications = _table(
     "applications",
-    METADATA,
-    _column("name", NAME, "name of the application", ACCESS, primary_key=True),
-    _column("settings", Text, "its section as in a configuration file: JSON", ACCESS),
-    _column("created", TIME, "when it was made", ACCESS),
-    _column("changed", TIME, "when it was changed last", ACCESS),
+    ACCESS,
+    _column("name", NAME, "name of the application", primary_key=True),
+    _column("settings", Text, "its section as in a configuration file: JSON"),
+    _column("created", TIME, "when it was created"),
+    _column("changed", TIME, "when it was last changed"),
 )
 
-api_keys = Table(
+api_keys = _table(
     "api_keys",
-    METADATA,
-    _column("id", NAME, "name of the key, which is no secret", ACCESS, primary_key=True),
-    _column("application", NAME, "whose it is", ACCESS),
-    _column("hash", String(71), "SHA-256 of the key", ACCESS, unique=True),
-    _column("scopes", String(64), "what it may do, with blanks between", ACCESS),
-    _column("addresses", Text, "networks that it may be used from, with blanks between; empty for all", ACCESS),
-    _column("created", TIME, "when it was made", ACCESS),
-    _column("expires", TIME, "when it ends, such as after a rotation; empty for never", ACCESS, nullable=True),
-    _column("revoked", TIME, "when it was revoked; empty until then", ACCESS, nullable=True),
-    _column("used", TIME, "when it was used last, to the minute; empty until then", ACCESS, nullable=True),
+    ACCESS,
+    _column("id", NAME, "name of the key, which is not secret", primary_key=True),
+    _column("application", NAME, "application of the key"),
+    _column("hash", String(71), "SHA-256 of the key", unique=True),
+    _column("scopes", String(64), "scopes, separated by blanks"),
+    _column("addresses", Text, "allowed networks, separated by blanks; empty for all"),
+    _column("created", TIME, "when it was created"),
+    _column("expires", TIME, "when it ends, such as after a rotation; empty for never", nullable=True),
+    _column("revoked", TIME, "when it was revoked; empty until then", nullable=True),
+    _column("used", TIME, "when it was last used, to the minute; empty until then", nullable=True),
     Index("api_keys_of_application", "application"),
 )
 
-console_users = Table(
+console_users = _table(
     "console_users",
-    METADATA,
-    _column("name", NAME, "with which somebody signs in to the console", ACCESS, OPERATOR, primary_key=True),
-    _column("role", NAME, "what his work is", ACCESS),
-    _column("applications", Text, "those that he may see, with blanks between; empty for all", ACCESS),
-    _column("password", String(200), "Argon2id of the password; empty until the invitation is accepted", ACCESS),
-    _column("secret", Text, "of his authenticator app; empty until then", ACCESS, SEALED),
-    _column("last_step", BigInteger, "the last period whose code was accepted: none before it is again", ACCESS),
-    _column("version", BigInteger, "how often something was changed that ends sessions", ACCESS),
-    _column("invitation", String(64), "SHA-256 of the invitation; empty without one", ACCESS),
-    _column("invited_until", TIME, "until when it may be accepted", ACCESS),
-    _column("created", TIME, "when he was invited first", ACCESS),
-    _column("used", TIME, "when he signed in last; empty until then", ACCESS, nullable=True),
-    _column("disabled", TIME, "when he was disabled; empty until then", ACCESS, nullable=True),
+    ACCESS,
+    _column("name", NAME, "name with which the user signs in", OPERATOR, primary_key=True),
+    _column("role", NAME, "role of the user"),
+    _column("applications", Text, "visible applications, separated by blanks; empty for all"),
+    _column("password", String(200), "Argon2id of the password; empty until the invitation is accepted"),
+    _column("secret", Text, "secret of the authenticator app; empty until the invitation is accepted", SEALED),
+    _column("last_step", BigInteger, "last period with an accepted code: earlier codes are refused"),
+    _column("version", BigInteger, "number of changes that ended sessions"),
+    _column("invitation", String(64), "SHA-256 of the invitation; empty without one"),
+    _column("invited_until", TIME, "when the invitation ends"),
+    _column("created", TIME, "when the user was first invited"),
+    _column("used", TIME, "when the user last signed in; empty until then", nullable=True),
+    _column("disabled", TIME, "when the user was disabled; empty until then", nullable=True),
 )
 
-looks = Table(
+looks = _table(
     "looks",
-    METADATA,
-    _column("id", NAME, "random name", ACCOUNTABILITY, primary_key=True),
-    _column("at", TIME, "when somebody looked", ACCOUNTABILITY),
-    _column("by", NAME, "who: the name of a user of the console", ACCOUNTABILITY, OPERATOR),
-    _column("view", NAME, "at which page", ACCOUNTABILITY),
-    _column("pseudonym", PSEUDONYM, "the number that was looked at, as a pseudonym", ACCOUNTABILITY),
-    _column("reason", String(200), "what was said of it, until an erasure", ACCOUNTABILITY, WORDS),
+    ACCOUNTABILITY,
+    _column("id", NAME, "random name", primary_key=True),
+    _column("at", TIME, "when the number was viewed"),
+    _column("by", NAME, "name of the console user", OPERATOR),
+    _column("view", NAME, "page of the console"),
+    _column("pseudonym", PSEUDONYM, "the viewed number, as a pseudonym"),
+    _column("reason", String(200), "reason of the view, until an erasure", WORDS),
     Index("looks_at_number", "pseudonym", "at"),
     Index("looks_by_age", "at"),
 )
 
-second_person_requests = Table(
+second_person_requests = _table(
     "second_person_requests",
-    METADATA,
-    _column("id", NAME, "random name", ACCOUNTABILITY, primary_key=True),
-    _column("at", TIME, "when it was asked for", ACCOUNTABILITY),
-    _column("by", NAME, "who asked: the name of a user of the console", ACCOUNTABILITY, OPERATOR),
-    _column("act", NAME, "what is to be done: erase, unfreeze or lift a suppression", ACCOUNTABILITY),
-    _column("pseudonym", PSEUDONYM, "the number that it is about, as a pseudonym", ACCOUNTABILITY),
-    _column("application", NAME, "within which; * for all", ACCOUNTABILITY),
-    _column("reason", String(200), "why, until an erasure", ACCOUNTABILITY, WORDS),
-    _column("decided", TIME, "when a second person decided; empty until then", ACCOUNTABILITY, nullable=True),
-    _column("decided_by", NAME, "who did; empty until then", ACCOUNTABILITY, OPERATOR),
-    _column("outcome", NAME, "done or declined, taken while it is done; empty until then", ACCOUNTABILITY),
+    ACCOUNTABILITY,
+    _column("id", NAME, "random name", primary_key=True),
+    _column("at", TIME, "when it was requested"),
+    _column("by", NAME, "name of the console user who requested it", OPERATOR),
+    _column("act", NAME, "requested action: erase, unfreeze or lift a suppression"),
+    _column("pseudonym", PSEUDONYM, "the number, as a pseudonym"),
+    _column("application", NAME, "application; * for all"),
+    _column("reason", String(200), "reason, until an erasure", WORDS),
+    _column("decided", TIME, "when another user decided; empty until then", nullable=True),
+    _column("decided_by", NAME, "name of the console user who decided; empty until then", OPERATOR),
+    _column("outcome", NAME, "done, declined, or taken while it is done; empty until then"),
     Index("second_person_requests_of_number", "pseudonym", "at"),
     Index("second_person_requests_by_age", "at"),
 )
 
-endpoints = Table(
+endpoints = _table(
     "endpoints",
-    METADATA,
-    _column("id", NAME, "random name", ACCESS, primary_key=True),
-    _column("application", NAME, "whose it is", ACCESS),
-    _column("url", Text, "where webhooks go", ACCESS),
-    _column("types", Text, "types and groups of types that it is told, with blanks between", ACCESS),
-    _column("secret", Text, "the secret of signatures, sealed; empty once it is removed", ACCESS),
-    _column("previous", Text, "the one before the last rotation, sealed; empty without one", ACCESS),
-    _column("previous_until", TIME, "until when both sign", ACCESS),
-    _column("status", NAME, "whether it is sent to, or why not", ACCESS),
-    _column("failing_since", TIME, "since when every try failed; empty while they do not", ACCESS, nullable=True),
-    _column("latency", BigInteger, "milliseconds of its calls while it is slow, else empty", ACCESS, nullable=True),
-    _column("sequence", BigInteger, "how many webhooks it has had", ACCESS),
-    _column("created", TIME, "when it was made", ACCESS),
-    _column("removed", TIME, "when it was removed; empty until then", ACCESS, nullable=True),
+    ACCESS,
+    _column("id", NAME, "random name", primary_key=True),
+    _column("application", NAME, "application of the endpoint"),
+    _column("url", Text, "address that receives webhooks"),
+    _column("types", Text, "subscribed types and groups of types, separated by blanks"),
+    _column("secret", Text, "signing secret, sealed; empty once removed"),
+    _column("previous", Text, "signing secret before the last rotation, sealed; empty without one"),
+    _column("previous_until", TIME, "until when both secrets sign"),
+    _column("status", NAME, "enabled, or why not"),
+    _column("failing_since", TIME, "since when every attempt failed; empty while they do not", nullable=True),
+    _column("latency", BigInteger, "milliseconds of its calls while it is slow, else empty", nullable=True),
+    _column("sequence", BigInteger, "number of its webhooks so far"),
+    _column("created", TIME, "when it was created"),
+    _column("removed", TIME, "when it was removed; empty until then", nullable=True),
     Index("endpoints_of_application", "application"),
 )
 
-webhooks = Table(
+webhooks = _table(
     "webhooks",
-    METADATA,
-    _column("id", NAME, "name of the webhook, from that of the event or random", WEBHOOKS, primary_key=True),
-    _column("application", NAME, "who is told", WEBHOOKS),
-    _column("type", NAME, "what it tells", WEBHOOKS),
-    _column("verification", NAME, "identifier of the verification; empty for none", WEBHOOKS),
-    _column("at", TIME, "when it happened", WEBHOOKS),
-    _column("details", Text, "purpose, country, channel, reason …: JSON, never a number or a code", WEBHOOKS),
-    _column("user", NAME, "identifier of the application's user, a pseudonym; empty for none", WEBHOOKS, "pseudonym"),
+    WEBHOOKS,
+    _column("id", NAME, "name of the webhook, derived from the event's or random", primary_key=True),
+    _column("application", NAME, "application that receives it"),
+    _column("type", NAME, "type of the webhook"),
+    _column("verification", NAME, "identifier of the verification; empty for none"),
+    _column("at", TIME, "when the event happened"),
+    _column("details", Text, "purpose, country, channel, reason …: JSON, never a number or a code"),
+    _column("user", NAME, "identifier of the application's user, a pseudonym; empty for none", "pseudonym"),
     Index("webhooks_of_verification", "verification"),
     Index("webhooks_of_user", "user"),
     Index("webhooks_by_age", "at"),
 )
 
-deliveries = Table(
+deliveries = _table(
     "webhook_deliveries",
-    METADATA,
-    _column("id", NAME, "random name", WEBHOOKS, primary_key=True),
-    _column("application", NAME, "who is told", WEBHOOKS),
-    _column("webhook", NAME, "name of the webhook", WEBHOOKS),
-    _column("endpoint", NAME, "name of the endpoint that it goes to", WEBHOOKS),
-    _column("sequence", BigInteger, "its place among all webhooks of the endpoint", WEBHOOKS),
-    _column("at", TIME, "when it happened", WEBHOOKS),
-    _column("status", NAME, "what has become of it", WEBHOOKS),
-    _column("tries", BigInteger, "how often it was tried since it was made, or replayed", WEBHOOKS),
-    _column("next", TIME, "when it is tried next; while it is being tried, when another worker may", WEBHOOKS),
-    _column("lease", TIME, "until when a worker is at it; 0 for none", WEBHOOKS),
-    _column("attempts", Text, "the last tries: time, length, status of the answer, reason: JSON", WEBHOOKS),
+    WEBHOOKS,
+    _column("id", NAME, "random name", primary_key=True),
+    _column("application", NAME, "application that receives it"),
+    _column("webhook", NAME, "name of the webhook"),
+    _column("endpoint", NAME, "name of the endpoint"),
+    _column("sequence", BigInteger, "number among all webhooks of the endpoint"),
+    _column("at", TIME, "when the event happened"),
+    _column("status", NAME, "status of the delivery"),
+    _column("tries", BigInteger, "attempts since it was created or replayed"),
+    _column("next", TIME, "time of the next attempt; during an attempt, when another worker may try"),
+    _column("lease", TIME, "end of a worker's lease; 0 for none"),
+    _column("attempts", Text, "the last attempts: time, duration, status of the response, reason: JSON"),
     Index("webhook_deliveries_due", "endpoint", "status", "next"),
     Index("webhook_deliveries_in_flight", "endpoint", "lease"),
     Index("webhook_deliveries_of_webhook", "webhook"),
@@ -385,91 +361,76 @@ deliveries = Table(
     Index("webhook_deliveries_by_age", "at"),
 )
 
-proof_keys = Table(
+proof_keys = _table(
     "proof_keys",
-    METADATA,
-    _column("kid", String(43), "thumbprint of the public key (RFC 7638)", HEAD, primary_key=True),
-    _column("jwk", Text, "the public key: JSON (RFC 7517)", HEAD),
-    _column("first", TIME, "when a process was first ready to sign proofs with it", HEAD),
-    _column("retired", TIME, "when a process first did without it; empty while it is in use", HEAD, nullable=True),
+    HEAD,
+    _column("kid", String(43), "thumbprint of the public key (RFC 7638)", primary_key=True),
+    _column("jwk", Text, "the public key: JSON (RFC 7517)"),
+    _column("first", TIME, "when a process was first ready to sign proofs with it"),
+    _column("retired", TIME, "when a process first ran without it; empty while it is in use", nullable=True),
 )
 
-erasures = Table(
+erasures = _table(
     "erasures",
-    METADATA,
-    _column("id", NAME, "random name", ACCOUNTABILITY, primary_key=True),
-    _column("pseudonym", PSEUDONYM, "the number, as a pseudonym", ACCOUNTABILITY),
-    _column("application", NAME, "within which it was erased; * for all", ACCOUNTABILITY),
-    _column(
-        "place",
-        BigInteger,
-        "its place in the ledger: a consent that was given before loses its address and words",
-        ACCOUNTABILITY,
-    ),
-    _column("reason", String(300), "why rows were kept", ACCOUNTABILITY),
-    _column("kept", Text, "how many rows of each table: JSON", ACCOUNTABILITY),
-    _column("erased", Text, "how many rows or values of each table: JSON", ACCOUNTABILITY),
-    _column("at", TIME, "when", ACCOUNTABILITY),
+    ACCOUNTABILITY,
+    _column("id", NAME, "random name", primary_key=True),
+    _column("pseudonym", PSEUDONYM, "the number, as a pseudonym"),
+    _column("application", NAME, "application; * for all"),
+    _column("place", BigInteger, "place in the ledger: earlier consents lose their address and texts"),
+    _column("reason", String(300), "why rows were kept"),
+    _column("kept", Text, "number of kept rows by table: JSON"),
+    _column("erased", Text, "number of erased rows or values by table: JSON"),
+    _column("at", TIME, "when it was done"),
     Index("erasures_of_number", "pseudonym"),
     Index("erasures_by_place", "place"),
 )
 
-purges = Table(
+purges = _table(
     "purges",
-    METADATA,
-    _column("id", NAME, "random name", AUDIT, primary_key=True),
-    _column("class", NAME, "class of data", AUDIT, key="data"),
-    _column("before", TIME, "what was older went", AUDIT),
-    _column("rows", BigInteger, "how many", AUDIT, key="count"),
-    _column("names", Text, "keys and digests of the rows, of consents and suppressions: JSON", AUDIT),
-    _column("last_sequence", BigInteger, "number of the last entry of the audit chain that went; 0 for none", AUDIT),
-    _column("link", String(64), "its link", AUDIT),
-    _column("at", TIME, "when", AUDIT),
-    _column("signature", String(88), "Ed25519, base64", AUDIT),
+    AUDIT,
+    _column("id", NAME, "random name", primary_key=True),
+    _column("class", NAME, "class of data", key="data"),
+    _column("before", TIME, "time before which rows were deleted"),
+    _column("rows", BigInteger, "number of deleted rows", key="count"),
+    _column("names", Text, "keys and digests of the rows, of consents and suppressions: JSON"),
+    _column("last_sequence", BigInteger, "number of the last deleted entry of the audit chain; 0 for none"),
+    _column("link", String(64), "link of that entry"),
+    _column("at", TIME, "when it was done"),
+    _column("signature", String(88), "Ed25519, base64"),
     Index("purges_by_age", "at"),
 )
 
-operator_actions = Table(
+operator_actions = _table(
     "operator_actions",
-    METADATA,
-    _column("id", NAME, "random name", ACCOUNTABILITY, primary_key=True),
-    _column("at", TIME, "when", ACCOUNTABILITY),
-    _column("action", NAME, "what an operator did", ACCOUNTABILITY),
-    _column(
-        "by",
-        NAME,
-        "who did it: a login at a command line, or the name of an operator's API key",
-        ACCOUNTABILITY,
-        OPERATOR,
-    ),
-    _column("application", NAME, "whose it was; empty for nobody's, or all of them", ACCOUNTABILITY),
-    _column(
-        "about", NAME, "what it was done to: the name of a key, a kind of thing; or what came of it", ACCOUNTABILITY
-    ),
+    ACCOUNTABILITY,
+    _column("id", NAME, "random name", primary_key=True),
+    _column("at", TIME, "when it was done"),
+    _column("action", NAME, "the action"),
+    _column("by", NAME, "login at a command line, or name of an operator's API key", OPERATOR),
+    _column("application", NAME, "application; empty for none or all"),
+    _column("about", NAME, "object of the action, such as the name of a key, or its result"),
     Index("operator_actions_by_age", "at"),
 )
 
-audit = Table(
+audit = _table(
     "audit",
-    METADATA,
-    _column("sequence", BigInteger, "its place in the chain", AUDIT, primary_key=True, autoincrement=False),
-    _column("at", TIME, "when", AUDIT),
-    _column("table", NAME, "of which table's row it is", AUDIT),
-    _column(
-        "row", NAME, "the row's key, such as the name of a user of the console; of a factor its place", AUDIT, OPERATOR
-    ),
-    _column("digest", String(64), "SHA-256 of what the row held, without what an erasure takes", AUDIT),
-    _column("link", String(64), "SHA-256 over this entry and the link before it", AUDIT),
+    AUDIT,
+    _column("sequence", BigInteger, "place in the chain", primary_key=True, autoincrement=False),
+    _column("at", TIME, "when it was appended"),
+    _column("table", NAME, "table of the row"),
+    _column("row", NAME, "the row's key, such as the name of a console user; of a factor its place", OPERATOR),
+    _column("digest", String(64), "SHA-256 of the row, without the columns that an erasure empties"),
+    _column("link", String(64), "SHA-256 over this entry and the link before it"),
     Index("audit_of_row", "table", "row"),
 )
 
-audit_heads = Table(
+audit_heads = _table(
     "audit_heads",
-    METADATA,
-    _column("sequence", BigInteger, "how far the chain had come", AUDIT, primary_key=True, autoincrement=False),
-    _column("ledger", String(32), "name of the ledger then", AUDIT),
-    _column("link", String(64), "the link of that entry", AUDIT),
-    _column("at", TIME, "when it was signed", AUDIT),
-    _column("signature", String(88), "Ed25519, base64", AUDIT),
-    _column("exported", TIME, "when it was exported; empty until then", AUDIT, nullable=True),
+    AUDIT,
+    _column("sequence", BigInteger, "end of the chain when it was signed", primary_key=True, autoincrement=False),
+    _column("ledger", String(32), "name of the ledger at that time"),
+    _column("link", String(64), "link of that entry"),
+    _column("at", TIME, "when it was signed"),
+    _column("signature", String(88), "Ed25519, base64"),
+    _column("exported", TIME, "when it was exported; empty until then", nullable=True),
 )

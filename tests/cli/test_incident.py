@@ -44,7 +44,7 @@ def test_it_tells_time_nature_categories_counts_and_measures(environ, shop):
     assert "- Nature: a laptop was stolen" in said
     assert "- Measures taken: keys were rotated" in said
     assert "- People concerned, about: 13 " in said
-    assert "| consents | pseudonym, words of a caller, a network's first part | 12 |" in said
+    assert "| consents | pseudonym, caller's text, network prefix | 12 |" in said
     assert "| PK | 12 |" in said
     assert "| sandbox | 13 |" in said
     assert "The audit chain holds" in said
