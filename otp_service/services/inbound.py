@@ -5,6 +5,7 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from typing import Final
 
 from otp_service.clock import now
@@ -22,7 +23,7 @@ from otp_service.domain.keyring import SealBrokenError, first_byte, new_dispatch
 from otp_service.domain.messages import Message
 from otp_service.domain.numbers import ANY_TYPE, Destination, SubjectKey, parse_destination, subject_key
 from otp_service.domain.templates import TemplateRef, Variable
-from otp_service.domain.verification import DeliveryStatus, Verification
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import (
     FrozenError,
     InvalidNumberError,
@@ -53,20 +54,20 @@ from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
 # --- replies ---
-# A reply belongs to no verification, and goes to suppressed numbers too, but not to frozen ones. Where the answer to
-# the provider carries it, it goes with that; else a worker sends it, once: one that fails is lost.
+# A reply belongs to no verification, and goes to suppressed numbers too, but not to frozen ones. It goes with the
+# answer to the provider if that can carry it; otherwise a worker sends it, once, and a failed one is lost.
 
 _log = get_logger(__name__)
 
 REPLY_KIND: Final = "reply"
 """Kind of a sealed reply."""
 REPLY_EXPIRES_IN: Final = 600
-"""Seconds after which a provider need not deliver one any more: the handset was on when its holder wrote."""
+"""Seconds until a reply is obsolete: the handset was on when its holder wrote."""
 FROZEN: Final = "frozen"
-"""What became of a reply to a number that is frozen."""
+"""Outcome of a reply to a frozen number."""
 _SEALED_LENGTH: Final = 512
 BATCH_SIZE: Final = 100
-"""Replies that are sent in one go."""
+"""Replies sent in one run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Reply:
     """A reply that is due. The ``repr`` shows no number."""
 
     gateway: str
-    """Through which the message came."""
+    """Gateway that the message came through."""
     application: str
     to: str = field(repr=False)
     """E.164."""
@@ -82,12 +83,11 @@ class Reply:
     locale: str
     """BCP 47, of the last message to the number, or of its application."""
     meaning: Meaning
-    """Of what is answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyContent:
-    """What a reply says. The ``repr`` does not show its text."""
+    """The content of a reply. The ``repr`` does not show its text."""
 
     text: str = field(repr=False)
     locale: str
@@ -95,15 +95,14 @@ class ReplyContent:
     brand: str
     template: TemplateRef
     sender: str | None
-    """Name under which it goes out; ``None``: the gateway's own."""
+    """``None``: the gateway's own."""
 
 
 def reply_content(context: Context, reply: Reply) -> ReplyContent | None:
-    """Return what a reply says; ``None`` when its application is gone.
+    """Return the content of a reply; ``None`` if its application is gone.
 
-    Raises `LedgerUnavailableError` when it cannot be looked up whether the number is frozen, or an application that is
-    not known here; `FrozenError` when it is frozen, and `MessageNotAllowedError` when the rules of the country do not
-    let the reply go out.
+    Raises `FrozenError` if the number is frozen, `MessageNotAllowedError` if the rules of the country forbid the reply,
+    and `LedgerUnavailableError` if freezes or the application cannot be looked up.
     """
     application = context.access_cache.find(reply.application)
     if application is None:
@@ -123,36 +122,33 @@ def queue_reply(context: Context, reply: Reply) -> None:
     """Queue a reply for a worker, sealed and without its text. Raises `StoreUnavailableError`."""
     keyring = context.keyring
     name = keyring.new_verification_id(first_byte(keyring.pseudonym(reply.to)))
-    plain = json.dumps(asdict(reply)).encode().ljust(_SEALED_LENGTH)  # its length would tell of the number's
+    plain = json.dumps(asdict(reply)).encode().ljust(_SEALED_LENGTH)  # its length would reveal the number's
     sealed = keyring.seal(plain, verification_id=name, application=reply.application, kind=REPLY_KIND)
     context.store.replies.put(f"{name} {reply.application} ".encode() + sealed)
 
 
 def send_replies(context: Context, has_expired: Callable[[], bool] = lambda: False) -> int:
-    """Send the replies that wait, one after the other, until ``has_expired``; return how many there were.
+    """Send the queued replies in turn until ``has_expired``; return how many were taken.
 
-    Raises `StoreUnavailableError` when Redis does not answer.
+    Raises `StoreUnavailableError` if Redis does not answer.
     """
     for count in range(BATCH_SIZE):
         if has_expired() or (entry := context.store.replies.take()) is None:
             return count
-        _send(context, entry)
+        name, application, sealed = entry.split(b" ", 2)
+        verification_id = name.decode()
+        try:
+            plain = context.keyring.unseal(
+                sealed, verification_id=verification_id, application=application.decode(), kind=REPLY_KIND
+            )
+        except SealBrokenError:  # its root key has been retired meanwhile
+            continue
+        members = json.loads(plain)
+        reply = Reply(**{**members, "meaning": Meaning(members["meaning"])})
+        outcome = _send_reply(context, reply, verification_id)
+        metrics.replies.count(gateway=reply.gateway, outcome=outcome)
+        _log.info("reply_sent", gateway=reply.gateway, meaning=str(reply.meaning), outcome=outcome)
     return BATCH_SIZE
-
-
-def _send(context: Context, entry: bytes) -> None:
-    name, application, sealed = entry.split(b" ", 2)
-    try:
-        plain = context.keyring.unseal(
-            sealed, verification_id=name.decode(), application=application.decode(), kind=REPLY_KIND
-        )
-    except SealBrokenError:  # its root key has been retired meanwhile
-        return
-    members = json.loads(plain)
-    reply = Reply(**{**members, "meaning": Meaning(members["meaning"])})
-    outcome = _send_reply(context, reply, name.decode())
-    metrics.replies.count(gateway=reply.gateway, outcome=outcome)
-    _log.info("reply_sent", gateway=reply.gateway, meaning=str(reply.meaning), outcome=outcome)
 
 
 def _send_reply(context: Context, reply: Reply, name: str) -> str:
@@ -161,14 +157,30 @@ def _send_reply(context: Context, reply: Reply, name: str) -> str:
     if gateway is None or reply.channel not in gateway.channels:
         return "no_gateway"
     try:
-        message = _message(context, reply, name)
+        content = reply_content(context, reply)
     except LedgerUnavailableError:
         return "ledger_unavailable"
     except FrozenError:
         return FROZEN
     except MessageNotAllowedError as refused:
         return refused.violation
-    return "no_application" if message is None else _call(gateway, message)
+    if content is None:
+        return "no_application"
+    message = Message(
+        to=reply.to,
+        text=content.text,
+        channel=reply.channel,
+        locale=content.locale,
+        expires_in=REPLY_EXPIRES_IN,
+        dispatch_id=new_dispatch_id(first_byte(context.keyring.pseudonym(reply.to))),
+        receipt_url=None,
+        verification_id=name,
+        application=reply.application,
+        variables={str(Variable.BRAND): content.brand},
+        sender=content.sender,
+        template=content.template,
+    )
+    return _call(gateway, message)
 
 
 def _call(gateway: Gateway, message: Message) -> str:
@@ -182,33 +194,13 @@ def _call(gateway: Gateway, message: Message) -> str:
     return "accepted"
 
 
-def _message(context: Context, reply: Reply, name: str) -> Message | None:
-    words = reply_content(context, reply)
-    if words is None:
-        return None
-    return Message(
-        to=reply.to,
-        text=words.text,
-        channel=reply.channel,
-        locale=words.locale,
-        expires_in=REPLY_EXPIRES_IN,
-        dispatch_id=new_dispatch_id(first_byte(context.keyring.pseudonym(reply.to))),
-        receipt_url=None,
-        verification_id=name,
-        application=reply.application,
-        variables={str(Variable.BRAND): words.brand},
-        sender=words.sender,
-        template=words.template,
-    )
-
-
 # --- keywords ---
 # A message counts for the application whose message the number got last through the same gateway. STOP takes effect
-# before it is recorded: a process that dies between the two loses nothing, for the provider sends it again. START takes
-# effect in the transaction that records it: a repetition would undo a later STOP.
+# before it is recorded: if the process dies between the two, the provider sends it again. START takes effect in the
+# transaction that records it: a repetition would undo a later STOP.
 
 ANSWERED_WITHIN: Final = 90 * 24 * 3600 * 1000
-"""Milliseconds after which a message is too long ago to be answered."""
+"""Milliseconds after which a message counts as unanswered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,31 +208,32 @@ class _AnsweredMessage:
     """The message of ours that an inbound one answers."""
 
     application: str
-    """Empty when it is not known."""
+    """Empty if unknown."""
     locale: str = ""
-    """BCP 47 of the message that was sent; empty when it is not known."""
+    """BCP 47; empty if unknown."""
 
 
-_NO_MESSAGE: Final = _AnsweredMessage("")
 _MAY_HAVE_ARRIVED: Final = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.UNKNOWN})
 """Statuses of a message that may have arrived."""
 
 
 def handle_message(context: Context, gateway: str, message: InboundMessage) -> Reply | None:
-    """Act on an authentic message that came through a gateway; return the reply that is due, which is then spent.
+    """Act on an authentic message of a gateway; return the reply that is due, which is then used up.
 
-    Raises `LedgerUnavailableError` or `StoreUnavailableError`: then the message has to come again.
+    Raises `LedgerUnavailableError` or `StoreUnavailableError`: the message has to come again.
     """
     sender = _sender(message, context.inbound.region)
     if sender is None:
         metrics.inbound_messages.count(gateway=gateway, meaning=Meaning.OTHER, outcome="no_number")
         _log.warning("inbound_without_number", gateway=gateway)
         return None
-    name = _record_name(gateway, message.reference)
     meaning = message.opt_out or context.inbound.keywords.meaning(message.text)
-    if message.reference and context.ledger.inbound.known(name):
-        metrics.inbound_messages.count(gateway=gateway, meaning=meaning, outcome="repeated")
-        return None
+    name = secrets.token_hex(16)
+    if message.reference:
+        name = hashlib.sha256(f"{gateway}\0{message.reference}".encode(errors="surrogatepass")).hexdigest()[:32]
+        if context.ledger.inbound.known(name):
+            metrics.inbound_messages.count(gateway=gateway, meaning=meaning, outcome="repeated")
+            return None
     number = subject_key(context.keyring, sender)
     pseudonym = number.pseudonym
     answered = _answered_message(context, pseudonym, gateway)
@@ -253,16 +246,19 @@ def handle_message(context: Context, gateway: str, message: InboundMessage) -> R
         if is_new and meaning is Meaning.OTHER:
             outcome = _keep_for_support(context, number, answered.application, gateway, message.text)
     metrics.inbound_messages.count(gateway=gateway, meaning=meaning, outcome=outcome)
-    _log_message(gateway, answered.application, meaning)
+    if answered.application or meaning is Meaning.OTHER:
+        _log.info("inbound_message", gateway=gateway, application=answered.application, meaning=str(meaning))
+    else:
+        _log.warning("inbound_message_to_nobody", gateway=gateway, meaning=str(meaning))
     if not is_new or message.opt_out or meaning not in context.inbound.replies:
         return None
     return _reply(context, gateway, message.channel, sender, answered, meaning)
 
 
 def _sender(message: InboundMessage, region: str | None) -> Destination | None:
-    """Return who wrote; ``None`` when that is no number, such as the name or short code of another sender.
+    """Return the sender's number; ``None`` for a sender without one, such as a name or a short code.
 
-    A spelling without a plus is national where a region is set, or else international.
+    A spelling without a plus is national if a region is set, otherwise international.
     """
     bare = message.sender.strip().lstrip("+")
     for spelling in (message.sender, f"+{bare.removeprefix('00')}"):
@@ -273,35 +269,26 @@ def _sender(message: InboundMessage, region: str | None) -> Destination | None:
     return None
 
 
-def _record_name(gateway: str, reference: str) -> str:
-    """Return the key under which a message is recorded; without a reference it is new every time."""
-    if not reference:
-        return secrets.token_hex(16)
-    return hashlib.sha256(f"{gateway}\0{reference}".encode(errors="surrogatepass")).hexdigest()[:32]
-
-
 def _answered_message(context: Context, pseudonym: str, gateway: str) -> _AnsweredMessage:
-    """Return whose message the number got last through a gateway: Redis knows the latest, the ledger all others."""
+    """Return the last message to a number through a gateway: Redis has the latest, the ledger all others."""
     bucket = context.keyring.bucket(pseudonym)
     recent = context.store.history.recent(bucket, pseudonym)
-    records = filter(None, (context.store.verifications.read(bucket, one.id) for one in recent))
-    latest = max(((_last_sent_at(one, gateway), one) for one in records), key=lambda pair: pair[0], default=None)
-    known = context.ledger.verifications.last_sender(pseudonym, gateway, now() - ANSWERED_WITHIN)
-    if latest and latest[0] and (known is None or latest[0] >= known[1]):
+    records = filter(None, (context.store.verifications.read(bucket, past.id) for past in recent))
+    sent = [
+        (delivery.begun, record)
+        for record in records
+        for delivery in record.deliveries
+        if delivery.gateway == gateway and delivery.status in _MAY_HAVE_ARRIVED
+    ]
+    latest = max(sent, key=itemgetter(0), default=None)
+    recorded = context.ledger.verifications.last_sender(pseudonym, gateway, now() - ANSWERED_WITHIN)
+    if latest and (recorded is None or latest[0] >= recorded[1]):
         return _AnsweredMessage(latest[1].application, latest[1].locale)
-    return _AnsweredMessage(known[0]) if known else _NO_MESSAGE
-
-
-def _last_sent_at(verification: Verification, gateway: str) -> int:
-    """Return when the last message of a verification went out through a gateway; 0 for never."""
-    return max(
-        (one.begun for one in verification.deliveries if one.gateway == gateway and one.status in _MAY_HAVE_ARRIVED),
-        default=0,
-    )
+    return _AnsweredMessage(recorded[0] if recorded else "")
 
 
 def _apply_keyword(context: Context, pseudonym: str, application: str, meaning: Meaning) -> str:
-    """Suppress the number if the message asks for it; return the outcome as the metric has it."""
+    """Suppress the number if the message is a STOP; return the outcome as the metric has it."""
     if meaning not in {Meaning.STOP, Meaning.START}:
         return "recorded"
     if not application:
@@ -311,7 +298,7 @@ def _apply_keyword(context: Context, pseudonym: str, application: str, meaning: 
 
 
 def _keep_for_support(context: Context, number: SubjectKey, application: str, gateway: str, text: str) -> str:
-    """Put a message into the inbox if there is anything to read in it; return the outcome as the metric has it."""
+    """Put a readable message into the inbox; return the outcome as the metric has it."""
     readable = readable_text(text) if context.inbound.inbox else ""
     if not readable:
         return "recorded"
@@ -319,10 +306,10 @@ def _keep_for_support(context: Context, number: SubjectKey, application: str, ga
 
 
 def stop_for(context: Context, message: WaitingMessage, by: str) -> None:
-    """Send the writer of a message nothing more, as support has read it, and take it out of the inbox.
+    """Suppress the sender of a message that support read as a STOP, and remove the message from the inbox.
 
-    That is at the application that it answers, or at all where it is not known; START lifts it as what the person wrote
-    themselves. Raises `LedgerUnavailableError` and `StoreUnavailableError`: to do it again does no harm.
+    The suppression is for the application that the message answers, or for all if that is unknown; START lifts it.
+    Repeating it is harmless. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
     entry = _suppression_entry(message.pseudonym, message.application or EVERY_APPLICATION, Meaning.STOP)
     action = OperatorActionEntry(OperatorAction.SUPPRESSION_ADDED, by, message.application, str(entry.scope))
@@ -331,7 +318,7 @@ def stop_for(context: Context, message: WaitingMessage, by: str) -> None:
 
 
 def dismiss(context: Context, message: WaitingMessage, by: str) -> bool:
-    """Take a message out of the inbox that asks for nothing; return whether it was still there.
+    """Remove a message that needs no action from the inbox; return whether it was still in it.
 
     Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
@@ -340,11 +327,7 @@ def dismiss(context: Context, message: WaitingMessage, by: str) -> bool:
 
 
 def _apply_start(context: Context, name: str, pseudonym: str, application: str, gateway: str) -> str:
-    """Record a message that asks for messages again, and lift what the holder said; return a word for it.
-
-    What somebody else said, he has to lift. Unlike a stop it is not obeyed before it is recorded, but with that: a
-    repetition would undo a later stop.
-    """
+    """Record a START and lift the holder's own suppressions; return the outcome as the metric has it."""
     entry = _suppression_entry(pseudonym, application, Meaning.START)
     is_new, lifted = context.ledger.inbound.record_start(name, gateway, entry, HOLDER_SOURCES)
     if not is_new:
@@ -368,17 +351,10 @@ def _suppression_entry(pseudonym: str, application: str, meaning: Meaning) -> Su
     )
 
 
-def _log_message(gateway: str, application: str, meaning: Meaning) -> None:
-    if application or meaning is Meaning.OTHER:
-        _log.info("inbound_message", gateway=gateway, application=application, meaning=str(meaning))
-    else:
-        _log.warning("inbound_message_to_nobody", gateway=gateway, meaning=str(meaning))
-
-
 def _reply(
     context: Context, gateway: str, channel: str, to: Destination, answered: _AnsweredMessage, meaning: Meaning
 ) -> Reply | None:
-    """Return what is answered by the application's templates, unless the number had its reply of this kind today."""
+    """Return the reply to a message, unless the number had one of this kind today."""
     application = context.access_cache.find(answered.application) if answered.application else None
     if application is None:
         return None
@@ -396,18 +372,18 @@ def _reply(
 
 
 def inbound_url(context: Context, gateway: str) -> str:
-    """Return the address that a gateway's provider passes messages on to: part of what it signs."""
+    """Return the address for a provider's inbound messages, which is part of its signatures."""
     return f"{context.public_url}/v1/inbound/{gateway}/{context.keyring.address_token(gateway)}"
 
 
 def require_receiver(context: Context, gateway: str, token: str) -> SupportsInbound:
-    """Return a gateway that receives messages, to be asked before anything of one is read.
+    """Return a gateway that receives messages; called before a message is read.
 
-    Raises `NotFoundError`, also where messages do not come in at all: only the provider was told the token.
+    Raises `NotFoundError` for a wrong token, and if no messages come in: only the provider has the token.
     """
     receiver = context.gateways.get(gateway)
     if not is_address_token(context, gateway, token) or not isinstance(receiver, SupportsInbound):
-        raise NotFoundError("There is no gateway here that receives messages at this address.")
+        raise NotFoundError("No gateway receives messages at this address.")
     return receiver
 
 
@@ -422,7 +398,7 @@ def authenticate_message(receiver: SupportsInbound, request: ProviderRequest) ->
 def receive_message(
     context: Context, gateway: str, receiver: SupportsInbound, message: InboundMessage
 ) -> InboundResponse | None:
-    """Act on an authentic message; return what the provider is answered, ``None`` for nothing.
+    """Act on an authentic message; return the answer to the provider, if any.
 
     Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
@@ -441,29 +417,29 @@ def _answer(context: Context, receiver: SupportsInboundResponse, reply: Reply | 
         queue_reply(context, reply)
         return receiver.inbound_response(None)
     try:
-        words = reply_content(context, reply)
+        content = reply_content(context, reply)
     except MessageNotAllowedError as refused:
         metrics.replies.count(gateway=reply.gateway, outcome=refused.violation)
         return receiver.inbound_response(None)
     except FrozenError:
         metrics.replies.count(gateway=reply.gateway, outcome=FROZEN)
         return receiver.inbound_response(None)
-    if words and words.sender:  # what is answered goes out under the number that was written to
+    if content and content.sender:  # an answer would go out under the number that the message came to
         queue_reply(context, reply)
         return receiver.inbound_response(None)
-    metrics.replies.count(gateway=reply.gateway, outcome="answered" if words else "no_application")
-    return receiver.inbound_response(words.text if words else None)
+    metrics.replies.count(gateway=reply.gateway, outcome="answered" if content else "no_application")
+    return receiver.inbound_response(content.text if content else None)
 
 
 class InboundReceiver:
-    """Where one gateway hands in what people write back."""
+    """The sink for the inbound messages of a gateway."""
 
     def __init__(self, context: Context, gateway: str) -> None:
         self._context = context
         self._gateway = gateway
 
     def accept(self, message: InboundMessage) -> bool:
-        """Act on a message; return whether that was possible, so that it need not come again."""
+        """Act on a message; return whether that succeeded, so that it need not come again."""
         try:
             reply = handle_message(self._context, self._gateway, message)
             if reply is not None:
@@ -472,7 +448,7 @@ class InboundReceiver:
             metrics.ledger_errors.count(operation="inbound")
         except StoreUnavailableError:
             metrics.store_errors.count(operation="inbound")
-        except Exception as defect:  # noqa: BLE001 - ours, and no reason to lose what somebody wrote
+        except Exception as defect:  # noqa: BLE001 - our defect must not lose the message
             _log.error("inbound_defect", gateway=self._gateway, error=type(defect).__name__)  # its text may hold it
         else:
             return True
