@@ -27,7 +27,6 @@ from otp_service.ledger.audit import (
     DisputeFilter,
     IncidentCounts,
     IncidentScope,
-    ProvenRow,
     SignedHead,
     class_of,
 )
@@ -41,87 +40,83 @@ from otp_service.telemetry.redaction import SafeNumber, SafeText
 _log = get_logger(__name__)
 
 BATCH_SIZE: Final = 1000
-"""Entries that are read in one step."""
+"""Entries read in one step."""
 _DAY: Final = 24 * 3600 * 1000
 _RECORDING_DELAY: Final[Mapping[str, int]] = {TRAFFIC: 7 * _DAY}
-"""Milliseconds by which rows may be recorded late, and be purged that much sooner than their entries tell, by class."""
+"""Milliseconds by which rows may be recorded late, and so be purged earlier than their entries show, by class."""
 _DEFAULT_RECORDING_DELAY: Final = 60_000
-"""The same for the other classes, whose rows are recorded when they come."""
 _PURGED_BY_NAME: Final = frozenset({CONSENTS, SUPPRESSIONS})
-"""Classes of data whose rows age alone does not end: a purge names those that it took."""
+"""Classes of data that age alone does not end: a purge names the rows that it deleted."""
 _MAX_ROWS_NAMED: Final = 20
-"""Rows without an entry that are named, by table."""
+"""Rows without an entry that are reported, by table."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChainViolation:
-    """Something in the ledger that is not as it was recorded."""
+    """A difference between the ledger and its audit chain."""
 
     sequence: int
-    """The entry of the chain where it shows; 0 for none of them."""
+    """The entry of the chain; 0 for none."""
     phrase: Phrase
 
     @property
     def sentence(self) -> str:
-        """The same in English."""
+        """The phrase in English."""
         return str(self.phrase)
+
+
+def _violation(sequence: int, text: Phrase, **values: int | str) -> ChainViolation:
+    return ChainViolation(sequence, text.filled(**values))
 
 
 @dataclass(slots=True)
 class AuditProgress:
-    """How far a verification of the chain has come, and what it saw."""
+    """The progress of a verification of the chain."""
 
     entries: int = 0
     gone: int = 0
-    """Entries of rows that were purged."""
+    """Entries of purged rows."""
     first: int = 0
     last: int = 0
     heads: int = 0
     """Signed heads that the chain agrees with."""
     purged_after: dict[str, int] = field(default_factory=dict)
-    """The days after which each class of data was purged at the soonest."""
+    """The shortest retention of purged data in days, by class."""
 
 
 class HeadSigner:
-    """Signs the chain's head and exports it to where whoever changes the ledger cannot change it."""
+    """Signs the chain's head and exports it to a place out of reach of those that can change the ledger."""
 
     def __init__(self, context: Context, every: int, export: Callable[[SignedHead], None] | None) -> None:
-        """Take the seconds between two heads, and what hands one out: raises `OSError` when it cannot.
+        """Take the seconds between two heads, and a function that exports a head or raises `OSError`.
 
-        With ``None`` heads stay in the ledger, and are handed out as soon as there is a place for them.
+        With ``None`` heads stay in the ledger until a later process exports them.
         """
         self._context = context
         self._every = 1000 * every
         self._export = export
 
     def sign_if_due(self) -> None:
-        """Sign a head, if one is due and the chain has grown; export what is not. Raises `LedgerUnavailableError`."""
+        """Sign a head if one is due and the chain has grown; export new ones. Raises `LedgerUnavailableError`."""
         audit = self._context.ledger.audit
-        self._sign(audit)
-        if self._export is not None and not self._hand_out(audit, self._export):
-            return
-        metrics.audit_export_lag.set(0.0)
-
-    def _hand_out(self, ledger: Audit, export: Callable[[SignedHead], None]) -> bool:
-        for one in ledger.unexported():
-            try:
-                export(one)
-            except OSError as failed:
-                metrics.audit_export_lag.set((now() - one.head.at) / 1000)
-                _log.error("audit_head_not_exported", sequence=SafeNumber(one.head.sequence), reason=failed.strerror)
-                return False
-            ledger.note_exported(one.head.sequence)
-        return True
-
-    def _sign(self, ledger: Audit) -> None:
-        last = ledger.last_signed()
-        head = ledger.head()
-        known = last is not None and (head.sequence <= last.head.sequence or head.at < last.head.at + self._every)
-        if head.sequence and not known:
+        last, head = audit.last_signed(), audit.head()
+        is_signed = last is not None and (head.sequence <= last.head.sequence or head.at < last.head.at + self._every)
+        if head.sequence and not is_signed:
             signed = sign_head(self._context, head)
-            if ledger.sign(signed):
+            if audit.sign(signed):
                 sequence, link, signature = SafeNumber(head.sequence), SafeText(head.link), SafeText(signed.signature)
                 _log.info("audit_head_signed", sequence=sequence, link=link, signature=signature)
+        if self._export is not None:
+            for signed in audit.unexported():
+                try:
+                    self._export(signed)
+                except OSError as failed:
+                    metrics.audit_export_lag.set((now() - signed.head.at) / 1000)
+                    sequence = SafeNumber(signed.head.sequence)
+                    _log.error("audit_head_not_exported", sequence=sequence, reason=failed.strerror)
+                    return
+                audit.note_exported(signed.head.sequence)
+        metrics.audit_export_lag.set(0.0)
 
 
 def head_to_json(context: Context, signed: SignedHead) -> str:
@@ -131,9 +126,9 @@ def head_to_json(context: Context, signed: SignedHead) -> str:
 
 
 def read_heads(lines: Iterable[str]) -> Iterator[SignedHead]:
-    """Yield the heads of lines that were exported, also such that syslog put something in front of.
+    """Yield the heads of exported lines, which may have a prefix of syslog; lines without braces are skipped.
 
-    Raises `ValueError` for a line with braces that is no head; others are passed over.
+    Raises `ValueError` for a line with braces that is no head.
     """
     for line in lines:
         _, brace, rest = line.partition("{")
@@ -147,39 +142,40 @@ def read_heads(lines: Iterable[str]) -> Iterator[SignedHead]:
 
 
 def sign_head(context: Context, head: ChainHead) -> SignedHead:
-    """Return a head with the installation's signature under it."""
+    """Return a head with the installation's signature."""
     return SignedHead(head, context.keyring.signer.sign(head.signed))
 
 
 def verify_chain(
     context: Context, progress: AuditProgress, outside: Iterable[SignedHead] = ()
 ) -> Iterator[ChainViolation]:
-    """Look through the whole chain, and at the rows that are still there; yield what is wrong, in the chain's order.
+    """Verify the whole chain, and the rows that still exist; yield the violations in the chain's order.
 
-    ``outside`` are heads exported before: they alone show that the last entries were cut off. Raises
+    ``outside`` are exported heads: they alone show that the last entries were cut off. Raises
     `LedgerUnavailableError`.
     """
     ledger, key = context.ledger, context.keyring.signer.public_key
     heads = [*ledger.audit.heads(), *outside]
-    for one in heads:
-        if not is_valid_signature(one.head.signed, one.signature, key):
-            yield ChainViolation(
-                one.head.sequence, Phrase("the signature under the head here is not this installation's")
-            )
+    for signed in heads:
+        if not is_valid_signature(signed.head.signed, signed.signature, key):
+            text = Phrase("the signature under the head here is not this installation's")
+            yield ChainViolation(signed.head.sequence, text)
     purged = _PurgeRecords(ledger, key, progress)
     yield from purged.violations
     yield from _ChainWalk(ledger.audit, progress, purged).violations()
     yield from _check_heads(ledger.audit, progress, heads, purged)
-    yield from _unrecorded_rows(ledger.audit, purged.last_sequence)
+    for table, rows in ledger.audit.unlinked_rows(purged.last_sequence, _MAX_ROWS_NAMED).items():
+        for row in rows:
+            yield _violation(0, Phrase("the row {row} of {table} has no entry in the chain"), row=row, table=table)
 
 
 class _PurgeRecords:
-    """What the installation's own purges deleted; that somebody else put one in is a flaw."""
+    """The data that the installation's own purges deleted; a foreign purge record is a violation."""
 
     def __init__(self, ledger: Ledger, key: str, progress: AuditProgress) -> None:
         self.violations: list[ChainViolation] = []
         self.last_sequence, self.link = 0, GENESIS
-        """The entry that the chain begins after, and its link."""
+        """The last purged entry of the chain, and its link."""
         self._before: dict[str, int] = defaultdict(int)
         self._named: set[tuple[str, str, str]] = set()
         self._known: set[str] = set()
@@ -188,7 +184,7 @@ class _PurgeRecords:
         self.refresh()
 
     def refresh(self) -> bool:
-        """Read what was purged since the last look; tell whether anything was."""
+        """Read the purges since the last call; return whether there were any."""
         mark, self._mark = self._mark, self._purges.revision()
         if mark == self._mark:
             return False
@@ -200,9 +196,8 @@ class _PurgeRecords:
 
     def _read(self, record: PurgeRecord) -> None:
         if not is_valid_signature(record.signed, record.signature, self._key):
-            self.violations.append(
-                ChainViolation(0, Phrase("the purge {purge} is not this installation's").filled(purge=record.id))
-            )
+            text = Phrase("the purge {purge} is not this installation's")
+            self.violations.append(_violation(0, text, purge=record.id))
             return
         days, after = (record.at - record.before) // _DAY, self._progress.purged_after
         after[record.data] = min(days, after.get(record.data, days))
@@ -212,11 +207,11 @@ class _PurgeRecords:
             self.last_sequence, self.link = record.last_sequence, record.link
 
     def covers_entry(self, sequence: int) -> bool:
-        """Tell whether a purge took an entry of the chain, by now."""
+        """Return whether an entry of the chain was purged."""
         return sequence <= self.last_sequence or (self.refresh() and sequence <= self.last_sequence)
 
     def covers_row(self, entry: ChainEntry) -> bool:
-        """Tell whether a purge took the row of an entry; what lets somebody in goes with an entry that says so."""
+        """Return whether the row of an entry was purged; the end of a credential has an entry of its own."""
         if entry.table in CHANGING:
             return not entry.digest
         data = class_of(entry.table)
@@ -228,8 +223,6 @@ class _PurgeRecords:
 
 
 class _ChainWalk:
-    """One walk along the chain."""
-
     def __init__(self, audit: Audit, progress: AuditProgress, purged: _PurgeRecords) -> None:
         self._audit = audit
         self._purged = purged
@@ -239,155 +232,131 @@ class _ChainWalk:
     def violations(self) -> Iterator[ChainViolation]:
         place, link = self._purged.last_sequence, self._purged.link
         if (outside := self._audit.before(place)) is not None:
-            yield ChainViolation(
-                outside,
-                Phrase("entry {entry} is there, and the chain begins after entry {place}").filled(
-                    entry=outside, place=place
-                ),
-            )
+            text = Phrase("entry {entry} is there, and the chain begins after entry {place}")
+            yield _violation(outside, text, entry=outside, place=place)
         while links := self._audit.links(place, BATCH_SIZE):
-            for one in links:
-                yield from self._look(one, place, link)
-                place, link = one.entry.sequence, one.link
-        yield from self._end(place, link)
-
-    def _look(self, one: ChainLink, place: int, link: str) -> Iterator[ChainViolation]:
-        """Look at an entry that comes after a place."""
-        entry = one.entry
-        self._progress.first = self._progress.first or entry.sequence
-        self._progress.entries += 1
-        self._progress.last = max(self._progress.last, entry.sequence)
-        if entry.sequence != place + 1 and self._purged.refresh():  # while we look
-            place, link = self._purged.last_sequence, self._purged.link
-        if entry.sequence != place + 1:
-            yield _missing(place + 1, entry.sequence - 1)
-        elif entry.link(link) != one.link:
-            yield ChainViolation(
-                entry.sequence, Phrase("entry {entry} was changed, or is not where it was").filled(entry=entry.sequence)
-            )
-        if entry.at > self._tomorrow:
-            yield ChainViolation(
-                entry.sequence, Phrase("entry {entry} is dated in the future").filled(entry=entry.sequence)
-            )
-        if one.is_last:
-            yield from self._row(entry, one.digest)
-
-    def _row(self, entry: ChainEntry, digest: str | None) -> Iterator[ChainViolation]:
-        """Look at the row of an entry, of which this is the digest now."""
-        if digest is None:
-            self._progress.gone += 1
-            if not (self._purged.covers_row(entry) or (self._purged.refresh() and self._purged.covers_row(entry))):
-                yield ChainViolation(
-                    entry.sequence,
-                    Phrase("the row {row} of {table} is gone, and no purge took it").filled(
-                        row=entry.row, table=entry.table
-                    ),
-                )
-        elif not entry.matches(digest):
-            yield ChainViolation(
-                entry.sequence, Phrase("the row {row} of {table} was changed").filled(row=entry.row, table=entry.table)
-            )
-
-    def _end(self, place: int, link: str) -> Iterator[ChainViolation]:
+            for linked in links:
+                yield from self._check(linked, place, link)
+                place, link = linked.entry.sequence, linked.link
         head = self._audit.head()
         if head.sequence < place or (head.sequence == place and head.link != link):
-            yield ChainViolation(
-                place, Phrase("the ledger's head does not agree with entry {entry}").filled(entry=place)
-            )
+            yield _violation(place, Phrase("the ledger's head does not agree with entry {entry}"), entry=place)
         if head.sequence > place and self._audit.link_at(head.sequence) is None:
             yield _missing(place + 1, head.sequence)
+
+    def _check(self, linked: ChainLink, place: int, link: str) -> Iterator[ChainViolation]:
+        """Check the next entry after a place, and its row."""
+        entry, sequence = linked.entry, linked.entry.sequence
+        self._progress.first = self._progress.first or sequence
+        self._progress.entries += 1
+        self._progress.last = max(self._progress.last, sequence)
+        if sequence != place + 1 and self._purged.refresh():  # purged since
+            place, link = self._purged.last_sequence, self._purged.link
+        if sequence != place + 1:
+            yield _missing(place + 1, sequence - 1)
+        elif entry.link(link) != linked.link:
+            yield _violation(sequence, Phrase("entry {entry} was changed, or is not where it was"), entry=sequence)
+        if entry.at > self._tomorrow:
+            yield _violation(sequence, Phrase("entry {entry} is dated in the future"), entry=sequence)
+        if linked.is_last:
+            yield from self._check_row(entry, linked.digest)
+
+    def _check_row(self, entry: ChainEntry, digest: str | None) -> Iterator[ChainViolation]:
+        """Check the row of an entry by its present digest."""
+        if digest is None:
+            self._progress.gone += 1
+            if self._purged.covers_row(entry) or (self._purged.refresh() and self._purged.covers_row(entry)):
+                return
+            text = Phrase("the row {row} of {table} is gone, and no purge took it")
+        elif entry.matches(digest):
+            return
+        else:
+            text = Phrase("the row {row} of {table} was changed")
+        yield _violation(entry.sequence, text, row=entry.row, table=entry.table)
 
 
 def _check_heads(
     audit: Audit, progress: AuditProgress, heads: Iterable[SignedHead], purged: _PurgeRecords
 ) -> Iterator[ChainViolation]:
-    """Yield the heads that the chain does not agree with; what the chain had before it began anew is not there."""
-    for one in heads:
-        sequence = one.head.sequence
+    """Yield the signed heads that the chain contradicts; entries before its present beginning were purged."""
+    for signed in heads:
+        sequence = signed.head.sequence
         link = audit.link_at(sequence)
-        if link == one.head.link or (link is None and purged.covers_entry(sequence)):
+        if link == signed.head.link or (link is None and purged.covers_entry(sequence)):
             progress.heads += 1
         elif link is None:
-            yield ChainViolation(
-                sequence,
-                Phrase("a head was signed at entry {entry}, which is missing: the end was cut off").filled(
-                    entry=sequence
-                ),
-            )
+            text = Phrase("a head was signed at entry {entry}, which is missing: the end was cut off")
+            yield _violation(sequence, text, entry=sequence)
         else:
-            yield ChainViolation(
-                sequence,
-                Phrase("a head was signed at entry {entry} with another link: the chain was written anew").filled(
-                    entry=sequence
-                ),
-            )
-
-
-def _unrecorded_rows(audit: Audit, begins_after: int) -> Iterator[ChainViolation]:
-    """Yield rows that were never recorded: the chain has no entry of them."""
-    for table, rows in audit.unlinked_rows(begins_after, _MAX_ROWS_NAMED).items():
-        for row in rows:
-            yield ChainViolation(
-                0, Phrase("the row {row} of {table} has no entry in the chain").filled(row=row, table=table)
-            )
+            text = Phrase("a head was signed at entry {entry} with another link: the chain was written anew")
+            yield _violation(sequence, text, entry=sequence)
 
 
 def _missing(first: int, last: int) -> ChainViolation:
     if first == last:
-        return ChainViolation(first, Phrase("entry {entry} is missing").filled(entry=first))
-    return ChainViolation(first, Phrase("entries {first} to {last} are missing").filled(first=first, last=last))
+        return _violation(first, Phrase("entry {entry} is missing"), entry=first)
+    return _violation(first, Phrase("entries {first} to {last} are missing"), first=first, last=last)
 
 
 def count_entries(context: Context) -> int:
-    """Return how many entries the chain has now; raises `LedgerUnavailableError`."""
+    """Return the length of the chain; raises `LedgerUnavailableError`."""
     audit = context.ledger.audit
-    first = next((one.entry.sequence for one in audit.links(0, 1)), 1)
+    first = next((linked.entry.sequence for linked in audit.links(0, 1)), 1)
     return audit.head().sequence - first + 1
 
 
 def chain_notes(progress: AuditProgress) -> Iterator[Phrase]:
-    """Yield what to know of a chain that was looked through."""
+    """Yield the facts about a verified chain."""
     seen = Phrase("Entries: {count}, from {first} to {last}; of rows that were purged: {gone}.")
     yield seen.filled(count=progress.entries, first=progress.first, last=progress.last, gone=progress.gone)
     yield Phrase("Signed heads that the chain agrees with: {count}.").filled(count=progress.heads)
 
 
-def early_purges(progress: AuditProgress, kept: Mapping[str, int]) -> Iterator[Phrase]:
-    """Yield which data were purged sooner once than they are now; ``kept`` has the days by class of data."""
-    told = Phrase("{data} were purged after {days} d once, and are kept for {kept} d now: was that setting changed?")
+def early_purges(progress: AuditProgress, retention: Mapping[str, int]) -> Iterator[Phrase]:
+    """Yield the data that were purged after fewer days than their class's present ``retention``."""
+    text = Phrase("{data} were purged after {days} d once, and are kept for {kept} d now: was that setting changed?")
     for data, days in sorted(progress.purged_after.items()):
-        if days < kept[data]:
-            yield told.filled(data=Phrase(data), days=days, kept=kept[data])
+        if days < retention[data]:
+            yield text.filled(data=Phrase(data), days=days, kept=retention[data])
 
 
 def verdict(flaws: int) -> Phrase:
-    """Return what a number of flaws means."""
+    """Return the result for a number of violations."""
     if flaws:
         return Phrase("The ledger is not as it was recorded. Flaws: {count}.").filled(count=flaws)
     return Phrase("The ledger is as it was recorded.")
 
 
 # --- dispute packs ---
-# Rows with their entries in the chain and the links before, signed. A pack alone shows that nothing in it was changed;
-# an exported head shows that it is of the chain.
+# Rows with their entries in the chain and the links before, signed. A pack alone shows that it was not changed; an
+# exported head shows that it belongs to the chain.
 
 PACK_FORMAT: Final = 1
 
 
-def build_dispute_evidence(context: Context, wanted: DisputeFilter, about: Mapping[str, str]) -> dict[str, Any]:
+def build_dispute_evidence(context: Context, selection: DisputeFilter, shown: Mapping[str, str]) -> dict[str, Any]:
     """Return a dispute pack, ready to be written as JSON; raises `LedgerUnavailableError`.
 
-    ``about`` says what was asked for as it may be shown: a number as its mask.
+    ``shown`` is the selection as it may be shown: a number as its mask.
     """
-    found = context.ledger.disputes.find(wanted)
-    verifications = [one.row for one in found if one.table == "verifications"]
+    rows = context.ledger.disputes.find(selection)
+    verifications = [str(proven.row["id"]) for proven in rows if proven.table == "verifications"]
     document: dict[str, Any] = {
         "format": PACK_FORMAT,
-        "about": dict(about),
+        "about": dict(shown),
         "made": now(),
         "complete": len(verifications) < MAX_VERIFICATIONS,
-        "verifications": [str(row["id"]) for row in verifications],
-        "rows": [_row(one) for one in found],
+        "verifications": verifications,
+        "rows": [
+            {
+                "table": proven.table,
+                "row": dict(proven.row),
+                "entry": None if proven.entry is None else asdict(proven.entry),
+                "before": proven.before,
+                "link": proven.link,
+            }
+            for proven in rows
+        ],
         "head": asdict(context.ledger.audit.head()),
         "key": context.keyring.signer.public_key,
     }
@@ -395,41 +364,32 @@ def build_dispute_evidence(context: Context, wanted: DisputeFilter, about: Mappi
 
 
 def verify_dispute_pack(document: Mapping[str, Any], key: str) -> Iterator[str]:
-    """Yield what is wrong with a dispute pack, as ends of sentences; ``key`` is its maker's public key.
+    """Yield the faults of a dispute pack as ends of sentences; ``key`` is its maker's public key.
 
-    Raises `ValueError` for what is no pack.
+    Raises `ValueError` for another document.
     """
     try:
-        rows = [dict(one) for one in document["rows"]]
+        rows = [dict(row) for row in document["rows"]]
         signature = str(document["signature"])
         rest = {name: value for name, value in document.items() if name != "signature"}
         if not is_valid_signature(canonical_json(rest), signature, key):
             yield "the signature is not that of this key over this pack"
-        for one in rows:
-            yield from _verify_row(one)
+        for row in rows:
+            if row["entry"] is None:
+                yield f"a row of {row['table']} has no entry in the chain"
+                continue
+            entry = ChainEntry(**row["entry"])
+            if not entry.matches(digest_of(row["row"])):
+                yield f"the row {entry.row} of {entry.table} is not the one that was recorded as entry {entry.sequence}"
+            if row["before"] and entry.link(row["before"]) != row["link"]:
+                yield f"entry {entry.sequence} does not follow the link before it"
     except (KeyError, TypeError) as foreign:
         raise ValueError("no dispute pack") from foreign
 
 
-def _row(one: ProvenRow) -> dict[str, Any]:
-    entry = None if one.entry is None else asdict(one.entry)
-    return {"table": one.table, "row": dict(one.row), "entry": entry, "before": one.before, "link": one.link}
-
-
-def _verify_row(one: Mapping[str, Any]) -> Iterator[str]:
-    if one["entry"] is None:
-        yield f"a row of {one['table']} has no entry in the chain"
-        return
-    entry = ChainEntry(**one["entry"])
-    if not entry.matches(digest_of(one["row"])):
-        yield f"the row {entry.row} of {entry.table} is not the one that was recorded as entry {entry.sequence}"
-    if one["before"] and entry.link(one["before"]) != one["link"]:
-        yield f"entry {entry.sequence} does not follow the link before it"
-
-
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """What an operator says of an incident."""
+    """The operator's description of an incident."""
 
     nature: str
     measures: str
@@ -438,17 +398,21 @@ class Incident:
 def write_incident_report(
     context: Context, span: IncidentScope, incident: Incident, when: str, progress: AuditProgress
 ) -> str:
-    """Return an incident report as Markdown: counts and names of systems, nothing of a person.
+    """Return an incident report as Markdown: counts and names of systems, no personal data.
 
     ``when`` is the time span in words; ``progress`` shows how far the audit chain is verified. Raises
     `LedgerUnavailableError`.
     """
     counted = context.ledger.incidents.count(span)
-    return "\n".join(_report_lines(span, incident, when, counted, _chain_state(context, progress))) + "\n"
+    flaws = sum(1 for _ in verify_chain(context, progress))
+    state = f"The audit chain holds, over {progress.entries} entries."
+    if flaws:
+        state = f"The audit chain has flaws: {flaws}. See `otp-service audit verify`."
+    return "\n".join(_report_lines(span, incident, when, counted, state)) + "\n"
 
 
 def count_incident(context: Context, span: IncidentScope, progress: AuditProgress) -> dict[str, Any]:
-    """Return the counts of the report for programs; a small one is ``None``. Raises `LedgerUnavailableError`."""
+    """Return the counts of the report; a small one is ``None``. Raises `LedgerUnavailableError`."""
     counted = asdict(context.ledger.incidents.count(span))
     whole = {"operator_actions": counted.pop("operator_actions"), "purged": counted.pop("purged")}
     flaws = sum(1 for _ in verify_chain(context, progress))
@@ -479,7 +443,9 @@ def _report_lines(
         "|---|---|---:|",
     )
     for name, count in counted.records.items():
-        yield f"| {name} | {_personal_data_in(name)} | {_count_as_text(count)} |"
+        kinds = (column.info["personal"] for column in METADATA.tables[name].columns)
+        personal = ", ".join(dict.fromkeys(filter(None, kinds))) or "nothing"
+        yield f"| {name} | {personal} | {_count_as_text(count)} |"
     yield from _table("Verifications, by how they ended", counted.statuses)
     yield from _table("Verifications, by country", counted.countries)
     yield from _table("Systems: messages handed over, by gateway", counted.gateways)
@@ -504,15 +470,3 @@ def _table(title: str, counts: Mapping[str, int]) -> Iterator[str]:
 
 def _count_as_text(count: int) -> str:
     return f"{count}" if count == 0 or count >= MIN_SHOWN_COUNT else f"fewer than {MIN_SHOWN_COUNT}"
-
-
-def _personal_data_in(table: str) -> str:
-    kinds = (column.info["personal"] for column in METADATA.tables[table].columns)
-    return ", ".join(dict.fromkeys(kind for kind in kinds if kind)) or "nothing"
-
-
-def _chain_state(context: Context, progress: AuditProgress) -> str:
-    flaws = sum(1 for _ in verify_chain(context, progress))
-    if flaws:
-        return f"The audit chain has flaws: {flaws}. See `otp-service audit verify`."
-    return f"The audit chain holds, over {progress.entries} entries."
