@@ -30,16 +30,16 @@ class ClientIpSource(StrEnum):
 
 
 NO_HUMAN_CHECK: Final = "none"
-"""An application that cannot ask an end user for a human check, such as a captcha."""
+"""The application has no human check, such as a captcha."""
 ASSERTION: Final = "assertion"
-"""One that checks by itself, and says so. Any other is the name of a verifier, which is asked about a token."""
+"""The application checks by itself, and asserts the result. Any other value names the verifier of a token."""
 
 
 class Zone(StrEnum):
     """Where a country is for an application."""
 
     DOMESTIC = "home"
-    """Its own: traffic into it is large, and never cut off altogether."""
+    """The application's own country: its traffic is large, and never cut off altogether."""
     INTERNATIONAL = "abroad"
 
 
@@ -92,8 +92,7 @@ class Application:
     totp_skew: TotpSkew = field(default_factory=TotpSkew)
     """Which codes of an authenticator app are right beside the present one."""
     human_check: str = NO_HUMAN_CHECK
-    """How it is known that an end user passed a human check: `NO_HUMAN_CHECK`, `ASSERTION`, or a verifier's name."""
-
+    """How an end user's human check is verified: `NO_HUMAN_CHECK`, `ASSERTION`, or a verifier's name."""
     proofs: bool = False
     """Whether its approvals come with a proof."""
     browser_origins: frozenset[str] = field(default_factory=frozenset)
@@ -122,12 +121,11 @@ class Application:
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 NO_APPLICATION: Final = ""
-"""In place of an application's name: a key of operators, which is of none and reads nothing of any."""
+"""The application of an operator's key, which reads no application's data."""
 MAX_NETWORKS: Final = 50
 """Addresses and networks of one key."""
 _KEY_ID: Final = re.compile(r"ak_[0-9a-f]{32}")
 _IPV4_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
-_NO_NETWORK = "An address list names addresses and networks such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/48."
 
 
 class KeyScope(StrEnum):
@@ -138,29 +136,29 @@ class KeyScope(StrEnum):
     CONSENT = "consent"
     """Consents and suppressions."""
     SUBJECTS = "subjects"
-    """What is held of a number, its erasure, and its freeze."""
+    """Data stored about a number, its erasure, and its freeze."""
     WEBHOOKS = "webhooks"
-    """Endpoints that are told what happens, and what became of webhooks."""
+    """Endpoints of webhooks, and their deliveries."""
     FACTORS = "factors"
     """Authenticator apps and recovery codes."""
     STATS = "stats"
-    """Counts of what happened, and what it cost."""
+    """Counts and costs."""
     ADMIN = "admin"
-    """Applications and their keys, of all; nothing that is an application's own."""
+    """All applications and their keys, but no application's data."""
 
 
 APPLICATION_SCOPES: Final = frozenset(KeyScope) - {KeyScope.ADMIN}
-"""What a key of an application may have; one of the configuration has them all."""
+"""Scopes that an application's key may have; a key of the configuration has them all."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is known of a key; the key itself nobody keeps. Times are milliseconds since the epoch."""
+    """An API key as it is stored, by its hash. Times are milliseconds since the epoch."""
 
     id: str
-    """Its name, which is no secret; empty for one of the configuration."""
+    """Its name, which is no secret; empty for a key of the configuration."""
     application: str
-    """Whose it is; `NO_APPLICATION` for one of operators."""
+    """`NO_APPLICATION` for an operator's key."""
     hash: str = field(repr=False)
     scopes: frozenset[KeyScope]
     networks: tuple[Network, ...] = ()
@@ -177,8 +175,13 @@ class ApiKey:
         return self.revoked is None and (self.expires is None or now < self.expires)
 
     def admits(self, address: str | None) -> bool:
-        """Tell whether it may be used from an address; one that nobody knows (``None``) is on no list."""
-        return not self.networks or (address is not None and _is_within(address, self.networks))
+        """Tell whether it may be used from an address; an unknown one (``None``) is on no list."""
+        if not self.networks or address is None:
+            return not self.networks
+        parsed = ipaddress.ip_address(address)
+        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+            parsed = parsed.ipv4_mapped
+        return any(parsed in network for network in self.networks)
 
 
 def new_key_id() -> str:
@@ -193,21 +196,24 @@ def is_key_id(text: str) -> bool:
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
     """Return the networks of an address list, each once; raise `InvalidRequestError` with the places of bad ones."""
-    found: dict[Network, None] = {}
+    networks: dict[Network, None] = {}
     faults = []
     for place, text in enumerate(texts):
         network = _network(text)
         if network is None:
             faults.append(Fault(f"/addresses/{place}", "is not an address or a network"))
         else:
-            found[network] = None
+            networks[network] = None
     if faults:
-        raise InvalidRequestError(_NO_NETWORK, tuple(faults))
-    return tuple(found)
+        raise InvalidRequestError(
+            "An address list names addresses and networks such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/48.",
+            tuple(faults),
+        )
+    return tuple(networks)
 
 
 def _network(text: str) -> Network | None:
-    """Return a network; ``None`` also for one with bits set behind its prefix, which is a slip of the pen."""
+    """Return a network, ``None`` also where bits behind the prefix are set."""
     try:
         network = ipaddress.ip_network(text)
     except ValueError:
@@ -215,12 +221,5 @@ def _network(text: str) -> Network | None:
     if isinstance(network, ipaddress.IPv6Network) and (
         network.network_address.scope_id or network.subnet_of(_IPV4_MAPPED)
     ):
-        return None  # nobody has such an address: IPv4 in IPv6 counts as IPv4, a zone is of one host
+        return None  # no caller has such an address: IPv4 in IPv6 counts as IPv4, a zone is local to a host
     return network
-
-
-def _is_within(address: str, networks: Iterable[Network]) -> bool:
-    parsed = ipaddress.ip_address(address)
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-        parsed = parsed.ipv4_mapped
-    return any(parsed in network for network in networks)

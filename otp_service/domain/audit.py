@@ -8,19 +8,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-# Only digests are in it, so what they are of can be deleted, and the chain holds. Whoever changes, removes or swaps an
-# entry breaks a link; whoever cuts off the last ones leaves a chain that holds, and does not reach a head that was
-# signed and exported before.
+# The chain holds digests only, so rows can be deleted without breaking it. Changing, removing or swapping an entry
+# breaks a link; cutting off the last entries leaves a chain that does not reach a head signed and exported before.
 
 GENESIS: Final = "0" * 64
 """In place of a link before the first entry."""
 GONE: Final = ""
-"""In place of a digest: the row, which gave somebody access, is gone."""
+"""The digest of a deleted row that granted access."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChainEntry:
-    """One entry, of one row that was recorded."""
+    """The entry of a recorded row."""
 
     sequence: int
     """From 1, without a gap."""
@@ -54,7 +53,7 @@ class ChainHead:
 
     @property
     def signed(self) -> bytes:
-        """What the signature is of: these members as canonical JSON."""
+        """The signed bytes: these members as canonical JSON."""
         return canonical_json({"ledger": self.ledger, "sequence": self.sequence, "link": self.link, "at": self.at})
 
 
@@ -72,7 +71,7 @@ def digest_of(payload: Mapping[str, Any]) -> str:
 
 
 def short_digest(digest: str) -> str:
-    """Return the first 128 bits of a digest: enough that nobody finds another row that has them."""
+    """Return the first 128 bits of a digest, which are collision resistant."""
     return digest[:32]
 
 
@@ -89,7 +88,7 @@ class Event:
     """What happened to a verification; with pseudonyms, and the evidence of a consent that came with a start."""
 
     id: str
-    """Its name, the same however often it is read; empty where only its content is looked at."""
+    """Its name in the stream; empty where only its content matters."""
     at: int
     """When: milliseconds since the epoch, by Redis' clock."""
     type: str
@@ -102,13 +101,13 @@ class Event:
 
     @property
     def place(self) -> tuple[int, int]:
-        """What events of one bucket are sorted by: when, and the place among those of the same millisecond."""
+        """The sort key within a bucket: the time, and the place among events of the same millisecond."""
         count = self.id.partition("-")[2].partition(":")[0]
         return self.at, int(count) if count.isdecimal() else 0
 
 
 class OperatorAction(StrEnum):
-    """What was done."""
+    """An action of an operator."""
 
     API_KEY_ISSUED = "api-key-issued"
     API_KEY_ROTATED = "api-key-rotated"
@@ -116,17 +115,17 @@ class OperatorAction(StrEnum):
     APPLICATION_ADDED = "application-added"
     APPLICATION_CHANGED = "application-changed"
     LIMITS_RESET = "limits-reset"
-    """What was counted for a number was forgotten."""
+    """The counts of a number were reset."""
     GUARD_UNBLOCKED = "guard-unblocked"
-    """What rules kept back was let through."""
+    """Blocks by rules were lifted."""
     MIRROR_REBUILT = "mirror-rebuilt"
-    """What Redis knew of opt-outs and consents was given up for what the ledger says."""
+    """The opt-outs and consents in Redis were rebuilt from the ledger."""
     STORE_FENCED = "store-fenced"
-    """Everything that was in Redis was ended."""
+    """All verifications in Redis were ended."""
     FAILOVER_BEGUN = "failover-begun"
     """A replica was to take Redis' place."""
     FAILOVER_ENDED = "failover-ended"
-    """What came of that."""
+    """The fail-over succeeded or failed."""
     SUBJECT_FROZEN = "subject-frozen"
     SUBJECT_UNFROZEN = "subject-unfrozen"
     SUBJECT_ERASED = "subject-erased"
@@ -142,7 +141,7 @@ class OperatorAction(StrEnum):
     SUPPRESSION_LIFTED = "suppression-lifted"
     SUPPRESSIONS_IMPORTED = "suppressions-imported"
     MESSAGE_DISMISSED = "message-dismissed"
-    """Support read what somebody wrote back, and it asked for nothing."""
+    """Support read an inbound message that needed no action."""
     GATEWAY_PAUSED = "gateway-paused"
     """No message goes through it."""
     GATEWAY_RESUMED = "gateway-resumed"
@@ -164,17 +163,17 @@ class OperatorAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OperatorActionEntry:
-    """One action, as it is recorded."""
+    """An action as it is recorded."""
 
     action: str
-    """One of `OperatorAction` or of an extension; of what was read also one of a later release, or a forged one."""
+    """An `OperatorAction` or an extension's; when read back also a later release's, or a forged one."""
     by: str
-    """Who did it: the login of a person at a command line (``cli:ali``), a user of the console (``console:ali``), or
-    two of them (``console:ali with sara``), or the name of an operator's API key."""
+    """The login at a command line (``cli:ali``), a user of the console (``console:ali``) or two of them
+    (``console:ali with sara``), or the name of an operator's API key."""
     application: str = ""
-    """Whose it was; empty where that is nobody's, or all of them."""
+    """Empty where it concerns no application, or all of them."""
     about: str = ""
-    """What it was done to: the name of a key, or what kind of thing; or what came of it. Never a number."""
+    """The object of the action, such as the name of a key, or its outcome. Never a number."""
     at: int = 0
     """When: milliseconds since the epoch."""
     id: str = ""
@@ -183,20 +182,20 @@ class OperatorActionEntry:
 
 @dataclass(frozen=True, slots=True)
 class PurgeRecord:
-    """What a purge deleted, signed: nothing else tells why a row is gone. Times are milliseconds since the epoch."""
+    """A signed record of what a purge deleted. Times are milliseconds since the epoch."""
 
     id: str
     data: str
     """Class of data."""
     before: int
-    """What was older went, but for classes whose rows are named."""
+    """Older rows were deleted, unless the rows are named."""
     at: int
     rows: int = 0
-    """How many went. It grows while a purge goes on, so it is not signed."""
+    """Rows deleted. It grows during a purge, so it is not signed."""
     names: Mapping[str, str] = field(default_factory=dict)
     """The keys of the rows, and the beginnings of their digests, where age alone does not end them."""
     last_sequence: int = 0
-    """Number of the last entry of the chain that went; the chain begins after it. 0 where none did."""
+    """Number of the last deleted entry of the chain, which begins after it; 0 for none."""
     link: str = ""
     """That entry's link."""
     signature: str = ""
@@ -204,7 +203,7 @@ class PurgeRecord:
 
     @property
     def signed(self) -> bytes:
-        """What the signature is of: canonical JSON."""
+        """The signed bytes, as canonical JSON."""
         return canonical_json([self.id, self.data, self.before, self.at, self.names, self.last_sequence, self.link])
 
 
@@ -219,9 +218,9 @@ class RetentionDays:
     traffic: int
     stats: int
     consents: int
-    """After another entry followed one. The last word is kept, given or withdrawn."""
+    """After a later entry followed. The last entry of each consent is kept."""
     suppressions: int
-    """After a suppression was lifted, ended, or followed by another. One that holds is kept."""
+    """After a suppression was lifted, ended, or followed by another. An active suppression is kept."""
     inbound: int
     webhooks: int
     factors: int

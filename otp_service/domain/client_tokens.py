@@ -7,7 +7,7 @@ from typing import Final
 from otp_service.domain.keyring import Keyring, base64url, from_base64url
 
 PREFIX: Final = "ct_"
-"""How a client token begins: it tells it from an API key, and secret scanners recognise it."""
+"""Sets client tokens apart from API keys, also for secret scanners."""
 _CLIENT: Final = "client"
 """What a client token is signed for."""
 
@@ -22,7 +22,7 @@ class ClientRight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClientTokenRequest:
-    """What a start asks for."""
+    """The client token that a start requests."""
 
     rights: frozenset[ClientRight]
     origin: str | None
@@ -30,7 +30,7 @@ class ClientTokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class ClientToken:
-    """What a token says, kept nowhere. Anybody who has one can read this: nothing in it is secret, or of a person."""
+    """A token's content, which is not stored. Its holder can read it: it has no secret and no personal data."""
 
     application: str
     verification_id: str
@@ -47,10 +47,11 @@ class ClientToken:
 
     @classmethod
     def read(cls, keyring: Keyring, text: str) -> "ClientToken | None":
-        """Return what a token says; ``None`` for a text that no root key of this ring signed, to the last character."""
-        told = keyring.read_signed(_CLIENT, text.removeprefix(PREFIX))
-        if told is None:
+        """Return a token's content; ``None`` for a text that no root key of this ring signed, to the last character."""
+        parts = keyring.read_signed(_CLIENT, text.removeprefix(PREFIX))
+        if parts is None:
             return None
-        application, rights, origin, expires = from_base64url(told[1]).decode().split("\n")
+        verification_id, content = parts
+        application, rights, origin, expires = from_base64url(content).decode().split("\n")
         allowed = frozenset(map(ClientRight, rights.split()))
-        return cls(application, told[0], allowed, origin or None, int(expires))
+        return cls(application, verification_id, allowed, origin or None, int(expires))

@@ -57,24 +57,21 @@ def _ascii_digit(character: str) -> str:
 
 DESTINATION = "destination"
 """Kind of the sealed number."""
-_MEMBERS = tuple(one.name for one in fields(Transaction))
+_MEMBERS = tuple(member.name for member in fields(Transaction))
 DETAILS = "details"
-"""Kind of what a record seals of a start's words."""
+"""Kind of a start's sealed details."""
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What a caller said of a verification at its start, which its record seals."""
+    """The caller's data of a verification, sealed in its record."""
 
     transaction: Transaction | None = field(default=None, repr=False)
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
     user: str | None = field(default=None, repr=False)
     """The application's own name of the person."""
     return_url: str | None = field(default=None, repr=False)
-    """Where the person goes back to from a page; ``None`` where none was asked for."""
-
-
-_NO_DETAILS = Details()
+    """Where the person goes back to from a page; ``None`` without a page."""
 
 
 def derive_code(keyring: Keyring, verification: Verification, generation: int, transaction_digest: str) -> str:
@@ -97,7 +94,7 @@ def derive_tag(keyring: Keyring, verification: Verification, generation: int) ->
 
 
 def is_code(keyring: Keyring, verification: Verification, transaction: Transaction | None, typed: str) -> bool:
-    """Tell by the keys alone, whatever the record's state says, whether a person typed the code of a verification.
+    """Tell whether a person typed the code of a verification, whatever its state.
 
     ``transaction`` is canonical. Raises `InvalidCodeError`.
     """
@@ -107,17 +104,17 @@ def is_code(keyring: Keyring, verification: Verification, transaction: Transacti
 
 
 def seal_details(keyring: Keyring, details: Details, verification_id: str, application: str) -> bytes:
-    """Return details sealed, or nothing when there are none."""
+    """Return details sealed, empty for none."""
     payment = details.transaction
-    if details == _NO_DETAILS:
+    if details == Details():
         return b""
     members = payment and {name: getattr(payment, name) for name in _MEMBERS}  # asdict takes ten times as long
-    said: dict[str, object] = {"transaction": members, "metadata": dict(details.metadata)}
+    document: dict[str, object] = {"transaction": members, "metadata": dict(details.metadata)}
     if details.user is not None:
-        said["user"] = details.user
+        document["user"] = details.user
     if details.return_url is not None:
-        said["return_url"] = details.return_url
-    plain = json.dumps(said).encode()
+        document["return_url"] = details.return_url
+    plain = json.dumps(document).encode()
     return keyring.seal(plain, verification_id=verification_id, application=application, kind=DETAILS)
 
 
@@ -128,16 +125,14 @@ def unseal_details(keyring: Keyring, verification: Verification) -> Details:
     plain = keyring.unseal(
         verification.sealed_details, verification_id=verification.id, application=verification.application, kind=DETAILS
     )
-    said = json.loads(plain)
-    payment = Transaction(**said["transaction"]) if said["transaction"] else None
-    return Details(payment, said["metadata"], said.get("user"), said.get("return_url"))
+    document = json.loads(plain)
+    payment = Transaction(**document["transaction"]) if document["transaction"] else None
+    return Details(payment, document["metadata"], document.get("user"), document.get("return_url"))
 
 
 def seal_mask(keyring: Keyring, mask: str, verification_id: str, application: str) -> bytes:
     """Return a mask sealed, as long as that of any other number."""
-    plain = (
-        mask.replace("•", "*").ljust(MAX_MASK_LENGTH).encode()
-    )  # three bytes less for each: a short value stays short
+    plain = mask.replace("•", "*").ljust(MAX_MASK_LENGTH).encode()  # a bullet takes three bytes
     return keyring.seal(plain, verification_id=verification_id, application=application, kind=MASK)
 
 

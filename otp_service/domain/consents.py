@@ -1,4 +1,4 @@
-"""Consents and suppressions of a number, and what the mirror in Redis knows of both."""
+"""Consents and suppressions of a number, and their state in the mirror."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,14 +12,14 @@ class ConsentMode(StrEnum):
     REQUIRED = "required"
     """A start without a consent, its own or an earlier one, is refused."""
     RECORDED = "recorded"
-    """What is given is kept, and a withdrawal counts; nothing is demanded."""
+    """Consents are recorded, and a withdrawal counts; a start needs none."""
     OFF = "off"
-    """Neither kept nor looked at."""
+    """Consents are neither recorded nor read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentEvidence:
-    """What shows that somebody agreed."""
+    """Evidence that a person agreed."""
 
     text_version: str
     """The caller's name of the words that were shown."""
@@ -38,7 +38,7 @@ class ConsentEvidence:
 
     @property
     def erased(self) -> "ConsentEvidence":
-        """What is left of it after an erasure: what shows to which words somebody agreed, where and when."""
+        """The evidence after an erasure: the words that were agreed to, where and when."""
         return replace(self, text_version="", source="", address_prefix="")
 
     def repeats(self, other: "ConsentEvidence") -> bool:
@@ -76,7 +76,7 @@ class Consent:
 
 
 EVERY_APPLICATION: Final = "*"
-"""In place of an application's name: all of them, which only an operator may say."""
+"""In place of an application's name: all of them, for operators only."""
 MAX_REASON: Final = 200
 """Characters of a reason."""
 
@@ -85,9 +85,9 @@ class SuppressionScope(StrEnum):
     """Which messages a suppression keeps back."""
 
     ALL = "all"
-    """Every message, codes that the number's holder asked for included."""
+    """Every message, requested codes included."""
     MARKETING_ONLY = "marketing_only"
-    """None of this service's, which sends no marketing: codes that somebody asks for are left alone."""
+    """No message of this service, which sends no marketing: requested codes go out."""
     FROZEN = "frozen"
     """Every message, and no code is approved: fraud was reported. It follows only its own scope: nothing but an
     unfreeze lifts it, no START, no list, and no lift of another scope."""
@@ -100,12 +100,12 @@ BLOCKING_SCOPES: Final = frozenset({SuppressionScope.ALL, SuppressionScope.FROZE
 
 
 class SuppressionSource(StrEnum):
-    """How we came to know."""
+    """Where a suppression came from."""
 
     API = "api"
-    """An application said so."""
+    """A call of an application."""
     OPERATOR = "operator"
-    """An operator did, by hand."""
+    """An operator, by hand."""
     INBOUND = "inbound"
     """The holder answered a message, such as with STOP."""
     GATEWAY = "gateway"
@@ -115,7 +115,7 @@ class SuppressionSource(StrEnum):
 
 
 HOLDER_SOURCES: Final = frozenset({SuppressionSource.INBOUND, SuppressionSource.GATEWAY})
-"""Sources of what the holder of a number said himself, and may take back."""
+"""Sources that the holder of a number controls, and may take back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Suppression:
         return not self.lifted and (self.until is None or self.until > now)
 
     def repeats(self, other: "Suppression", now: int) -> bool:
-        """Tell whether it says at ``now`` what another one would: of the same, by whom, why, and for as long."""
+        """Tell whether it equals another at ``now``: same subject, source and reason, and lasting as long."""
         same = (self.about, self.source, self.reason) == (other.about, other.source, other.reason)
         return same and not other.lifted and self.is_active(now) and _later(self.until, other.until) == self.until
 
@@ -153,7 +153,7 @@ class Suppression:
 def latest_entries(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
     """Return the last entry of each number, application and scope; they come oldest first.
 
-    One that follows another without that being lifted does not shorten it: of their ends the later one counts.
+    An entry that follows an active one does not shorten it: the later of their ends counts.
     """
     last: dict[tuple[str, str, SuppressionScope], Suppression] = {}
     for entry in entries:
@@ -163,34 +163,34 @@ def latest_entries(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
     return tuple(last.values())
 
 
-def _later(one: int | None, other: int | None) -> int | None:
+def _later(first: int | None, second: int | None) -> int | None:
     """Return the later of two ends, of which ``None`` is never."""
-    return None if one is None or other is None else max(one, other)
+    return None if first is None or second is None else max(first, second)
 
 
 def is_suppressed(entries: Iterable[Suppression], now: int) -> bool:
     """Tell whether entries, oldest first, suppress a number at ``now`` (milliseconds since the epoch).
 
-    A freeze is another thing: `active_freezes`.
+    Freezes do not count: see `active_freezes`.
     """
-    return any(one.scope is SuppressionScope.ALL and one.is_active(now) for one in latest_entries(entries))
+    return any(entry.scope is SuppressionScope.ALL and entry.is_active(now) for entry in latest_entries(entries))
 
 
 def active_freezes(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
-    """Return the entries that freeze a number, of those given oldest first: each that no later one lifts."""
-    standing: list[Suppression] = []
+    """Return the entries (oldest first) that freeze a number and that no later entry lifts."""
+    active: list[Suppression] = []
     for entry in entries:
         if entry.scope is SuppressionScope.FROZEN:
-            others = [one for one in standing if one.about != entry.about]
-            standing = others if entry.lifted else [*standing, entry]
-    return tuple(standing)
+            others = [earlier for earlier in active if earlier.about != entry.about]
+            active = others if entry.lifted else [*active, entry]
+    return tuple(active)
 
 
 def active_suppressions(entries: Sequence[Suppression], now: int) -> tuple[Suppression, ...]:
-    """Return what keeps codes back at ``now``, of entries given oldest first: of each application and scope one."""
+    """Return the entries (oldest first) that block codes at ``now``, the last of each application and scope."""
     latest = latest_entries(entries)
-    others = (one for one in latest if one.scope is SuppressionScope.ALL and one.is_active(now))
-    return tuple({one.about: one for one in (*active_freezes(entries), *others)}.values())
+    others = (entry for entry in latest if entry.scope is SuppressionScope.ALL and entry.is_active(now))
+    return tuple({entry.about: entry for entry in (*active_freezes(entries), *others)}.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ LOWEST, HIGHEST = 0.02, 0.98
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What became of all that was started in one minute, when it is ripe."""
+    """Outcomes of the starts of a minute, once they are ripe."""
 
     minute: int
     """Since the epoch."""

@@ -28,9 +28,9 @@ class BucketRule:
     window: int
     factor: float
     most_growth: float | None = field(default=None, kw_only=True)
-    """How many times what usual approvals give it grows by, at most; ``None`` without a bound."""
+    """The largest growth of the amount that usual approvals bring, as a factor; ``None`` without a bound."""
     usual_window: int | None = field(default=None, kw_only=True)
-    """Milliseconds of approvals of its own that tell how many are usual; ``None`` where a worker has learnt that."""
+    """Milliseconds of its own approvals that show how many are usual; ``None`` where a worker learns that."""
 
     @property
     def approval_windows(self) -> tuple[int, ...]:
@@ -50,7 +50,7 @@ class ConversionRule:
     passes_while_open: bool
     """Whether traffic goes on while it is open, so that it is judged by that."""
     probe: int = field(init=False)
-    """How many verifications tell whether it is better afterwards: half as many, for a trickle brings no more."""
+    """Verifications that decide afterwards whether it is better: half as many, for a trickle brings no more."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "probe", -(-self.sends // 2))
@@ -68,19 +68,19 @@ class Mode(StrEnum):
 
 
 class Disclosure(StrEnum):
-    """What a caller is told of a refusal."""
+    """How much a refusal discloses to its caller."""
 
     FULLY = "fully"
     """All of it: what is wrong with the request, or the application's own quota."""
     UNIFORMLY = "uniformly"
-    """That there were too many requests for this recipient, and a coarse wait: all of these rules say the same."""
+    """Too many requests for this recipient, and a coarse wait: the same for all of these rules."""
 
 
 class WithoutStore(StrEnum):
     """What a rule does when Redis cannot answer."""
 
     REFUSES = "refuses"
-    """The request is refused with ``store-unavailable``: what cannot be counted is not passed."""
+    """It refuses with ``store-unavailable``, since it cannot count."""
     DECIDES = "decides"
     """It decides as always: it counts nothing."""
 
@@ -92,7 +92,7 @@ class GuardRule:
     id: str
     """Scope and name: ``number.sends``."""
     sentence: str
-    """What it refuses, as a sentence for people."""
+    """What it refuses, as a sentence."""
     disclosure: Disclosure = Disclosure.UNIFORMLY
     without_store: WithoutStore = WithoutStore.REFUSES
     vital: bool = False
@@ -126,17 +126,15 @@ _ALL = (
         "number.lock", "Too many wrong codes in a row for one number: locked until it ends, or is lifted.", vital=True
     ),
     GuardRule("address.starts", "Too many starts from one end-user address."),
-    GuardRule("address.unapproved", "Too many starts from one end-user address that nobody approved."),
+    GuardRule("address.unapproved", "Too many unapproved starts from one end-user address."),
     GuardRule("address.numbers", "Codes for too many different numbers from one end-user address, not approved."),
     GuardRule("address.countries", "Codes for too many different countries from one end-user address, not approved."),
-    GuardRule("address.network", "Too many starts from one IPv6 /48 that nobody approved."),
-    GuardRule("address.provider", "Too many starts from one IPv6 /32 that nobody approved."),
-    GuardRule("block.unapproved", "Too many messages into one block of 10,000 numbers: nobody typed their codes in."),
-    GuardRule("block.conversion", "Hardly anybody in this block of 10,000 numbers types the codes in."),
-    GuardRule(
-        "country.unapproved", "Too many messages of the application into one country: nobody typed their codes in."
-    ),
-    GuardRule("country.conversion", "Hardly anybody in this country types the application's codes in."),
+    GuardRule("address.network", "Too many unapproved starts from one IPv6 /48."),
+    GuardRule("address.provider", "Too many unapproved starts from one IPv6 /32."),
+    GuardRule("block.unapproved", "Too many unapproved messages into one block of 10,000 numbers."),
+    GuardRule("block.conversion", "Few codes in this block of 10,000 numbers are typed in."),
+    GuardRule("country.unapproved", "Too many unapproved messages of the application into one country."),
+    GuardRule("country.conversion", "Few of the application's codes in this country are typed in."),
     GuardRule(
         "country.unknown_numbers", "Unknown numbers in this country, or with this prefix, approve less than usual."
     ),
@@ -145,7 +143,7 @@ _ALL = (
     GuardRule("application.requests", "Too many starts and resends of one application.", Disclosure.FULLY),
     GuardRule(
         "application.failures",
-        "Most of the codes that the application checks are wrong: somebody tries one code on many numbers.",
+        "Most of the codes that the application checks are wrong: an attacker tries one code on many numbers.",
         Disclosure.FULLY,
         mode=Mode.RECORD_ONLY,
     ),
@@ -216,19 +214,16 @@ class Limits:
 
 def parse_limits(scope: LimitScope, notations: tuple[str, ...]) -> tuple[Limit, ...]:
     """Return the limits of a scope, the narrowest window first; raise `ConfigurationError` for a bad notation."""
-    limits = sorted((_parse_limit(scope, notation) for notation in notations), key=lambda limit: limit.seconds)
+    parsed = (Limit(scope, *parse_notation(f"limits.{scope}", notation)) for notation in notations)
+    limits = sorted(parsed, key=lambda limit: limit.seconds)
     windows = [limit.seconds for limit in limits]
     if len(set(windows)) < len(windows):
         raise ConfigurationError(f"limits.{scope}: two limits have the same window.")
     return tuple(limits)
 
 
-def _parse_limit(scope: LimitScope, notation: str) -> Limit:
-    return Limit(scope, *parse_notation(f"limits.{scope}", notation))
-
-
 def parse_notation(name: str, notation: str) -> tuple[int, int]:
-    """Return amount and seconds of a notation; raise `ConfigurationError`, which tells the name of what it is for."""
+    """Return amount and seconds of a notation; raise `ConfigurationError`, which has the ``name``."""
     try:
         item = parse(notation)
     except ValueError as malformed:
@@ -243,19 +238,15 @@ def ceil_seconds(milliseconds: int) -> int:
     return max(1, -(-milliseconds // 1000))
 
 
-_LONGEST_TOLD = 86_400
-"""Seconds."""
-
-
 def coarse_retry_after(milliseconds: int) -> int:
-    """Return whole seconds to wait, rounded up so far that they do not tell when others asked for the number.
+    """Return whole seconds to wait, rounded up so that they do not reveal when others used the number.
 
     Up to a minute in steps of 10 s, up to an hour in minutes, above that in hours, and a day at most: more would
-    tell that the number is locked.
+    reveal that the number is locked.
     """
     seconds = ceil_seconds(milliseconds)
     step = 10 if seconds <= 60 else 60 if seconds <= 3600 else 3600  # noqa: PLR2004 - the steps named above
-    return min(-(-seconds // step) * step, _LONGEST_TOLD)
+    return min(-(-seconds // step) * step, 86_400)
 
 
 # --- Ruleset: times in milliseconds, money in millionths; what is ``None`` or empty leaves a rule out ---
@@ -273,9 +264,9 @@ class Window:
     amount: int
     seconds: int
     for_unknown: int | None = None
-    """How many of them are for those who are not known, once somebody is."""
+    """How many of them unknown devices have, once the number has a known device."""
     for_known: int | None = None
-    """How many an application's known devices have of a number's messages, whatever others used up."""
+    """How many of a number's messages an application's known devices have, whatever others used up."""
     quota: bool = False
     """Whether it is the quota that the application is told."""
     asks: bool = False
@@ -395,7 +386,7 @@ class Ruleset:
     known: int = 90 * DAY
     """Milliseconds for which an approved number or device stays known."""
     known_messages: Mapping[str, int] = field(default_factory=lambda: _KNOWN_MESSAGES)
-    """Messages in a row that nobody approved, which make a known number a stranger to the rules on fraud, by zone."""
+    """Unapproved messages in a row after which the rules on fraud treat a known number as unknown, by zone."""
     devices: int = 8
     """Known devices that are kept of a number in an application."""
     lifetimes: Mapping[str, int] = field(default_factory=dict)
@@ -448,7 +439,7 @@ class DestinationRules:
 
 
 def _longest(prefixes: tuple[str, ...], destination: Destination) -> int:
-    return max((len(one) for one in prefixes if destination.e164.startswith(one)), default=0)
+    return max((len(prefix) for prefix in prefixes if destination.e164.startswith(prefix)), default=0)
 
 
 @dataclass(slots=True)

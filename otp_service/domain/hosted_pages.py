@@ -33,10 +33,9 @@ _COLOR = re.compile(r"[0-9a-f]{6}")
 
 @dataclass(frozen=True, slots=True)
 class PageResult:
-    """What came of a page, as its person's browser carries it to the application.
+    """The result of a page, as the browser carries it to the application.
 
-    Whether it is an approval cannot be read from it. Nothing of it can be changed: who can write to Redis makes no
-    approval, and no approval of another purpose.
+    A reader cannot tell whether it is an approval. It is signed, so that writing to Redis makes no approval.
     """
 
     verification_id: str
@@ -51,10 +50,10 @@ class PageResult:
 
     @classmethod
     def read(cls, keyring: Keyring, text: str) -> "PageResult | None":
-        """Return what a text says that we signed; ``None`` for any other."""
+        """Return the result that a text signed here holds; ``None`` for any other text."""
         for approved, use in _ENDS.items():
-            if told := keyring.read_signed(use, text):
-                verification_id, purpose, at = told
+            if parts := keyring.read_signed(use, text):
+                verification_id, purpose, at = parts
                 return cls(verification_id, purpose, int(at, 16), approved)
         return None
 
@@ -78,7 +77,7 @@ def _may_hold_result(query: str) -> bool:
     """Tell whether some server could take a parameter of a query for our `RESULT`.
 
     Servers differ in separators, in letter case, in what they drop from names, in how often they decode a query and
-    whether they do so before splitting it. Otherwise whoever writes part of the query could put a result before ours.
+    whether they do so before splitting it. Otherwise a writer of part of the query could put a result before ours.
     """
     names, decoded = list[str](), None
     while query != decoded:

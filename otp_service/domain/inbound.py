@@ -1,4 +1,4 @@
-"""What people write back: STOP, START, HELP, and how a message is read."""
+"""Inbound messages: STOP, START, HELP, and how a message is read."""
 
 import re
 import unicodedata
@@ -18,9 +18,9 @@ class Meaning(StrEnum):
     START = "start"
     """Messages again."""
     HELP = "help"
-    """Who this is, and how to end it."""
+    """The sender's name, and how to stop."""
     OTHER = "other"
-    """Anything else, which is not for a machine to judge."""
+    """Anything else, which support reads."""
 
 
 MAX_KEYWORD_LENGTH: Final = 100
@@ -48,14 +48,14 @@ _STRETCHED: Final = re.compile(r"(.)\1{2,}")
 
 @dataclass(frozen=True, slots=True)
 class Keywords:
-    """What asks for something, in one language."""
+    """The keywords of a meaning in a language."""
 
     whole: tuple[str, ...]
     """Obeyed as a whole message only."""
     firm: tuple[str, ...] = ()
     """To stop only: obeyed also beside words of ``beside`` and ``messages``."""
     of_messages: tuple[str, ...] = ()
-    """To stop only: obeyed beside a word of ``messages``; alone they are about something else, such as an order."""
+    """To stop only: obeyed beside a word of ``messages``; alone they may mean another matter, such as an order."""
     messages: tuple[str, ...] = ()
     """Words for messages and calls."""
     beside: tuple[str, ...] = ()
@@ -90,19 +90,19 @@ class KeywordMatcher:
         To stop, the first line is enough, for handsets add to it; words may be said twice, and letters held down. To
         get messages again all of it has to be the word: that undoes a refusal.
         """
-        found = self._meanings.get(_joined(text)) if len(text) <= MAX_KEYWORD_LENGTH else None
-        return found or (Meaning.STOP if self._stops(_first_line(text)) else Meaning.OTHER)
+        meaning = self._meanings.get(_joined(text)) if len(text) <= MAX_KEYWORD_LENGTH else None
+        return meaning or (Meaning.STOP if self._stops(_first_line(text)) else Meaning.OTHER)
 
     def _stops(self, line: str) -> bool:
         if len(line) > MAX_KEYWORD_LENGTH:
             return False
         bare = normalise_message(line)
         rest = _collapsed(_joined(self._beside.sub(" ", bare)))
-        of_messages = rest in self._of_messages and self._messages.search(bare) is not None
-        return rest in self._firm or of_messages or self._is_stop(_joined(bare))
-
-    def _is_stop(self, joined: str) -> bool:
-        return Meaning.STOP in {self._meanings.get(_collapsed(one)) for one in (joined, _STRETCHED.sub(r"\1", joined))}
+        if rest in self._firm or (rest in self._of_messages and self._messages.search(bare)):
+            return True
+        joined = _joined(bare)
+        spellings = map(_collapsed, (joined, _STRETCHED.sub(r"\1", joined)))
+        return Meaning.STOP in map(self._meanings.get, spellings)
 
     def _add(self, meaning: Meaning, words: Iterable[str]) -> None:
         for word in words:
@@ -133,7 +133,7 @@ def normalise_message(text: str) -> str:
     among them marks of direction. Signs are blanks.
     """
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
-    seen = "".join(" " if one.isspace() else _as_compared(one) for one in folded)
+    seen = "".join(" " if character.isspace() else _as_compared(character) for character in folded)
     return " ".join(seen.translate(_SAME_LETTER).split())
 
 

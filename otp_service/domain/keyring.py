@@ -85,7 +85,7 @@ _DIGESTS = tuple(
 
 
 class SampleKeyError(ConfigurationError):
-    """A key is no random one: anybody may know it."""
+    """A key is a sample, which is public."""
 
 
 class SealBrokenError(Exception):
@@ -296,7 +296,7 @@ class Keyring:
     def signed(self, use: str, verification_id: str, *parts: str) -> str:
         """Return a text for a person's browser to carry: a verification, parts without dots, and a MAC over them.
 
-        Anybody can read it, but not the ``use``; nobody else can make or change one. It is the same every time.
+        All but the ``use`` is readable; only this service can make or change it. It is the same every time.
         """
         mac = self._root_of(verification_id).browser.digest(_framed(use, verification_id, *parts))
         return ".".join((verification_id.removeprefix("vf_"), *parts, base64url(mac)))
@@ -307,10 +307,10 @@ class Keyring:
         The text is compared, to the last character, not what it may mean.
         """
         name, *rest = text.split(".")
-        told = [f"vf_{name}", *rest[:-1]]
-        if not text.isascii() or self.bucket_of_id(told[0]) is None:
+        parts = [f"vf_{name}", *rest[:-1]]
+        if not text.isascii() or self.bucket_of_id(parts[0]) is None:
             return None
-        return told if hmac.compare_digest(text, self.signed(use, *told)) else None
+        return parts if hmac.compare_digest(text, self.signed(use, *parts)) else None
 
     # --- codes ----------------------------------------------------------------------------------------------
 
@@ -506,9 +506,8 @@ def _is_constant(key: bytes) -> bool:
     """Tell whether a key is a few bytes, a count, a repetition, or a digest of nothing."""
     steps = {(after - before) % 256 for before, after in pairwise(key)}
     repeats = any(key[length:] == key[:-length] for length in range(1, len(key) // 2 + 1))
-    return (
-        len(set(key)) < MIN_KEY_BYTES // 4 or len(steps) == 1 or repeats or any(one.startswith(key) for one in _DIGESTS)
-    )
+    is_digest = any(digest.startswith(key) for digest in _DIGESTS)
+    return len(set(key)) < MIN_KEY_BYTES // 4 or len(steps) == 1 or repeats or is_digest
 
 
 def new_key() -> str:
@@ -562,7 +561,7 @@ def api_key_hash(api_key: str) -> str:
 IDEMPOTENCY_SECONDS = 24 * 3600
 """Seconds that an idempotency key is remembered; those of resends, checks and cancellations as long as the record."""
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}")
-"""Without a comma: two headers come as one, with a comma between, and would be a key that nobody chose."""
+"""Without a comma: two headers come joined by a comma, which would make a key that no caller chose."""
 _CANONICAL = JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 

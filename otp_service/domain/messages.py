@@ -1,4 +1,4 @@
-"""The text of a message: a template filled with what it has to say."""
+"""The text of a message: a filled template."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,19 +15,19 @@ _ON_THE_WAY = 5
 
 
 def stated_minutes(seconds: int) -> int:
-    """Return the whole minutes that a message tells of the remaining life of its code."""
+    """Return the remaining life of a code as its message states it, in whole minutes."""
     return (seconds + _ON_THE_WAY) // 60
 
 
 @dataclass(frozen=True, slots=True)
 class MessageContent:
-    """What one message has to say, and to whom. The ``repr`` shows no code and no payment."""
+    """The content of a message. The ``repr`` shows no code and no payment."""
 
     application: Application
     purpose: Purpose
     channel: Channel
     locale: str
-    """BCP 47, as the start asked for it."""
+    """BCP 47, as the start requested it."""
     code: str = field(repr=False)
     minutes: int
     """Whole minutes that the code is still valid, rounded down."""
@@ -50,11 +50,16 @@ class RenderedMessage:
 def render(content: MessageContent, words: ChosenTemplate, style: AmountStyle) -> RenderedMessage:
     """Return the text of a message in the words of its language, amounts in a locale's style."""
     variables = _variables(content, words, style)
+    account = content.transaction.account if content.transaction else None
+    if account and content.channel.traits.is_spoken:
+        account = words.language.account_spoken.fill({Variable.ACCOUNT: spell_digits(account)})
+    elif account:
+        account = words.language.account_written.fill({Variable.ACCOUNT: account})
     values = {
         **variables,
         Variable.DIGITS: spell_digits(content.code),
         Variable.NEVER_SHARE: words.language.never_share,
-        Variable.ACCOUNT: _account(content, words),
+        Variable.ACCOUNT: account or "",
     }
     lines = [words.template.fill(values)]
     if content.channel is Channel.SMS:
@@ -96,15 +101,6 @@ def _variables(content: MessageContent, words: ChosenTemplate, style: AmountStyl
     return {str(name): value for name, value in values.items()}
 
 
-def _account(content: MessageContent, words: ChosenTemplate) -> str:
-    account = content.transaction.account if content.transaction else None
-    if not account:
-        return ""
-    if content.channel.traits.is_spoken:
-        return words.language.account_spoken.fill({Variable.ACCOUNT: spell_digits(account)})
-    return words.language.account_written.fill({Variable.ACCOUNT: account})
-
-
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message to one handset. The ``repr`` shows neither number nor text."""
@@ -133,22 +129,22 @@ class Message:
 
 def render_message(templates: MessageTemplates, content: MessageContent) -> RenderedMessage:
     """Return the text of a message: in the locale asked for, or the application's, or English."""
-    wanted = (content.locale, content.application.locale)
-    words = templates.choose(content.purpose, content.channel, *wanted, only=content.languages)
+    locales = (content.locale, content.application.locale)
+    words = templates.choose(content.purpose, content.channel, *locales, only=content.languages)
     return render(content, words, amount_style(words.locale) if content.transaction else PLAIN_STYLE)
 
 
 def max_segments(templates: MessageTemplates, content: MessageContent) -> int:
-    """Return the most segments of a text message from now on: the words for fewer minutes may be the longer ones."""
-    each = (replace(content, minutes=minutes) for minutes in range(content.minutes + 1))
-    return max(len(segments(render_message(templates, one).text)) for one in each)
+    """Return the most segments of a text message from now on: fewer minutes may take more words."""
+    versions = (replace(content, minutes=minutes) for minutes in range(content.minutes + 1))
+    return max(len(segments(render_message(templates, version).text)) for version in versions)
 
 
 SegmentCounter = Callable[[Application, Purpose, str], int]
 
 
 def segment_counter(templates: MessageTemplates) -> SegmentCounter:
-    """Return what tells the most segments of a text message without a payment, by the tag of its language.
+    """Return a function that counts the most segments of a text message without a payment, by language tag.
 
     Each message is written out once: its length depends on nothing that a caller sends.
     """

@@ -29,7 +29,7 @@ comma, semicolon, ``#``, ``*`` (extensions, dialling pauses), no control, bidi o
 
 
 class NumberType(StrEnum):
-    """Types of numbers that may receive codes, as libphonenumber tells them; those that cost the caller never do."""
+    """libphonenumber's types of numbers that may receive codes, without those that cost the caller."""
 
     MOBILE = "mobile"
     FIXED_LINE_OR_MOBILE = "fixed_line_or_mobile"
@@ -43,12 +43,12 @@ class NumberType(StrEnum):
 
 
 RECEIVES_SMS = frozenset({NumberType.MOBILE, NumberType.FIXED_LINE_OR_MOBILE})
-"""Types that do where nothing else is said."""
+"""The types that receive codes by default."""
 ANY_TYPE = frozenset(NumberType)
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _CALLING_CODE_LENGTHS: Final = (2, 3, 1)
 """No calling code begins with another one, so the order decides nothing; that of Pakistan has two digits."""
-_TYPES = {getattr(PhoneNumberType, one.name): one for one in NumberType}
+_TYPES = {getattr(PhoneNumberType, number_type.name): number_type for number_type in NumberType}
 _WORLD = "001"
 """libphonenumber's region of numbers that belong to no country (satellite, shared cost)."""
 _FEW_DIGITS: Final = 6
@@ -76,7 +76,7 @@ class Destination:
 
     @property
     def block(self) -> str:
-        """The number without its last four digits: what a range of numbers that is rented out has in common."""
+        """The number without its last four digits, which rented ranges of numbers share."""
         return block_of(self.e164)
 
     @property
@@ -109,11 +109,11 @@ def parse_any_number(spelling: str, region: str | None, types: Collection[Number
     except phonenumbers.NumberParseException as unparsable:
         hint = "" if region or spelling.lstrip().startswith("+") else " In national spelling it needs a region."
         raise InvalidNumberError(f"This is not a phone number.{hint}") from unparsable
-    found = phonenumbers.number_type(number)
-    if number.extension or found == PhoneNumberType.UNKNOWN:  # what is not valid has no type, and what is valid has one
+    library_type = phonenumbers.number_type(number)
+    if number.extension or library_type == PhoneNumberType.UNKNOWN:  # of every number that is not valid
         raise InvalidNumberError("This is not a valid phone number.")
     country = phonenumbers.region_code_for_number(number)
-    number_type = _TYPES.get(found)
+    number_type = _TYPES.get(library_type)
     if country is None or country == _WORLD or number_type is None or number_type not in types:
         raise NumberTypeNotAllowedError("Numbers of this type do not receive codes.")
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
@@ -159,17 +159,10 @@ def _mobile_plan(calling_code: str) -> _MobilePlan | None:
     if plan is None or plan.mobile is None or plan.general_desc is None or plan.same_mobile_and_fixed_line_pattern:
         return None
     others = (
-        plan.premium_rate,
-        plan.toll_free,
-        plan.shared_cost,
-        plan.voip,
-        plan.personal_number,
-        plan.pager,
-        plan.uan,
-        plan.voicemail,
-        plan.fixed_line,
+        *(plan.premium_rate, plan.toll_free, plan.shared_cost, plan.voip, plan.personal_number),
+        *(plan.pager, plan.uan, plan.voicemail, plan.fixed_line),
     )
-    patterns = [one.national_number_pattern for one in others if one and one.national_number_pattern]
+    patterns = [kind.national_number_pattern for kind in others if kind and kind.national_number_pattern]
     lengths = plan.mobile.possible_length or plan.general_desc.possible_length
     prefix = plan.national_prefix_for_parsing  # what begins like one may be another number without it
     national = (
@@ -214,9 +207,9 @@ def mask(e164: str, calling_code: int) -> str:
 
 
 def may_hold_number(text: str) -> bool:
-    """Tell whether a text has so many digits that they may be a phone number, of whatever script, whatever is between.
+    """Tell whether a text has enough digits, of any script, for a phone number.
 
-    Letters part numbers, signs and blanks do not. A calendar date is none.
+    Letters part numbers, signs and blanks do not. A calendar date is no number.
     """
     if text.isascii() and (len(text) <= _FEW_DIGITS or sum(map(text.count, "0123456789")) <= _FEW_DIGITS):
         return False  # nearly always
@@ -229,7 +222,7 @@ def _digit_letter_or_sign(character: str) -> str:
     if value is not None and value in _DIGITS:
         return str(int(value))
     category = unicodedata.category(character)
-    if category[0] == "L" and category != "Lm":  # what stretches an Arabic word is no letter
+    if category[0] == "L" and category != "Lm":  # the sign that stretches an Arabic word is no letter
         return _LETTER
     return character if character in _OF_A_DATE else " "
 
@@ -242,15 +235,15 @@ def _is_long(part: str) -> bool:
     return len(re.sub(r"[^0-9]", "", _DATE.sub(_without_date, part))) > _FEW_DIGITS
 
 
-def _without_date(found: re.Match[str]) -> str:
-    """Return nothing for a date, and what is none as it is: digits beside the same sign are more than a date."""
-    first, sign, second, third = found.groups()
-    before, after = found.string[: found.start()], found.string[found.end() :]
+def _without_date(match: re.Match[str]) -> str:
+    """Return nothing for a date, any other text as it is: digits beside the same sign are more than a date."""
+    first, sign, second, third = match.groups()
+    before, after = match.string[: match.start()], match.string[match.end() :]
     goes_on = re.search(rf"[0-9]{re.escape(sign)}$", before) or re.match(rf"{re.escape(sign)}[0-9]{{3}}", after)
     is_date = any(
         _is_date(*parts) for parts in ((first, second, third), (third, second, first), (third, first, second))
     )
-    return "" if is_date and not goes_on else found[0]
+    return "" if is_date and not goes_on else match[0]
 
 
 def _is_date(year: str, month: str, day: str) -> bool:
@@ -261,7 +254,7 @@ def _is_date(year: str, month: str, day: str) -> bool:
 
 
 class Named(Protocol):
-    """Whoever is kept under a pseudonym: a number, or an application's user."""
+    """A number or user stored under a pseudonym."""
 
     @property
     def pseudonym(self) -> str:
@@ -274,7 +267,7 @@ class Named(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SubjectKey:
-    """A number, by the name under which it is kept."""
+    """A number and its pseudonym."""
 
     destination: Destination
     pseudonym: str
@@ -282,13 +275,13 @@ class SubjectKey:
 
     @property
     def mask(self) -> str:
-        """What may be shown of it."""
+        """The number's mask."""
         return self.destination.mask
 
 
 @dataclass(frozen=True, slots=True)
 class SubjectName:
-    """The name under which somebody is kept, where it is all that is known."""
+    """A pseudonym whose number or user is not known."""
 
     pseudonym: str
     bucket: str
@@ -326,32 +319,32 @@ def ip_prefix_of(address: str) -> str:
         raise _malformed() from malformed
     if isinstance(parsed, ipaddress.IPv4Address):
         return str(parsed)
-    if parsed.scope_id is not None:  # link-local: not an address of anybody on the internet
+    if parsed.scope_id is not None:  # link-local: no address of the internet
         raise _malformed()
     return str(_ipv4_of(parsed) or ipaddress.ip_network((int(parsed), 64), strict=False).network_address)
 
 
 def _ipv4_of(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address that an IPv6 address stands for: whoever holds that has all addresses that do."""
+    """Return the IPv4 address that an IPv6 address stands for: its holder has all addresses that do."""
     if address.teredo:
-        return address.teredo[1]  # the client's own; the first one is the server's, which he chooses
+        return address.teredo[1]  # the client's own; the server's, which comes first, is the client's choice
     last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     embedded = int(last) > 1 and any(address in network for network in _AT_THE_END)  # neither :: nor ::1
     return address.ipv4_mapped or address.sixtofour or (last if embedded else None)
 
 
 def require_end_users(address: str) -> None:
-    """Raise `InvalidRequestError` for an address that no end user has: all who come under it would count as one.
+    """Raise `InvalidRequestError` for an address that no end user has, under which all of them would count together.
 
-    That of the host itself, of nobody, of a group or of the own cable: what a back end passes on that looks at the
-    wrong end of a connection. Anything that is no address is left to `ip_prefix_of`.
+    A back end passes on a loopback, unspecified, multicast or link-local address when it reads the wrong end of a
+    connection. Text that is no address is left to `ip_prefix_of`.
     """
     try:
         ip_prefix = ipaddress.ip_address(ip_prefix_of(address))
     except InvalidRequestError:
         return
     if ip_prefix.is_loopback or ip_prefix.is_unspecified or ip_prefix.is_multicast or ip_prefix.is_link_local:
-        fault = Fault("/client_ip", "is the address of no end user, but of this host, a group or nobody")
+        fault = Fault("/client_ip", "is a loopback, unspecified, multicast or link-local address")
         raise InvalidRequestError("client_ip is not the address of an end user.", (fault,))
 
 
@@ -372,7 +365,7 @@ def _widened(ip_prefix: str, length: int) -> str | None:
 
 
 def prefix_of(ip_prefix: str) -> str:
-    """Return what a consent's evidence keeps of a network: an IPv4 /24, or an IPv6 /48."""
+    """Return the prefix that a consent's evidence has: an IPv4 /24, or an IPv6 /48."""
     return prefix_48_of(ip_prefix) or f"{ip_prefix.rpartition('.')[0]}.0/24"
 
 

@@ -148,7 +148,7 @@ class AmountStyle:
 
 
 PLAIN_STYLE = AmountStyle(decimal=".", group=",", sizes=(3, 3), currency_first=True)
-"""For a locale that nobody knows."""
+"""For an unknown locale."""
 
 
 def format_amount(amount: str, currency: str, style: AmountStyle) -> str:

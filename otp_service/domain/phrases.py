@@ -45,7 +45,7 @@ _FURTHER, _LAST = Phrase("{some}, {next}"), Phrase("{some} and {next}")
 
 def enumerated(parts: Sequence[Value]) -> Value:
     """Return parts with commas between."""
-    return reduce(lambda some, one: _FURTHER.filled(some=some, next=one), parts)
+    return reduce(lambda some, part: _FURTHER.filled(some=some, next=part), parts)
 
 
 def enumerated_to_the_last(parts: Sequence[Value]) -> Value:

@@ -18,11 +18,11 @@ from otp_service.errors import InvalidProofError
 ALGORITHM: Final = "ES256"
 """The only one: ECDSA on P-256 with SHA-256 (RFC 7518, section 3.4), which every library takes by default."""
 TYPE: Final = "otp-proof+jwt"
-"""The header ``typ``: no other token of ours, or of anybody else, passes for a proof (RFC 8725, section 3.11)."""
+"""The header ``typ``, so that no other token passes for a proof (RFC 8725, section 3.11)."""
 MAX_LIFE: Final = 300
 """Seconds for which a proof may be shown: the longest that ``proofs.life`` takes, and its default."""
-METHODS: Final[Mapping[str, str]] = {one: one.traits.amr or one for one in Channel}
-"""What ``amr`` says of each channel."""
+METHODS: Final[Mapping[str, str]] = {channel: channel.traits.amr or channel for channel in Channel}
+"""The value of ``amr`` by channel."""
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Of the group of P-256 (FIPS 186-5)."""
 _COORDINATE = 32

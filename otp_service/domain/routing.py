@@ -41,7 +41,7 @@ class Routes:
 
 
 MAX_RETRY_AFTER: Final = 3600.0
-"""Seconds for which somebody can ask to be left alone."""
+"""Maximum of a Retry-After that is obeyed, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class GatewayLimits:
     in_flight: int
     """Calls at the same time; 0 for any number."""
     lease: int
-    """Milliseconds after which a call that nobody ended is no longer waited for."""
+    """Milliseconds after which a call without an end no longer counts."""
     slow: float
     """Seconds from which on a call counts as slow."""
 

@@ -1,4 +1,4 @@
-"""What a country demands of messages: registered senders, approved templates."""
+"""Rules of countries for messages: registered senders, approved templates."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -14,21 +14,21 @@ from otp_service.errors import MessageNotAllowedError
 MAX_SENDER_ID_LENGTH: Final = 11
 """Characters of a sender's name that fit on the air (3GPP TS 23.040, 9.1.2.5)."""
 NOTICE_DAYS: Final = 30
-"""Days before its end from which on it is announced that a registration ends."""
+"""Days before its end at which a registration's end is announced."""
 
 _SENDER_ID = re.compile(r"[A-Za-z0-9 ]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What senders and templates have in common: where they are allowed, under which reference, and until when."""
+    """A registered sender or template: its country, reference and last day."""
 
     name: str
     """In the configuration."""
     country: str
     """ISO 3166-1 alpha-2."""
     reference: str
-    """Of whoever registered it."""
+    """The registrar's reference."""
     valid_until: date | None
     """Its last day; ``None``: it has no end."""
 
@@ -37,7 +37,7 @@ class Registration:
         return self.valid_until is not None and today > self.valid_until
 
     def days_left(self, today: date) -> int | None:
-        """Return for how many days it is still good after today, negative when it has ended; ``None`` without end."""
+        """Return the days left after today, negative when it has ended; ``None`` without end."""
         return None if self.valid_until is None else (self.valid_until - today).days
 
     def expires_soon(self, today: date) -> bool:
@@ -54,7 +54,7 @@ class Sender(Registration):
     category: str
     """What it may be used for: ``transactional`` or ``promotional``."""
     applications: frozenset[str]
-    """Who may send under it; empty: every application."""
+    """The applications that may send under it; empty for all."""
 
     def serves(self, application: str) -> bool:
         """Tell whether an application may send under it."""
@@ -63,7 +63,7 @@ class Sender(Registration):
 
 @dataclass(frozen=True, slots=True)
 class Approval(Registration):
-    """That a template is allowed, word by word."""
+    """The approval of a template, word by word."""
 
     template: str
     """Its id: language, purpose, channel."""
@@ -76,7 +76,7 @@ class Approval(Registration):
 
 
 def sender_id_faults(sender_id: str, reserved: Collection[str] = ()) -> Iterator[str]:
-    """Yield what is wrong with a sender's name, as the end of a sentence; ``reserved`` names say nothing of anybody."""
+    """Yield the faults of a sender's name, each as the end of a sentence; ``reserved`` names identify no sender."""
     if len(sender_id) > MAX_SENDER_ID_LENGTH:
         yield f"has {len(sender_id)} characters: at most {MAX_SENDER_ID_LENGTH} fit"
     if not _SENDER_ID.fullmatch(sender_id) or sender_id != sender_id.strip():
@@ -86,7 +86,7 @@ def sender_id_faults(sender_id: str, reserved: Collection[str] = ()) -> Iterator
     if "  " in sender_id:
         yield "has two blanks in a row"
     if _bare(sender_id) in {_bare(word) for word in reserved}:
-        yield "is a word that anybody could use: it tells nobody who sends"
+        yield "is a general word: it does not identify the sender"
 
 
 def _bare(word: str) -> str:
@@ -110,17 +110,17 @@ class Violation(StrEnum):
     TEMPLATE_NOT_APPROVED = "template-not-approved"
     """The words are not those of an approved template."""
     APPROVAL_EXPIRED = "approval-expired"
-    """They were, until the approval ended."""
+    """The approval of the words has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class CountryRules:
-    """What a country asks of messages to its numbers."""
+    """A country's rules for messages to its numbers."""
 
     registered_senders: bool = False
     """Whether a text message goes out under a registered sender only."""
     category: str | None = None
-    """Which category of sender that is."""
+    """The category of that sender."""
     approved_templates: bool = False
     """Whether a text message is made of an approved template only."""
     sim_boxes_refused: bool = False
@@ -151,7 +151,7 @@ class SendingRules:
         return (*self.senders, *self.approvals)
 
     def rules_of(self, country: str) -> CountryRules:
-        """Return what a country asks for."""
+        """Return a country's rules."""
         return self.rules.get(country, _NOTHING)
 
     def sender_for(
@@ -159,18 +159,21 @@ class SendingRules:
     ) -> str | None:
         """Return the name under which a message goes out; ``None`` where that is the gateway's own.
 
-        Of channels that countries have rules for: the others show what they show. A message without a template is made
-        of no approved one. Where a ``gateway`` is given, it is judged too. Raises `MessageNotAllowedError` where the
-        country does not let the message pass.
+        Only channels that countries regulate have a name. A message without a template has no approval. Judges the
+        ``gateway`` too, unless it is empty. Raises `MessageNotAllowedError` when the country refuses the message.
         """
         if not Channel(channel).traits.is_regulated:
             return None
         rules = self.rules_of(country)
-        if rules.approved_templates:
-            self._require_approval(country, template, today)
-        if gateway and (violation := self._why_not_gateway(rules, gateway)):
+        violation = (
+            self.why_not_template(country, template, today)
+            or (self._why_not_gateway(rules, gateway) if gateway else None)
+            or self.why_not_sender(country, application, today)
+        )
+        if violation:
             raise MessageNotAllowedError(country, violation)
-        return self._mask(country, application, today)
+        fitting = self._fitting(country, application)
+        return next((sender.sender_id for sender in fitting if not sender.has_expired(today)), None)
 
     def why_not_sender(self, country: str, application: str, today: date) -> Violation | None:
         """Return why an application may not send text messages to a country; ``None`` when it may."""
@@ -178,7 +181,7 @@ class SendingRules:
         if not rules.registered_senders:
             return None
         fitting = self._fitting(country, application)
-        if any(not one.has_expired(today) for one in fitting):
+        if any(not sender.has_expired(today) for sender in fitting):
             return None
         if fitting:
             return Violation.SENDER_EXPIRED
@@ -189,34 +192,27 @@ class SendingRules:
         """Return why a template may not be used for text messages to a country; ``None`` when it may."""
         if not self.rules_of(country).approved_templates:
             return None
-        of_it = [one for one in self.approvals if one.country == country and one.matches(template)]
-        if not of_it:
+        approvals = [
+            approval for approval in self.approvals if approval.country == country and approval.matches(template)
+        ]
+        if not approvals:
             return Violation.TEMPLATE_NOT_APPROVED
-        return Violation.APPROVAL_EXPIRED if all(one.has_expired(today) for one in of_it) else None
+        return Violation.APPROVAL_EXPIRED if all(approval.has_expired(today) for approval in approvals) else None
 
     def approved_in(self, template: TemplateRef) -> list[str]:
         """Return the countries that have approved a template, also where that has ended."""
-        return sorted({one.country for one in self.approvals if one.matches(template)})
-
-    def _require_approval(self, country: str, template: TemplateRef | None, today: date) -> None:
-        if violation := self.why_not_template(country, template, today):
-            raise MessageNotAllowedError(country, violation)
+        return sorted({approval.country for approval in self.approvals if approval.matches(template)})
 
     def _why_not_gateway(self, rules: CountryRules, gateway: str) -> Violation | None:
         if rules.sim_boxes_refused and gateway in self.sim_boxes:
             return Violation.SIM_BOX
         return Violation.SENDER_NOT_SHOWN if rules.registered_senders and gateway not in self.shows_sender else None
 
-    def _mask(self, country: str, application: str, today: date) -> str | None:
-        if violation := self.why_not_sender(country, application, today):
-            raise MessageNotAllowedError(country, violation)
-        return next((one.sender_id for one in self._fitting(country, application) if not one.has_expired(today)), None)
-
     def _fitting(self, country: str, application: str) -> list[Sender]:
-        """Return the senders of the category that a country asks for; those that name the application come first."""
+        """Return the senders of the country's category; those that name the application come first."""
         category = self.rules_of(country).category
-        fitting = [one for one in self._senders_of(country, application) if category in {None, one.category}]
-        return sorted(fitting, key=lambda one: not one.applications)
+        fitting = [sender for sender in self._senders_of(country, application) if category in {None, sender.category}]
+        return sorted(fitting, key=lambda sender: not sender.applications)
 
     def _senders_of(self, country: str, application: str) -> Iterator[Sender]:
-        return (one for one in self.senders if one.country == country and one.serves(application))
+        return (sender for sender in self.senders if sender.country == country and sender.serves(application))

@@ -1,7 +1,7 @@
-"""Hourly stats: what is counted of verifications, deliveries and refusals, for plots, reports and dashboards.
+"""Hourly counts of verifications, deliveries and refusals, for plots, reports and dashboards.
 
-They hold nothing of a person. Everything counts in the hour in which its verification **started**, so that no rate
-passes one; a verification that nobody ended has expired.
+They hold no personal data. Everything counts in the hour in which its verification **started**, so that no rate
+passes one; a verification without an end has expired.
 """
 
 from collections import Counter
@@ -18,21 +18,21 @@ APPROVED: Final = "verification.approved"
 SENT: Final = "delivery.sent"
 DELIVERED: Final = "delivery.delivered"
 _OF_CALLS: Final = frozenset({SENT, "delivery.failed", "delivery.unknown"})
-"""What a call of a gateway may lead to."""
+"""Results of a call of a gateway."""
 _IN_REPORTS: Final = {"delivery.failed": "delivery.undelivered", SENT: "", "delivery.unknown": ""}
-"""What the same counts as where a gateway reports it later: that is no further call. Empty for nothing."""
+"""The same results in a gateway's later report, which is no further call; empty where they do not count."""
 FAILED_OVER: Final = "message.failed_over"
-"""That a gateway was called since the first one had failed: of that call, beside what became of it."""
-ENDINGS: Final = frozenset(f"verification.{one}" for one in Status if one not in {Status.PENDING, Status.EXPIRED})
-"""Events that end a verification; of one that expires there may be none."""
+"""A gateway was called since the first had failed; it counts beside that call's result."""
+ENDINGS: Final = frozenset(f"verification.{end}" for end in Status if end not in {Status.PENDING, Status.EXPIRED})
+"""Events that end a verification; it may expire without any."""
 COUNTED: Final = ENDINGS | {
     *(STARTED, "verification.resent", "check.failed", "message.given_up", FAILED_OVER),
     *(*_OF_CALLS, DELIVERED, "delivery.undelivered", "delivery.expired"),
 }
-"""What is counted of verifications: types of events, and `FAILED_OVER`."""
+"""Types of events that count, and `FAILED_OVER`."""
 REFUSED: Final = "refused."
 WOULD_BE_REFUSED: Final = "would_be_refused."
-"""Before the kind of what a rule refused, or would have refused if it did not only record."""
+"""Before the kind of message that a rule refused, or would have refused if it did not only record."""
 OTHER: Final = "other"
 REASONS: Final = frozenset(
     {
@@ -42,15 +42,15 @@ REASONS: Final = frozenset(
         *("consent-required", "consent-outdated", "canceled", "superseded", "wrong_code", "transaction_changed"),
     }
 )
-"""First words of reasons that are counted apart; all others are `OTHER`: a provider's own words have no end."""
+"""First words of reasons that count apart; others, such as a provider's own words, are `OTHER`."""
 DELAYS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 0)
-"""Seconds that delays are counted by, each with what took at most so long; 0: longer."""
+"""Upper bounds of the delays that count together, in seconds; 0: longer."""
 MIN_SHOWN_COUNT: Final = 10
-"""Smaller counts may tell who it is: who needs no exact ones sees only that they are smaller."""
+"""Smaller counts may identify a person, so they are shown as smaller only, unless exact counts are needed."""
 
 
 class StatsKey(NamedTuple):
-    """What one figure is of."""
+    """The key of a count."""
 
     hour: int
     """When it began: milliseconds since the epoch."""
@@ -64,7 +64,7 @@ class StatsKey(NamedTuple):
     gateway: str
     standing: str
     """``unknown``, ``checked`` (unknown, but a human check was passed) or ``known``, as the number was at the start; of
-    what was refused ``known`` or ``unknown``, as the device was."""
+    refusals ``known`` or ``unknown``, as the device was."""
     what: str
     """Type of an event, or `REFUSED` or `WOULD_BE_REFUSED` and what was."""
     reason: str
@@ -79,7 +79,7 @@ class StatsCount(NamedTuple):
 
 
 class DelayKey(NamedTuple):
-    """What one count of delays is of."""
+    """The key of a count of delays."""
 
     hour: int
     application: str
@@ -87,14 +87,14 @@ class DelayKey(NamedTuple):
     channel: str
     gateway: str
     what: str
-    """What it lasted until, from the start: `SENT`, `DELIVERED` or `APPROVED`."""
+    """The event that ends the delay, from the start: `SENT`, `DELIVERED` or `APPROVED`."""
     at_most: int
-    """One of `DELAYS`."""
+    """A bound of `DELAYS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationStart:
-    """What stats have to know of the verification that an event is of."""
+    """The members of an event's verification that stats need."""
 
     application: str
     purpose: str
@@ -106,45 +106,46 @@ class VerificationStart:
     """Milliseconds since the epoch, as are all times here."""
     status: str
     ended: int
-    """0 while nobody ended it."""
+    """0 without an end."""
 
 
 def stats_of(events: Iterable[tuple[VerificationStart, Event]]) -> dict[StatsKey, StatsCount]:
-    """Return what is counted of some events."""
+    """Return the counts of events."""
     times: Counter[StatsKey] = Counter()
     amounts: Counter[StatsKey] = Counter()
-    for start, one in events:
-        what = _what(one) if _counts(start, one) else ""
-        if not what:
+    for start, event in events:
+        counted_as = _counted_as(event) if _counts(start, event) else ""
+        if not counted_as:
             continue
-        is_message = one.type.startswith("delivery.")
+        is_message = event.type.startswith("delivery.")
+        word = event.member("reason").partition(" ")[0]
         key = StatsKey(
             hour_of(start.at),
             *(start.application, start.purpose, start.country, start.number_prefix),
-            channel=(one.member("channel") if is_message else "") or start.channel,
-            gateway=one.member("gateway") if is_message else "",
+            channel=(event.member("channel") if is_message else "") or start.channel,
+            gateway=event.member("gateway") if is_message else "",
             standing=start.standing,
-            what=what,
-            reason=_reason(one.member("reason")),
+            what=counted_as,
+            reason=word if not word or word in REASONS else OTHER,
         )
         times[key] += 1
-        amounts[key] += int(one.member("cost") or 0)
-        if what in _OF_CALLS and one.member("choice") == GatewayChoice.FAIL_OVER:
+        amounts[key] += int(event.member("cost") or 0)
+        if counted_as in _OF_CALLS and event.member("choice") == GatewayChoice.FAIL_OVER:
             times[key._replace(what=FAILED_OVER, reason="")] += 1
     return {key: StatsCount(count, amounts[key]) for key, count in times.items()}
 
 
 def delays_of(events: Iterable[tuple[VerificationStart, Event]]) -> Counter[DelayKey]:
-    """Return how long some first messages, and approvals, took from the start of their verification."""
+    """Return how long first messages, and approvals, took from the start of their verification."""
     return Counter(
         DelayKey(
             hour_of(start.at),
-            *(start.application, start.country, one.member("channel") or start.channel, one.member("gateway")),
-            what=one.type,
-            at_most=next(most for most in DELAYS if not most or one.at - start.at <= 1000 * most),
+            *(start.application, start.country, event.member("channel") or start.channel, event.member("gateway")),
+            what=event.type,
+            at_most=next(bound for bound in DELAYS if not bound or event.at - start.at <= 1000 * bound),
         )
-        for start, one in events
-        if _counts(start, one) and _is_timed(one)
+        for start, event in events
+        if _counts(start, event) and _is_timed(event)
     )
 
 
@@ -160,8 +161,8 @@ def _counts(start: VerificationStart, event: Event) -> bool:
     return event.type in COUNTED
 
 
-def _what(event: Event) -> str:
-    """Return what an event counts as; empty for nothing, as where a message was given up before a gateway was called.
+def _counted_as(event: Event) -> str:
+    """Return the type that an event counts as, empty for none, as of a message given up before any gateway was called.
 
     Only reports have a status in the gateway's own words.
     """
@@ -175,11 +176,6 @@ def _is_timed(event: Event) -> bool:
     return event.type == APPROVED or (event.type in {SENT, DELIVERED} and first_message)
 
 
-def _reason(text: str) -> str:
-    word = text.partition(" ")[0]
-    return word if not word or word in REASONS else OTHER
-
-
 def refusal(kind: str, *, enforced: bool) -> str:
-    """Return what a refusal is counted as: of a ``start``, ``resend``, ``fallback``, ``check`` or ``dispatch``."""
+    """Return the type that a refused ``start``, ``resend``, ``fallback``, ``check`` or ``dispatch`` counts as."""
     return f"{REFUSED if enforced else WOULD_BE_REFUSED}{kind}"

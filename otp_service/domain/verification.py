@@ -33,7 +33,7 @@ class _Traits:
     is_spoken: bool = False
     """Whether its text is heard. What is read has the words of ``sms`` where a file of messages has no others."""
     goes_to_sim: bool = False
-    """Whether whoever has a number's new SIM gets its messages."""
+    """Whether the holder of a number's new SIM gets its messages."""
     is_regulated: bool = False
     """Whether countries have rules for it: of senders, approved templates, SIM boxes."""
     shows_words: bool = True
@@ -94,7 +94,7 @@ class Purpose:
     acr: str | None = None
     """What proofs claim of an approval: its authentication context class. It is as configured now, not at the start."""
     factors: tuple[FactorKind, ...] = (FactorKind.MESSAGE,)
-    """What confirms. Where an app is first, a start sends nothing to whoever has one, unless it names a channel."""
+    """What confirms. Where an app is first, a start sends nothing to a user with an app, unless it names a channel."""
     recovery: bool = False
     """Whether a recovery code confirms too."""
     after: tuple[str, ...] = ()

@@ -150,7 +150,7 @@ def test_production_refuses_an_address_that_no_end_user_has(address: str, real_w
 
     assert code_of(answer) == (400, "invalid-request")
     assert answer.json["errors"] == [
-        {"pointer": "/client_ip", "message": "is the address of no end user, but of this host, a group or nobody"}
+        {"pointer": "/client_ip", "message": "is a loopback, unspecified, multicast or link-local address"}
     ]
     assert address not in answer.text.replace(answer.json["errors"][0]["message"], "")
 

@@ -73,7 +73,7 @@ SWITCHES: list[tuple[dict[str, Any], str]] = [
     ({"senders": {"dev": {"sender_id": "ABCDEFGHIJKL"}}}, "senders.dev.sender_id: has 12 characters: at most 11 fit."),
     (
         {"senders": {"dev": {"sender_id": "INFO"}}},
-        "senders.dev.sender_id: is a word that anybody could use: it tells nobody who sends.",
+        "senders.dev.sender_id: is a general word: it does not identify the sender.",
     ),
     (
         {"senders": {"dev": {"sender_id": "DEV-SHOP"}}},
