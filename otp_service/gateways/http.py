@@ -396,7 +396,7 @@ _OPTIONAL = {"receipt_url": "receipts", "encoding": "encoding"}
 """Placeholders that may have no value, and the setting with the values of each."""
 _NEEDS = {**_OPTIONAL, "sender": "sender", "token": "token", "hmac": "hmac"}
 """Placeholders, and the setting that each needs."""
-_SECRET = "secret."  # noqa: S105 - a prefix
+_SECRET_PREFIX = "secret."  # noqa: S105 - a prefix
 Json = dict[str, Any]
 Secrets = Mapping[str, SecretStr]
 EncodingNames = Mapping[str, str | None]
@@ -415,9 +415,13 @@ def placeholders(template: str) -> list[str]:
     for _, name, specification, conversion in pieces:
         if name is None:
             continue
-        is_known = name in _VALUES or name in _PER_REQUEST or (name.startswith(_SECRET) and name != _SECRET)
+        is_known = (
+            name in _VALUES
+            or name in _PER_REQUEST
+            or (len(name) > len(_SECRET_PREFIX) and name.startswith(_SECRET_PREFIX))
+        )
         if specification or conversion or not is_known:
-            known = ", ".join(f"{{{known}}}" for known in (*_VALUES, *sorted(_PER_REQUEST), f"{_SECRET}NAME"))
+            known = ", ".join(f"{{{known}}}" for known in (*_VALUES, *sorted(_PER_REQUEST), f"{_SECRET_PREFIX}NAME"))
             message = f"has an unknown placeholder {{{name}}}; known are {known}"
             raise PydanticCustomError("template", message)
     return names
@@ -426,7 +430,7 @@ def placeholders(template: str) -> list[str]:
 def required_members(template: str) -> list[str]:
     """Return the settings that a template needs, such as ``secrets.NAME``."""
     names = placeholders(template)
-    secrets = [f"secrets.{name.removeprefix(_SECRET)}" for name in names if name.startswith(_SECRET)]
+    secrets = [f"secrets.{name.removeprefix(_SECRET_PREFIX)}" for name in names if name.startswith(_SECRET_PREFIX)]
     return secrets + [_NEEDS[name] for name in names if name in _NEEDS]
 
 
@@ -514,8 +518,8 @@ class TemplateFiller:
         return all(self._value(name) is not None for name in names)
 
     def _value(self, name: str) -> Value | None:
-        if name.startswith(_SECRET):
-            return self._secrets[name.removeprefix(_SECRET)].get_secret_value()
+        if name.startswith(_SECRET_PREFIX):
+            return self._secrets[name.removeprefix(_SECRET_PREFIX)].get_secret_value()
         if name in _PER_REQUEST:
             return self.per_request.get(name)
         value = _VALUES[name](self._message) if self._message else None
@@ -577,7 +581,7 @@ class TokenSettings(Section):
             raise ValueError("a request has either form or json")
         for path, template in walk_strings(self.model_dump(include=_TEMPLATES, by_alias=True)):
             for name in placeholders(template):
-                if not name.startswith(_SECRET) and name not in {"timestamp", "timestamp_ms", "nonce"}:
+                if not name.startswith(_SECRET_PREFIX) and name not in {"timestamp", "timestamp_ms", "nonce"}:
                     raise ValueError(f"{path} has {{{name}}}, but a token is for all messages")
         return self
 
