@@ -34,13 +34,13 @@ end
 if place > 0 then return {{ place, longest }} end
 for i, limit in ipairs(windows) do
   if limit.times then
-    local kept = {{ most = 0, longest = 0 }}
-    for _, one in ipairs(windows) do
-      if one.scope == limit.scope then
-        kept = {{ most = math.max(kept.most, one.amount), longest = math.max(kept.longest, one.milliseconds) }}
+    local max_count, longest_window = 0, 0
+    for _, other in ipairs(windows) do
+      if other.scope == limit.scope then
+        max_count, longest_window = math.max(max_count, other.amount), math.max(longest_window, other.milliseconds)
       end
     end
-    ruleset.windows = {{ [limit.scope] = kept }}
+    ruleset.windows = {{ [limit.scope] = {{ max_count = max_count, longest = longest_window }} }}
     redis.call('SET', KEYS[i], limits.with_now(limit.scope, limit.times), 'PX', limit.milliseconds)
   else
     rows.write(limit.row, 2 * limit.milliseconds)

@@ -44,25 +44,29 @@ DEFECTS: dict[str, Mutant] = {
     "outcome-expired-undone": one(
         "include_deliveries", "before == 'failed' and values[8]", "rank[before] == 3 and values[8]"
     ),
-    "dispatch-of-a-final-one": one("dispatch", "if found.status ~= 'pending' then return dropped(found.status) end\n"),
-    "dispatch-of-an-expired-gateway": one("dispatch", "if now >= found.expires then", "if false then"),
-    "dispatch-expires-later": one("dispatch", "if now >= found.expires then", "if now > found.expires then"),
-    "dispatch-of-an-old-code": one(
-        "dispatch", "if found.generation ~= tonumber(arg.generation) then return dropped('superseded') end\n"
+    "dispatch-of-a-final-one": one(
+        "dispatch", "if verification.status ~= 'pending' then return dropped(verification.status) end\n"
     ),
-    "dispatch-hides-its-channel": one("dispatch", "  found.channel = arg.channel\n"),
+    "dispatch-of-an-expired-gateway": one("dispatch", "if now >= verification.expires then", "if false then"),
+    "dispatch-expires-later": one(
+        "dispatch", "if now >= verification.expires then", "if now > verification.expires then"
+    ),
+    "dispatch-of-an-old-code": one(
+        "dispatch", "if verification.generation ~= tonumber(arg.generation) then return dropped('superseded') end\n"
+    ),
+    "dispatch-hides-its-channel": one("dispatch", "  verification.channel = arg.channel\n"),
     "dispatch-of-an-old-message-shows-its-channel": one(
-        "dispatch", "if tonumber(arg.message) == found.sends and", "if"
+        "dispatch", "if tonumber(arg.message) == verification.sends and", "if"
     ),
     "dispatch-hides-an-interruption": one(
-        "dispatch", "deliveries.interrupt(key.record, key.events, key.calls, place, found)\n"
+        "dispatch", "deliveries.interrupt(key.record, key.events, key.calls, place, verification)\n"
     ),
     "dispatch-notes-no-call": one("dispatch", "deliveries.open(key.calls, place, arg.max_age, slot, price, held)\n"),
     "dispatch-after-a-report-that-decided": one(
         "dispatch", "if deliveries.is_decided(key.record, arg.message) then return dropped('reported') end\n"
     ),
     "interruption-without-its-cost": one(
-        "include_deliveries", "'interrupted', most, held, {})", "'interrupted', 0, held, {})"
+        "include_deliveries", "'interrupted', max_cost, held, {})", "'interrupted', 0, held, {})"
     ),
     "interruption-again-and-again": one(
         "include_deliveries", "  redis.call('HDEL', calls, place)\n  return values[2]", "  return values[2]"
@@ -122,14 +126,14 @@ DEFECTS: dict[str, Mutant] = {
         "dispatch_finish", "if not called and not streams.is_held", "if not streams.is_held"
     ),
     "settle-goes-on-after-an-arrival": one(
-        "dispatch_finish", "  if kept and deliveries.has_arrived(key.record, message) then follows = 'done' end"
+        "dispatch_finish", "  if stored and deliveries.has_arrived(key.record, message) then follows = 'done' end"
     ),
     "settle-goes-on-after-an-earlier-arrival": one(
         "dispatch_finish",
         "deliveries.has_arrived(key.record, message)",
-        "(kept[3] == 'sent' or kept[3] == 'delivered')",
+        "(stored[3] == 'sent' or stored[3] == 'delivered')",
     ),
-    "settle-forgets-a-report-of-sent": one("dispatch_finish", "told == 'sent' and told or ", ""),
+    "settle-forgets-a-report-of-sent": one("dispatch_finish", "reported == 'sent' and reported or ", ""),
     "arrived-when-sent-is-not-enough": one(
         "include_deliveries", "tally.sent + tally.delivered > 0", "tally.delivered > 0"
     ),
@@ -142,11 +146,11 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "settle-hides-an-arrival": one("dispatch_finish", "follows == arg.next and 'finished' or 'arrived'", "'finished'"),
     "settle-ends-what-goes-on": one("dispatch_finish", "if follows == 'next' then return 'finished' end\n"),
-    "settle-reports-what-is-no-news": one("dispatch_finish", "  if news or open then\n", "  if kept then\n"),
+    "settle-reports-what-is-no-news": one("dispatch_finish", "  if news or open then\n", "  if stored then\n"),
     "settle-tells-only-what-is-news": one("dispatch_finish", "  if news or open then\n", "  if news then\n"),
     "settle-leaves-an-interruption": one(
         "dispatch_finish",
-        "if not called then deliveries.interrupt(key.record, key.events, key.calls, place, about) end\n",
+        "if not called then deliveries.interrupt(key.record, key.events, key.calls, place, verification) end\n",
     ),
     "settle-of-a-call-by-who-made-none": one(
         "dispatch_finish", "if called or through == '' then", "if arg.slot ~= '' then"
@@ -158,7 +162,7 @@ DEFECTS: dict[str, Mutant] = {
     "settle-dead-without-life": one("dispatch_finish", "  redis.call('PEXPIRE', key.dead_letters, arg.max_age)"),
     "settle-retries-at-once": one("dispatch_finish", "now + tonumber(arg.delay)", "now"),
     "settle-gives-up-in-silence": one(
-        "dispatch_finish", "  streams.report(key.events, 'message.given_up', about, about)\n"
+        "dispatch_finish", "  streams.report(key.events, 'message.given_up', verification, verification)\n"
     ),
     "receipt-of-any-gateway": one("receipt", " or dispatch[3] ~= arg.gateway"),
     "receipt-in-silence": one(
@@ -186,9 +190,9 @@ DEFECTS: dict[str, Mutant] = {
     "receipt-approves": one(
         "receipt",
         "\nreturn reply.receipt_read",
-        "\nrecord.finish(dispatch[1], about.start, 'approved')\nreturn reply.receipt_read",
+        "\nrecord.finish(dispatch[1], verification.start, 'approved')\nreturn reply.receipt_read",
     ),
-    "receipt-reports-what-is-no-news": one("receipt", "if news then\n", "if kept then\n"),
+    "receipt-reports-what-is-no-news": one("receipt", "if news then\n", "if stored then\n"),
     "receipt-is-always-news": one("receipt", "news and 1 or 0", "1"),
     "refer-for-ever": one(
         "reference_put", "'SET', key.reference, arg.dispatch, 'PX', arg.life)", "'SET', key.reference, arg.dispatch)"

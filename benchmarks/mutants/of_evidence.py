@@ -7,7 +7,7 @@ TESTS = ("api/test_evidence.py", "api/test_factor_policy.py", "api/test_proofs.p
 _KEPT: dict[str, Mutant] = {
     "evidence-for-ever": one("include_evidence", "  redis.call('PEXPIRE', key, life)\n"),
     "evidence-without-its-fence": one("include_evidence", "'fence', fence.at or 0", "'fence', 0"),
-    "evidence-of-before-a-fence": one("include_evidence", " or fence.hides(tonumber(kept[4]))"),
+    "evidence-of-before-a-fence": one("include_evidence", " or fence.hides(tonumber(stored[4]))"),
     "evidence-too-old": one("include_evidence", "  if ends ~= '' and now >= tonumber(ends) then return nil end\n"),
     "evidence-a-moment-too-old": one("include_evidence", "now >= tonumber(ends)", "now > tonumber(ends)"),
     "evidence-although-revoked": one("include_evidence", "not self or revoked or", "not self or"),
@@ -16,9 +16,9 @@ _KEPT: dict[str, Mutant] = {
     ),
     "evidence-reserved-for-all": one("include_evidence", " or (self.reserved and self.reserved ~= by)"),
     "evidence-reserved-for-nobody": one("include_evidence", "(self.reserved and self.reserved ~= by)", "self.reserved"),
-    "evidence-reserved-for-ever": one("include_evidence", "now < tonumber(kept[7] or 0) and kept[6]", "kept[6]"),
+    "evidence-reserved-for-ever": one("include_evidence", "now < tonumber(stored[7] or 0) and stored[6]", "stored[6]"),
     "evidence-not-used-up": one(
-        "include_evidence", "  if self.key then redis.call('HSET', self.key, 'started', what) end\n"
+        "include_evidence", "  if self.key then redis.call('HSET', self.key, 'started', by) end\n"
     ),
 }
 _REVOKED: dict[str, Mutant] = {
@@ -28,10 +28,12 @@ _REVOKED: dict[str, Mutant] = {
         "include_mirror", "      if why then return why end\n      if factor", "      if factor"
     ),
     "revoked-without-the-factor": one(
-        "include_mirror", "      if factor ~= '' and not kept['t:' .. factor] then return 'removed' end\n"
+        "include_mirror", "      if factor ~= '' and not stored['t:' .. factor] then return 'removed' end\n"
     ),
     "revoked-by-a-lift-of-before": one("include_mirror", "      last = math.max(last, at)\n"),
-    "message-of-what-was-revoked": one("include_mirror", "mirror.revoked(about, about.basis, elsewhere)\n", "nil, 0\n"),
+    "message-of-what-was-revoked": one(
+        "include_mirror", "mirror.revoked(verification, verification.basis, elsewhere)\n", "nil, 0\n"
+    ),
     "message-as-if-it-was-frozen": one(
         "include_mirror", "(over == 'frozen' or revoked == 'frozen') and 'frozen' or 'canceled'", "'frozen'"
     ),
@@ -47,8 +49,8 @@ _STARTS: dict[str, Mutant] = {
     "start-without-evidence-while-the-mirror-is-behind": one(
         "start", "if why == 'mirror-behind' then return reply.withheld { reason = why } end\n"
     ),
-    "start-for-a-frozen-user": one("start", "if user then one.basis = mirror.basis(user.key) end"),
-    "start-uses-nothing-up": one("start", "evidence.use(earlier, one.id)\n"),
+    "start-for-a-frozen-user": one("start", "if user then verification.basis = mirror.basis(user.key) end"),
+    "start-uses-nothing-up": one("start", "evidence.use(earlier, verification.id)\n"),
     "start-forgets-what-came-before": one("start", "if earlier.basis ~= '' then", "if false then"),
     "start-knows-no-lift-of-before": one("start", "math.max(lifted, earlier.lifted)", "lifted"),
     "start-that-a-user-s-freeze-does-not-find": one("include_record", "  redis.call('LPUSH', key, id)\n"),
@@ -73,7 +75,7 @@ _CHECKS: dict[str, Mutant] = {
     ),
     "check-while-there-is-no-mirror": one(
         "check",
-        "if right and found.basis ~= '' and not mirror",
+        "if right and verification.basis ~= '' and not mirror",
         "if false and not mirror",
     ),
     "factor-check-again-while-there-is-no-mirror": one(
@@ -99,9 +101,9 @@ _CHECKS: dict[str, Mutant] = {
     "check-again-although-revoked": one("check", "first[1] == '' and mirror", "false and mirror"),
     "check-again-revokes-a-wrong-code": one("check", "first[1] == '' and mirror", "mirror"),
     "check-cancels-for-a-freeze-alone": one("check", "{ reason = revoked, ", "{ reason = 'frozen', "),
-    "check-rests-on-the-number-alone": one("check", " .. found.basis\n", "\n"),
+    "check-rests-on-the-number-alone": one("check", " .. verification.basis\n", "\n"),
     "check-passes-over-other-buckets": one(
-        "check", "arg.elsewhere == '' and mirror.elsewhere(found.basis) or ''", "''"
+        "check", "arg.elsewhere == '' and mirror.elsewhere(verification.basis) or ''", "''"
     ),
     "check-although-another-bucket-revokes": one(
         "include_mirror", "  if elsewhere and elsewhere ~= '' and elsewhere ~= 'valid' then return elsewhere end\n"
@@ -113,10 +115,10 @@ _CHECKS: dict[str, Mutant] = {
     "claim-while-there-is-no-mirror": one(
         "evidence_claim", "if not mirror.is_there(key.mirror) then return reply.mirror_behind() end\n"
     ),
-    "check-rests-on-no-number": one("check", "mirror.basis(arg.mirrored .. found.pseudonym) .. "),
+    "check-rests-on-no-number": one("check", "mirror.basis(arg.mirrored .. verification.pseudonym) .. "),
     "check-leaves-no-evidence": one("check", "if arg.evidence_lives ~= '' then", "if false then"),
-    "check-leaves-evidence-while-a-proof-lives": one("check", "lives[found.purpose] or lives['']", "lives['']"),
-    "check-leaves-evidence-that-knows-no-lift": one("check", "basis, found.lifted, lives", "basis, 0, lives"),
+    "check-leaves-evidence-while-a-proof-lives": one("check", "lives[verification.purpose] or lives['']", "lives['']"),
+    "check-leaves-evidence-that-knows-no-lift": one("check", "basis, verification.lifted, lives", "basis, 0, lives"),
     "factor-check-again-although-revoked": one("factor_check", "revoked and 'revoked' or first[1]", "first[1]"),
     "factor-check-remembers-no-basis": one("factor_check", ", 'basis', basis, 'lifted', lifted)", ")"),
     "factor-check-remembers-no-lift": one("factor_check", ", 'lifted', lifted)", ")"),
@@ -136,7 +138,9 @@ _CHECKS: dict[str, Mutant] = {
         "proof_redeem", "return reply.approval_revoked()", "return reply.not_redeemable()"
     ),
     "page-result-although-revoked": one("page_redeem", "if status == 'approved' and mirror", "if false and mirror"),
-    "page-result-that-rests-on-no-number": one("page_redeem", "mirror.basis(arg.mirrored .. found.pseudonym) .. "),
-    "page-result-that-rests-on-the-number-alone": one("page_redeem", " .. found.basis\n", "\n"),
+    "page-result-that-rests-on-no-number": one(
+        "page_redeem", "mirror.basis(arg.mirrored .. verification.pseudonym) .. "
+    ),
+    "page-result-that-rests-on-the-number-alone": one("page_redeem", " .. verification.basis\n", "\n"),
 }
 DEFECTS: dict[str, Mutant] = {**_KEPT, **_REVOKED, **_STARTS, **_CHECKS}

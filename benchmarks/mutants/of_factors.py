@@ -47,7 +47,7 @@ _CODES: dict[str, Mutant] = {
     "factor-check-of-a-frozen-user": one("factor_check", "if closed == 'frozen' then return reply.frozen() end\n"),
     "factor-check-over-the-budget": one("factor_check", "if refusal then", "if false then"),
     "factor-check-refused-without-its-rule": one("factor_check", "{ rule = refusal.rule }", "nil"),
-    "factor-check-reports-nothing": one("factor_check", "  streams.report(key.events, event, about, values)\n"),
+    "factor-check-reports-nothing": one("factor_check", "  streams.report(key.events, event, factor, values)\n"),
     "factor-check-without-its-reason": one("factor_check", "  values.reason = reason\n"),
     "factor-check-without-its-purpose": one("factor_check", "purpose = arg.purpose", "purpose = ''"),
     "factor-check-remembers-nothing": one("factor_check", "if arg.fingerprint ~= '' then", "if false then"),
@@ -167,13 +167,13 @@ _BUDGETS: dict[str, Mutant] = {
     ),
     "factor-budget-of-nobody": one(
         "include_factors",
-        "  guard.test_moving(hits, 'failed_checks', state.wrong, trust == 'unknown' and reputation.device_here)\n",
+        "  guard.test_moving(hits, 'failed_checks', state.wrong, trust == 'unknown' and reputation.own_device)\n",
     ),
     "factor-budget-that-strangers-use-up": one(
-        "include_factors", "trust == 'unknown' and reputation.device_here", "false"
+        "include_factors", "trust == 'unknown' and reputation.own_device", "false"
     ),
     "factor-budget-that-known-devices-share": one(
-        "include_factors", "trust == 'unknown' and reputation.device_here", "reputation.device_here"
+        "include_factors", "trust == 'unknown' and reputation.own_device", "reputation.own_device"
     ),
     "factor-budget-without-waits": one("include_factors", "  guard.test_guesses(hits, state, trust)\n"),
     "factor-budget-that-only-records-refuses": one(
@@ -218,9 +218,9 @@ _SETTLING: dict[str, Mutant] = {
     "factor-frozen-by-what-was-lifted": one(
         "include_factors", "lifted = math.huge }, mirror.basis(user))", "lifted = 0 }, mirror.basis(user))"
     ),
-    "server-that-may-be-restarted": one("include_mirror", "return run .. told(", "return told("),
+    "server-that-may-be-restarted": one("include_mirror", "return run .. member(", "return member("),
     "server-that-may-take-over-again": one(
-        "include_mirror", "return run .. told('replication', 'master_replid2')", "return run"
+        "include_mirror", "return run .. member('replication', 'master_replid2')", "return run"
     ),
     "server-that-nobody-notes": one(
         "include_mirror",
@@ -228,7 +228,7 @@ _SETTLING: dict[str, Mutant] = {
     ),
     "server-that-was-always-there": one("include_mirror", "  return now, tonumber(EVERYTHING)\n", "  return 0, 0\n"),
     "server-that-is-always-the-same": one(
-        "include_mirror", "if kept[1] == mirror.server_name() then", "if kept[1] then"
+        "include_mirror", "if stored[1] == mirror.server_name() then", "if stored[1] then"
     ),
     "server-whose-past-ends-with-the-mirror": one(
         "include_mirror", "'since_of', EVERYTHING", "'since_of', redis.call('HGET', head, 'sequence')"

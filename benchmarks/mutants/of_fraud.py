@@ -4,9 +4,11 @@ from mutant import Mutant, one
 
 _FRAUD: dict[str, Mutant] = {
     "a-bucket-that-does-not-leak": one(
-        "include_buckets", "  if passed > 0 then level = level - most / rule.window * passed end\n"
+        "include_buckets", "  if passed > 0 then level = level - capacity / rule.window * passed end\n"
     ),
-    "a-bucket-that-stays-as-full-as-it-was": one("include_buckets", "  if level > most then level = most end\n"),
+    "a-bucket-that-stays-as-full-as-it-was": one(
+        "include_buckets", "  if level > capacity then level = capacity end\n"
+    ),
     "a-bucket-that-does-not-grow": one("include_buckets", "rule.factor * counters", "0 * counters"),
     "a-bucket-without-its-factor": one("include_buckets", "rule.factor * counters", "counters"),
     "a-bucket-that-grows-without-bound": one("include_buckets", "if rule.most_growth and", "if false and"),
@@ -29,7 +31,9 @@ _FRAUD: dict[str, Mutant] = {
     "a-stranger-by-what-was-before": one(
         "include_number", "if tonumber(at) <= self[APPROVED] then return false end", "local _ = at"
     ),
-    "a-further-message-that-is-not-noted": one("include_guard", " else number.resent(state, about.id) end", " end"),
+    "a-further-message-that-is-not-noted": one(
+        "include_guard", " else number.resent(state, verification.id) end", " end"
+    ),
     "a-stranger-abroad-as-late-as-at-home": one(
         "include_number", "ruleset.known_messages[zone]", "ruleset.known_messages.home"
     ),
@@ -38,7 +42,7 @@ _FRAUD: dict[str, Mutant] = {
         "include_approvals", "part.breakers[1] and not approvals.has(record, 'a') then", "part.breakers[1] then"
     ),
     "a-bucket-of-one-more": one(
-        "include_buckets", "level + 1 - (most > 1 and most or 1)", "level - (most > 1 and most or 1)"
+        "include_buckets", "level + 1 - (capacity > 1 and capacity or 1)", "level - (capacity > 1 and capacity or 1)"
     ),
     "nothing-is-given-back": one("include_approvals", "math.max(0, row[place] - times)", "row[place]"),
     "one-message-is-given-back": one(
@@ -49,11 +53,11 @@ _FRAUD: dict[str, Mutant] = {
     ),
     "a-resend-forgets-what-was-counted": one(
         "resend",
-        "(found.guard == '' and '.' or found.guard) .. attempt.counted",
-        "string.match(found.guard, '^%a*.') .. attempt.counted",
+        "(verification.guard == '' and '.' or verification.guard) .. attempt.counted",
+        "string.match(verification.guard, '^%a*.') .. attempt.counted",
     ),
     "a-resend-notes-nothing": one(
-        "resend", "(found.guard == '' and '.' or found.guard) .. attempt.counted", "found.guard"
+        "resend", "(verification.guard == '' and '.' or verification.guard) .. attempt.counted", "verification.guard"
     ),
     "a-start-notes-nothing": one("include_approvals", "    .. attempt.counted\n", "    .. ''\n"),
     "what-does-not-count-is-noted": one(
@@ -66,7 +70,7 @@ _FRAUD: dict[str, Mutant] = {
     ),
     "approvals-that-are-not-counted": one("include_approvals", "makes_room and #part.approvals or 0", "0"),
     "approvals-that-are-counted-twice": one("ruleset_register", "      known[place] = true\n"),
-    "given-back-each-time-that-it-is-seen": one("guard_roll_back", "    found.guard = '' -- so it is done\n"),
+    "given-back-each-time-that-it-is-seen": one("guard_roll_back", "    verification.guard = '' -- so it is done\n"),
     "what-is-given-back-is-not-written": one(
         "guard_roll_back", "for _, row in pairs(by_key) do rows.write(row, row.life) end\n"
     ),
@@ -113,7 +117,9 @@ _FRAUD: dict[str, Mutant] = {
         "include_targets", "country = not has(countries, country .. ',') }\nend", "country = false }\nend"
     ),
     "nobody-notes-what-an-address-asks": one(
-        "include_guard", "then targets.add(found.address, about.pseudonym, about.country) end", "then local _ = 0 end"
+        "include_guard",
+        "then targets.add(states.address, verification.pseudonym, verification.country) end",
+        "then local _ = 0 end",
     ),
     "what-an-address-asks-is-kept-for-ever": one(
         "include_targets", "if now > ends or address[rows.ENDS] == 0 then", "if address[rows.ENDS] == 0 then"
@@ -131,7 +137,7 @@ _BREAKERS: dict[str, Mutant] = {
     ),
     "what-was-seen-does-not-fade": one(
         "include_conversions",
-        "row[b + 5] * KEPT + row[b + 3], row[b + 6] * KEPT",
+        "row[b + 5] * DECAY + row[b + 3], row[b + 6] * DECAY",
         "row[b + 5] + row[b + 3], row[b + 6]",
     ),
     "a-breaker-that-never-opens": one("include_conversions", "    open(row, b, rule)\n    return 'open', true\n", ""),
@@ -155,17 +161,17 @@ _BREAKERS: dict[str, Mutant] = {
     ),
     "a-breaker-that-never-closes": one("include_conversions", "    row[b + 7], row[b + 8] = 0, 0\n"),
     "late-approvals-count-now": one("include_conversions", "row[b] - math.floor(created / SLOT), 1)", "0, 1)"),
-    "late-approvals-count-in-full": one("include_conversions", "do amount = amount * KEPT end", "do end"),
+    "late-approvals-count-in-full": one("include_conversions", "do amount = amount * DECAY end", "do end"),
     "home-is-closed": one("include_fraud", "stands == 'open' and not rule.passes_while_open", "stands == 'open'"),
     "nothing-is-closed": one("include_fraud", "stands == 'open' and not rule.passes_while_open", "false"),
     "no-trickle-is-counted": one(
         "ruleset_register",
-        "rule.about, rule.key, rule.value = 'stands', rule.breaker, rule.breaker_state",
-        "rule.about, rule.key, rule.value = 'stands', rule.breaker, 'never'",
+        "rule.condition, rule.key, rule.value = 'stands', rule.breaker, rule.breaker_state",
+        "rule.condition, rule.key, rule.value = 'stands', rule.breaker, 'never'",
     ),
     "trickles-hold-always": one(
         "ruleset_register",
-        "    if rule.breaker then rule.about, rule.key, rule.value = 'stands', rule.breaker, rule.breaker_state end\n",
+        "    if rule.breaker then rule.condition, rule.key, rule.value = 'stands', rule.breaker, rule.breaker_state end\n",
     ),
     "starts-that-no-breaker-sees": one(
         "include_fraud", "  if attempt.kind == 'start' then row[b + 1] = row[b + 1] + 1 end\n"
@@ -190,9 +196,9 @@ _BREAKERS: dict[str, Mutant] = {
     ),
 }
 _FAILURES: dict[str, Mutant] = {
-    "an-alarm-each-time": one("include_failure_alarm", " or application[rule.told_at] == interval", ""),
+    "an-alarm-each-time": one("include_failure_alarm", " or application[rule.alarmed_at] == interval", ""),
     "an-alarm-once-for-ever": one(
-        "include_failure_alarm", "application[rule.told_at] == interval", "application[rule.told_at] > 0"
+        "include_failure_alarm", "application[rule.alarmed_at] == interval", "application[rule.alarmed_at] > 0"
     ),
     "an-alarm-for-few": one("include_failure_alarm", "  if wrong < rule.wrong then return 0 end\n"),
     "an-alarm-whatever-the-share": one("include_failure_alarm", "return wrong > rule.share * all and", "return"),

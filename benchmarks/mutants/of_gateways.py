@@ -5,77 +5,87 @@ from mutant import Mutant, one
 TESTS = ("store/test_health.py", "store/test_routing.py", "services/test_fail_over.py", "services/test_fall_back.py")
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
-    "route-forgets-this-message": one("include_routing", "    if a.here ~= b.here then return a.here < b.here end\n"),
+    "route-forgets-this-message": one(
+        "include_routing", "    if a.of_message ~= b.of_message then return a.of_message < b.of_message end\n"
+    ),
     "route-forgets-the-verification": one(
-        "include_routing", "    if a.elsewhere ~= b.elsewhere then return a.elsewhere < b.elsewhere end\n"
+        "include_routing", "    if a.of_others ~= b.of_others then return a.of_others < b.of_others end\n"
     ),
     "route-backwards": one("include_routing", "return a.place < b.place", "return a.place > b.place"),
-    "route-calls-twice-in-one-go": one("include_routing", "if not one.called then", "if true then"),
+    "route-calls-twice-in-one-go": one("include_routing", "if not gateway.called then", "if true then"),
     "route-mixes-channels": one("include_routing", " and through == channel then", " then"),
-    "route-mixes-messages": one("include_routing", "number == message and here or elsewhere", "here"),
-    "route-without-last-resort": one("include_routing", "    if resort == 0 then return one, 'last_resort' end\n"),
-    "route-resorts-to-one-that-was-called": one("include_routing", "one.room == 'free' and health", "health"),
+    "route-mixes-messages": one("include_routing", "number == message and of_message or of_others", "of_message"),
+    "route-without-last-resort": one("include_routing", "    if resort == 0 then return gateway, 'last_resort' end\n"),
+    "route-resorts-to-one-that-was-called": one("include_routing", "gateway.room == 'free' and health", "health"),
     "route-resorts-beside-a-limited-one": one("include_routing", "  if limited then return nil, wait end\n"),
     "route-waits-for-the-last": one("include_routing", "or math.min(wait, blocked)", "or math.max(wait, blocked)"),
     "route-resorts-to-one-without-room": one(
-        "include_routing", "one.room == 'free' and health", "one.room ~= 'called' and health"
+        "include_routing", "gateway.room == 'free' and health", "gateway.room ~= 'called' and health"
     ),
     "route-calls-one-without-room": one(
-        "include_routing", "if blocked == 0 and one.room == 'free' then", "if blocked == 0 then"
+        "include_routing", "if blocked == 0 and gateway.room == 'free' then", "if blocked == 0 then"
     ),
     "route-passes-over-one-that-answers": one(
-        "include_routing", "      if blocked == 0 and one.room == 'full' then return nil, ROOM_AGAIN end\n"
+        "include_routing", "      if blocked == 0 and gateway.room == 'full' then return nil, ROOM_AGAIN end\n"
     ),
     "route-waits-for-one-that-does-not-answer": one(
-        "include_routing", "one.room == 'full' then return", "true then return"
+        "include_routing", "gateway.room == 'full' then return", "true then return"
     ),
     "route-waits-for-room-beside-an-open-breaker": one(
-        "include_routing", "if blocked == 0 and one.room == 'full' then", "if one.room == 'full' then"
+        "include_routing", "if blocked == 0 and gateway.room == 'full' then", "if gateway.room == 'full' then"
     ),
     "route-asks-for-room-all-the-time": one(
         "include_routing", "blocked, why = ROOM_AGAIN, 'limit'", "blocked, why = 1, 'limit'"
     ),
     "route-waits-not-for-the-resort": one("include_routing", "    if resort then wait = math.min(wait, resort) end\n"),
-    "choice-hides-a-retry": one("include_routing", "one.here > 0 and 'retry' or 'configured'", "'configured'"),
+    "choice-hides-a-retry": one(
+        "include_routing", "gateway.of_message > 0 and 'retry' or 'configured'", "'configured'"
+    ),
     "choice-hides-the-health": one("include_routing", "  if first.why then return first.why end\n"),
     "choice-hides-a-fail-over": one(
-        "include_routing", "(first.called or first.out or first.here > one.here) and", "false and"
+        "include_routing", "(first.called or first.out or first.of_message > gateway.of_message) and", "false and"
     ),
-    "choice-hides-an-earlier-round": one("include_routing", " or first.here > one.here)", ")"),
+    "choice-hides-an-earlier-round": one("include_routing", " or first.of_message > gateway.of_message)", ")"),
     "choice-hides-errors": one("include_routing", "first.called or first.out or", "first.called or"),
-    "route-repeats-errors": one("include_routing", "    if not one.out then order", "    if true then order"),
+    "route-repeats-errors": one("include_routing", "    if not gateway.out then order", "    if true then order"),
     "route-counts-errors-of-other-messages": one("include_routing", "if number == message and tonumber", "if tonumber"),
     "route-remembers-errors-after-a-redrive": one("include_routing", " and tonumber(dispatch) > after and", " and"),
     "route-rests-when-all-err": one(
         "dispatch", "if not gateway and not choice then return dropped('too_many_errors') end\n"
     ),
     "health-through-an-open-breaker": one(
-        "include_health", "  if one['until'] and now < one['until'] then return one['until'] - now, 'breaker' end\n"
+        "include_health",
+        "  if gateway['until'] and now < gateway['until'] then return gateway['until'] - now, 'breaker' end\n",
     ),
-    "health-two-probes": one("include_health", "if one.probing and now < one.probing then", "if false then"),
-    "health-marks-no-probe": one("include_health", "  if one['until'] then redis.call", "  if false then redis.call"),
-    "health-through-a-rest": one("include_health", "if one.paused and now < one.paused then", "if false then"),
+    "health-two-probes": one("include_health", "if gateway.probing and now < gateway.probing then", "if false then"),
+    "health-marks-no-probe": one(
+        "include_health", "  if gateway['until'] then redis.call", "  if false then redis.call"
+    ),
+    "health-through-a-rest": one("include_health", "if gateway.paused and now < gateway.paused then", "if false then"),
     "health-at-any-rate": one(
-        "include_health", "if one.per_second > 0 and one.turn and exact < one.turn then", "if false then"
+        "include_health", "if gateway.per_second > 0 and gateway.turn and exact < gateway.turn then", "if false then"
     ),
-    "health-gives-credit": one("include_health", "math.max(one.turn or 0, exact)", "(one.turn or exact())"),
+    "health-gives-credit": one("include_health", "math.max(gateway.turn or 0, exact)", "(gateway.turn or exact())"),
     "health-any-number-in-flight": one(
-        "include_health", "if redis.call('ZCARD', one.in_flight) >= one.most then", "if false then"
+        "include_health", "if redis.call('ZCARD', gateway.in_flight) >= gateway.max_in_flight then", "if false then"
     ),
-    "health-one-more-in-flight": one("include_health", "one.in_flight) >= one.most", "one.in_flight) > one.most"),
+    "health-one-more-in-flight": one(
+        "include_health", "gateway.in_flight) >= gateway.max_in_flight", "gateway.in_flight) > gateway.max_in_flight"
+    ),
     "health-flies-for-ever": one(
-        "include_health", "    redis.call('ZREMRANGEBYSCORE', one.in_flight, '-inf', now) -- what dead workers left\n"
+        "include_health",
+        "    redis.call('ZREMRANGEBYSCORE', gateway.in_flight, '-inf', now) -- what dead workers left\n",
     ),
     "health-resorts-against-a-opened_by": one(
-        "include_health", " or one.opened_by then return nil", " then return nil"
+        "include_health", " or gateway.opened_by then return nil", " then return nil"
     ),
-    "health-resorts-again-and-again": one("include_health", "(one.probed or 0) + LAST_RESORT - now, ", ""),
-    "health-resorts-twice-at-once": one("include_health", ", (one.probing or 0) - now, ", ", "),
-    "health-resorts-in-a-rest": one("include_health", ", (one.paused or 0) - now)", ")"),
+    "health-resorts-again-and-again": one("include_health", "(gateway.probed or 0) + LAST_RESORT - now, ", ""),
+    "health-resorts-twice-at-once": one("include_health", ", (gateway.probing or 0) - now, ", ", "),
+    "health-resorts-in-a-rest": one("include_health", ", (gateway.paused or 0) - now)", ")"),
     "health-turns-without-life": one(
-        "include_health", "    redis.call('PEXPIRE', one.hash, math.max(DAY, redis.call('PTTL', one.hash)))\n"
+        "include_health", "    redis.call('PEXPIRE', gateway.hash, math.max(DAY, redis.call('PTTL', gateway.hash)))\n"
     ),
-    "health-in_flight-without-life": one("include_health", "    redis.call('PEXPIRE', one.in_flight, DAY)\n"),
+    "health-in_flight-without-life": one("include_health", "    redis.call('PEXPIRE', gateway.in_flight, DAY)\n"),
     "observe-lands-nobody": one(
         "gateway_observe", "if arg.result ~= 'late' then redis.call('ZREM', key.in_flight, arg.dispatch) end\n"
     ),
@@ -152,17 +162,17 @@ DEFECTS: dict[str, Mutant] = {
         "  keep(paused",
     ),
     "observe-does-not-hear-how-long": one(
-        "gateway_observe", "  if asked > 0 then pause = asked end -- it knows best\n"
+        "gateway_observe", "  if requested > 0 then pause = requested end -- it knows best\n"
     ),
     "observe-hears-only-what-is-longer": one(
-        "gateway_observe", "then pause = asked end", "then pause = math.max(pause, asked) end"
+        "gateway_observe", "then pause = requested end", "then pause = math.max(pause, requested) end"
     ),
     "observe-repeats-what-was-asked-once": one(
         "gateway_observe", "'pause', math.min(pause, tonumber(arg.max_pause)))", "'pause', pause)"
     ),
-    "observe-asks-in-vain": one("gateway_observe", "if asked > 0 then\n", "if false then\n"),
+    "observe-asks-in-vain": one("gateway_observe", "if requested > 0 then\n", "if false then\n"),
     "observe-a-shorter-wish-wins": one(
-        "gateway_observe", "math.max(now + asked, tonumber(known.paused or 0))", "now + asked"
+        "gateway_observe", "math.max(now + requested, tonumber(known.paused or 0))", "now + requested"
     ),
     "observe-no-refusal": one("gateway_observe", "if arg.refusal ~= '' then", "if false then"),
     "observe-refused-for-ever": one("gateway_observe", "  redis.call('HDEL', key.health, 'refusal', 'refused')\n"),

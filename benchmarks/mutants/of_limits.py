@@ -10,11 +10,11 @@ TESTS = (
 )
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
-    "moving-one-more": one("include_limits", "TIME * (most - 1) + 1\n", "TIME * most + 1\n"),
-    "moving-one-less": one("include_limits", "TIME * (most - 1) + 1\n", "TIME * math.max(0, most - 2) + 1\n"),
+    "moving-one-more": one("include_limits", "TIME * (max_count - 1) + 1\n", "TIME * max_count + 1\n"),
+    "moving-one-less": one("include_limits", "TIME * (max_count - 1) + 1\n", "TIME * math.max(0, max_count - 2) + 1\n"),
     "moving-too-early": one("include_limits", "if free < 0 or", "if free < 2 or"),
     "moving-keeps-too-few": one(
-        "include_limits", "math.min(#times / TIME, windows.most - 1)", "math.min(#times / TIME, 1)"
+        "include_limits", "math.min(#times / TIME, windows.max_count - 1)", "math.min(#times / TIME, 1)"
     ),
     "moving-forgets-too-early": one("include_limits", "< now - windows.longest do", "< now - windows.longest / 2 do"),
     "moving-windows-of-the-shortest": one(
@@ -22,11 +22,11 @@ DEFECTS: dict[str, Mutant] = {
         "math.max(windows.longest, window.milliseconds)",
         "windows.longest > 0 and windows.longest or window.milliseconds",
     ),
-    "any-wait-not-the-longest": one("include_rule_hits", "and one.wait > first.wait", ""),
+    "any-wait-not-the-longest": one("include_rule_hits", "and hit.wait > first.wait", ""),
     "tests-only-the-first": one(
         "include_guard",
-        "    local most = unknown_device",
-        "    if i > 1 then break end\n    local most = unknown_device",
+        "    local max_count = unknown_device",
+        "    if i > 1 then break end\n    local max_count = unknown_device",
     ),
     "spends-all-but-the-first": one("include_guard", "row[window.place] + 1", "row[window.place] + (i > 1 and 1 or 0)"),
     "no-sum-is-requested": one(
@@ -47,7 +47,7 @@ DEFECTS: dict[str, Mutant] = {
     "full-where-a-sum-is-due-alone": one("windows_write", "full_for > 0 or row[f + 3] > 0", "row[f + 3] > 0"),
     "a-sum-stays-due": one("windows_write", "now, 0, math.max(life", "now, row[f + 3], math.max(life"),
     "sliding-forgets-the-past": one("include_limits", "math.floor(faded * faded_ttl / interval) + count", "count"),
-    "sliding-one-more": one("include_limits", "if used + 1 <= most", "if used <= most"),
+    "sliding-one-more": one("include_limits", "if used + 1 <= max_count", "if used <= max_count"),
     "sliding-never-shifts": one("include_limits", "elseif ttl < interval then", "elseif false then"),
     "sliding-drops-the-past": one(
         "include_limits",
@@ -56,7 +56,9 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "sliding-new-life-at-a-shift": one("include_limits", "0, now + ttl + interval", "0, now + 2 * interval"),
     "sliding-wait-too-short": one(
-        "include_limits", "faded_ttl - (most - count) * interval / faded", "faded_ttl - most * interval / faded"
+        "include_limits",
+        "faded_ttl - (max_count - count) * interval / faded",
+        "faded_ttl - max_count * interval / faded",
     ),
     "rows-as-they-were-before-others-wrote": one("include_rows", "row.text == text and "),
     "rows-as-other-settings-had-them": one("include_rows", " and row.layout == layout"),
@@ -65,7 +67,7 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "rows-that-live-for-ever": one("include_rows", ", 'PX', life)", ")"),
     "rows-of-other-settings-are-dropped": one("include_rows", "for i = 0, from.sizes[name] - 1 do", "for i = 1, 0 do"),
-    "what-settings-no-longer-name-is-dropped": one("include_rows", "if not wanted.at[name] then", "if false then"),
+    "what-settings-no-longer-name-is-dropped": one("include_rows", "if not requested.at[name] then", "if false then"),
     "what-fades-does-not-end": one("include_rows", "(now >= ends or row", "(row"),
     "money-ends-with-what-fades": one("include_rows", "if not STAYS[kind] then", "if true then"),
     "a-number-that-lives-for-ever": one("include_number", ", 'PX', life)", ")"),

@@ -34,37 +34,37 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "fence-for-ever": one("include_fencing", "    redis.call('PEXPIREAT', place, now + life)\n"),
     "fence-for-an-hour": one("include_fencing", "now + life", "now + 3600000"),
-    "take-over-unnoticed": one("detect_failover", "if kept[1] == history then", "if kept[1] then"),
+    "take-over-unnoticed": one("detect_failover", "if noted[1] == history then", "if noted[1] then"),
     "take-over-without-a-fence": one("detect_failover", "  fencing.put(fences, tonumber(arg.life))\n"),
     "take-over-fenced-each-time": one("detect_failover", "'history', history, 'replicas'", "'replicas'"),
-    "take-over-at-the-first-use": one("detect_failover", "not kept[1] or has_moved", "has_moved"),
+    "take-over-at-the-first-use": one("detect_failover", "not noted[1] or has_moved", "has_moved"),
     "take-over-whole-whoever-saw-it": one("detect_failover", "(went_on and former == arg.confirmed)", "went_on"),
     "take-over-whole-to-nobody": one("detect_failover", " or (went_on and former == arg.confirmed)"),
     "take-over-by-one-that-starts-from-a-copy": one("detect_failover", "offset') < member", "offset') <= member"),
     "take-over-after-one-that-nobody-met": Mutant(
         "detect_failover",
         (
-            ("kept[1] and former == kept[1]", "kept[1]"),
-            ("(went_on and former == arg.confirmed)", "kept[1] == arg.confirmed"),
+            ("noted[1] and former == noted[1]", "noted[1]"),
+            ("(went_on and former == arg.confirmed)", "noted[1] == arg.confirmed"),
         ),
     ),
     "take-over-of-what-the-last-one-waited-for": one(
         "detect_failover",
-        "math.min(tonumber(arg.replicas), tonumber(kept[5] or arg.replicas))",
+        "math.min(tonumber(arg.replicas), tonumber(noted[5] or arg.replicas))",
         "tonumber(arg.replicas)",
     ),
     "take-over-of-what-one-of-the-former-waited-for": one(
         "detect_failover", "history, 'replicas', arg.replicas)", "history)"
     ),
-    "take-over-undecided-for-nobody": one("detect_failover", "tonumber(kept[4] or now + arg.patience)", "0"),
+    "take-over-undecided-for-nobody": one("detect_failover", "tonumber(noted[4] or now + arg.patience)", "0"),
     "take-over-undecided-for-ever": one(
-        "detect_failover", "tonumber(kept[4] or now + arg.patience)", "now + arg.patience"
+        "detect_failover", "tonumber(noted[4] or now + arg.patience)", "now + arg.patience"
     ),
-    "take-over-forgotten-by-who-moves": one("detect_failover", "~= shard and not kept[4]", "~= shard"),
+    "take-over-forgotten-by-who-moves": one("detect_failover", "~= shard and not noted[4]", "~= shard"),
     "take-over-lets-apps-wait": one(
-        "detect_failover", "for _, head in ipairs(kept[1] and heads or {}) do mirror.go_on(head) end\n"
+        "detect_failover", "for _, head in ipairs(noted[1] and heads or {}) do mirror.go_on(head) end\n"
     ),
-    "move-is-a-take-over": one("detect_failover", "not kept[1] or has_moved", "not kept[1]"),
-    "fail-over-planned-waited-for-by-nobody": one("detect_failover", "tonumber(kept[3] or 0)", "0"),
+    "move-is-a-take-over": one("detect_failover", "not noted[1] or has_moved", "not noted[1]"),
+    "fail-over-planned-waited-for-by-nobody": one("detect_failover", "tonumber(noted[3] or 0)", "0"),
     "fail-over-planned-for-ever": one("detect_failover", "if ends > now then", "if ends > 0 then"),
 }

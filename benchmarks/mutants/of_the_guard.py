@@ -13,10 +13,10 @@ _TRUST: dict[str, Mutant] = {
     ),
     "strangers-where-nobody-is-known": one("include_guard", "unknown and reputation.some_device,", "unknown,"),
     "guesses-of-strangers-have-it-all": one(
-        "include_guard", "found.number.wrong, unknown and reputation.device_here)", "found.number.wrong, false)"
+        "include_guard", "states.number.wrong, unknown and reputation.own_device)", "states.number.wrong, false)"
     ),
     "a-verification-loses-its-trust": one(
-        "check", "(approvals.has(found, 'f') or reputation.known_device)", "reputation.known_device"
+        "check", "(approvals.has(verification, 'f') or reputation.known_device)", "reputation.known_device"
     ),
     "no-context-is-known": one(
         "include_number",
@@ -48,7 +48,7 @@ _TRUST: dict[str, Mutant] = {
     "a-share-without-end": one(
         "include_guard", "math.min(wait, limits.moving_wait(window, own, window.for_known))", "0"
     ),
-    "a-share-for-strangers": one("include_guard", "not unknown and found.number.own", "found.number.own"),
+    "a-share-for-strangers": one("include_guard", "not unknown and states.number.own", "states.number.own"),
     "a-share-that-nobody-uses-up": one(
         "include_number",
         "  if trust == 'known' then self.own = limits.with_now('number', self.own) end\n",
@@ -59,10 +59,10 @@ _TRUST: dict[str, Mutant] = {
     "a-share-that-is-not-kept": one("include_number", "#self.wrong / TIME, #self.own / TIME", "#self.wrong / TIME, 0"),
     "a-share-of-others-that-is-lost": one("include_number", "place = own + TIME * entry[E_OWN]", "place = own"),
     "known-devices-are-refused-at-their-address": one(
-        "include_guard", "if found.address and unknown then", "if found.address then"
+        "include_guard", "if states.address and unknown then", "if states.address then"
     ),
     "starts-share-guesses-with-other-applications": one(
-        "include_guard", "unknown and reputation.device_here)", "unknown and reputation.some_device)"
+        "include_guard", "unknown and reputation.own_device)", "unknown and reputation.some_device)"
     ),
     "unblock-forgets-approvals": one(
         "guard_unblock", "if kind == 'b' or (kind == 'l' and", "if kind == 'a' or kind == 'b' or (kind == 'l' and"
@@ -71,7 +71,9 @@ _TRUST: dict[str, Mutant] = {
         "include_number", "return trust == 'known' and known or unknown", "return known"
     ),
     "a-resend-forgets-its-context": one(
-        "include_guard", "attempt.about.context,", "attempt.kind == 'start' and attempt.about.context or '',"
+        "include_guard",
+        "attempt.verification.context,",
+        "attempt.kind == 'start' and attempt.verification.context or '',",
     ),
 }
 _NUMBERS: dict[str, Mutant] = {
@@ -124,7 +126,7 @@ _NUMBERS: dict[str, Mutant] = {
     "an-approval-that-ends-no-cool-down": one(
         "include_number", "  self[streak_place(trust, KNOWN, UNKNOWN)], entry[", "  local _, _unused\n  _, entry["
     ),
-    "guesses-are-counted-for-all-applications": one("check", "1, found.application)", "1, 'all')"),
+    "guesses-are-counted-for-all-applications": one("check", "1, verification.application)", "1, 'all')"),
     "a-message-is-counted-as-a-guess": one(
         "include_number",
         "  self.sends = limits.with_now('number', self.sends)\n",
@@ -180,7 +182,7 @@ _MONEY: dict[str, Mutant] = {
         "if true then return present, row[ceiling.place + 1] end",
     ),
     "settled-in-the-next-hour": one(
-        "include_spending", "if at == now or math.floor(at / one.interval) == interval then", "if true then"
+        "include_spending", "if at == now or math.floor(at / ceiling.interval) == interval then", "if true then"
     ),
     "below-nothing": one("include_spending", "math.max(0, before + amount)", "before + amount"),
     "settled-twice": one("include_spending", "  redis.call('HDEL', record, reserved)\n"),
@@ -197,7 +199,7 @@ _MONEY: dict[str, Mutant] = {
         "dispatch", "  if first and not first.records then return dropped('spend_ceiling', first.rule) end\n"
     ),
     "a-further-call-that-costs-nothing": one(
-        "dispatch", "  if money then spending.settle(money, found.country, price, now) end\n"
+        "dispatch", "  if money then spending.settle(money, verification.country, price, now) end\n"
     ),
     "a-further-call-that-is-not-settled": one(
         "dispatch", "  spending.reserve(key.record, arg.message, dispatch, price)\n"
@@ -210,16 +212,16 @@ _MONEY: dict[str, Mutant] = {
     ),
     "a-call-that-a-ceiling-refuses-without-a-decision": one(
         "dispatch",
-        "rule_hits.report(key.decisions, arg.max_decisions, arg.max_age, list, found, 'dispatch', '')",
+        "rule_hits.report(key.decisions, arg.max_decisions, arg.max_age, list, verification, 'dispatch', '')",
         "local _ = list",
     ),
     "a-call-that-no-rule-refused": one("dispatch", "dropped('spend_ceiling', first.rule)", "dropped('spend_ceiling')"),
     "ceilings-are-not-asked": one(
         "include_guard",
-        "  spending.test(attempt.rule_hits, found.application, found.country, attempt.about.country, attempt.price)\n",
+        "  spending.test(attempt.rule_hits, states.application, states.country, attempt.verification.country, attempt.price)\n",
     ),
     "calls-are-not-settled": one(
-        "dispatch_finish", "    spending.settle(money, about.country, tonumber(arg.cost) - price, at)\n"
+        "dispatch_finish", "    spending.settle(money, verification.country, tonumber(arg.cost) - price, at)\n"
     ),
 }
 _TOLD: dict[str, Mutant] = {
@@ -233,9 +235,9 @@ _TOLD: dict[str, Mutant] = {
         "check", "local is_locked = refusal and not refusal.records", "local is_locked = refusal"
     ),
     "what-only-records-comes-first": one(
-        "include_rule_hits", "(first.records and not one.records)", "(one.records and not first.records)"
+        "include_rule_hits", "(first.records and not hit.records)", "(hit.records and not first.records)"
     ),
-    "a-finding-without-its-mode": one("include_rule_hits", "one.records and 'record_only' or 'enforce')", "'enforce')"),
+    "a-finding-without-its-mode": one("include_rule_hits", "hit.records and 'record_only' or 'enforce')", "'enforce')"),
     "a-refusal-without-a-decision": one(
         "start", "decision = guard.report(", "function never() return '' end\n  local decision = never("
     ),
@@ -245,7 +247,9 @@ _TOLD: dict[str, Mutant] = {
         "guard.count(attempt)\n",
     ),
     "a-guess-without-a-decision": one("check", "if #hits > 0 then", "if false then"),
-    "decisions-until-yesterday": one("include_rule_hits", "    now + first.wait, about", "    now - first.wait, about"),
+    "decisions-until-yesterday": one(
+        "include_rule_hits", "    now + first.wait, verification", "    now - first.wait, verification"
+    ),
     "decisions-without-end": one(
         "include_rule_hits",
         "local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*'",

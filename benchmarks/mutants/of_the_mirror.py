@@ -11,65 +11,71 @@ TESTS = (
 )
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
-    "mirror-of-any-ledger": one("include_mirror", "  if kept_identity ~= identity then return 'mirror-foreign' end\n"),
+    "mirror-of-any-ledger": one(
+        "include_mirror", "  if stored_identity ~= identity then return 'mirror-foreign' end\n"
+    ),
     "mirror-although-it-was-closed": one("include_mirror", "  if closed then return 'mirror-diverged' end\n"),
     "build-on-anothers-turn": one("mirror_build", "  if redis.call('GET', builder) ~= arg.builder then return 0 end\n"),
     "build-stays-closed": one("mirror_build", "  redis.call('DEL', KEYS[i])\n"),
-    "mirror-behind-is-good-enough": one("include_mirror", "position ~= least and tonumber", "false and tonumber"),
-    "mirror-must-be-ahead": one(
-        "include_mirror", "position ~= least and tonumber(position) <", "tonumber(position) <="
+    "mirror-behind-is-good-enough": one(
+        "include_mirror", "position ~= min_sequence and tonumber", "false and tonumber"
     ),
-    "mirror-without-the-operator": one("include_mirror", "is_suppressed(kept['s:*']) or "),
-    "mirror-without-the-application": one("include_mirror", " or is_suppressed(kept['s:' .. own])"),
-    "mirror-of-another-application": one("include_mirror", "kept['s:' .. own]", "kept['s:bank']"),
+    "mirror-must-be-ahead": one(
+        "include_mirror", "position ~= min_sequence and tonumber(position) <", "tonumber(position) <="
+    ),
+    "mirror-without-the-operator": one("include_mirror", "is_suppressed(stored['s:*']) or "),
+    "mirror-without-the-application": one("include_mirror", " or is_suppressed(stored['s:' .. own])"),
+    "mirror-of-another-application": one("include_mirror", "stored['s:' .. own]", "stored['s:bank']"),
     "suppressed-for-ever": one("include_mirror", "ends and (ends == '' or tonumber(ends) > now)", "ends"),
     "suppressed-with-an-end-only": one("include_mirror", "ends == '' or ", "ends ~= '' and "),
     "suppressed-until-a-moment-too-late": one("include_mirror", "tonumber(ends) > now", "tonumber(ends) >= now"),
     "frozen-is-let-through": one(
-        "include_mirror", "local over, last = ended(kept, about)", "local over, last = nil, 0"
+        "include_mirror", "local over, last = ended(stored, verification)", "local over, last = nil, 0"
     ),
-    "frozen-without-the-operator": one("include_mirror", "kept['f:*'] or "),
-    "frozen-without-the-application": one("include_mirror", " or kept['f:' .. own]"),
-    "frozen-of-another-application": one("include_mirror", "kept['f:' .. own]", "kept['f:bank']"),
+    "frozen-without-the-operator": one("include_mirror", "stored['f:*'] or "),
+    "frozen-without-the-application": one("include_mirror", " or stored['f:' .. own]"),
+    "frozen-of-another-application": one("include_mirror", "stored['f:' .. own]", "stored['f:bank']"),
     "lift-revives": one("include_mirror", " or lifted > known then", " then"),
-    "lift-for-all-revives": one("include_mirror", "tonumber(kept[kind .. '*'] or 0)", "0"),
-    "lift-for-one-revives": one("include_mirror", "tonumber(kept[kind .. application] or 0)", "0"),
+    "lift-for-all-revives": one("include_mirror", "tonumber(stored[kind .. '*'] or 0)", "0"),
+    "lift-for-one-revives": one("include_mirror", "tonumber(stored[kind .. application] or 0)", "0"),
     "lift-of-another-application-ends": one("include_mirror", "kind .. application", "kind .. 'bank'"),
     "lift-ends-what-knows-of-it": one("include_mirror", "lifted > known", "lifted >= known"),
     "lift-ends-whatever-starts": one("start", "lifted = math.huge", "lifted = 0"),
     "start-forgets-the-lift": one(
         "start",
-        "= tonumber(position), math.max(lifted, earlier.lifted), given or 0",
-        "= tonumber(position), earlier.lifted, given or 0",
+        "= tonumber(position), math.max(lifted, earlier.lifted), consented_at or 0",
+        "= tonumber(position), earlier.lifted, consented_at or 0",
     ),
     "check-forgets-the-lift": one(
         "check",
-        "right and mirror.revoked(found, basis,",
-        "right and mirror.revoked({ application = found.application }, basis,",
+        "right and mirror.revoked(verification, basis,",
+        "right and mirror.revoked({ application = verification.application }, basis,",
     ),
-    "resend-forgets-the-lift": one("resend", "local why = mirror", "found.lifted = 0\nlocal why = mirror"),
-    "dispatch-forgets-the-lift": one("dispatch", "local why = mirror", "found.lifted = 0\nlocal why = mirror"),
+    "resend-forgets-the-lift": one("resend", "local why = mirror", "verification.lifted = 0\nlocal why = mirror"),
+    "dispatch-forgets-the-lift": one("dispatch", "local why = mirror", "verification.lifted = 0\nlocal why = mirror"),
     "allowed-forgets-the-lift": one(
-        "mirror_allows", "if not found then return 0 end\n", "if not found then return 0 end\nfound.lifted = 0\n"
+        "mirror_allows",
+        "if not verification then return 0 end\n",
+        "if not verification then return 0 end\nverification.lifted = 0\n",
     ),
     "mirror-a-lift-for-ever": one("mirror_write", "(kind == 'l:' or kind == 'e:')", "(kind == 'e:')"),
     "mirror-an-erasure-for-ever": one("mirror_write", "(kind == 'l:' or kind == 'e:')", "(kind == 'l:')"),
     "approved-although-frozen": one("check", "local revoked = right and", "local revoked = false and"),
     "frozen-ends-a-wrong-guess": one("check", "local revoked = right and mirror", "local revoked = mirror"),
-    "frozen-stays-pending": one("check", "  record.finish(found, 'canceled')\n"),
+    "frozen-stays-pending": one("check", "  record.finish(verification, 'canceled')\n"),
     "frozen-is-not-told": one(
         "check",
-        "  streams.report(key.events, 'verification.canceled', found, { reason = revoked, request = request })\n",
+        "  streams.report(key.events, 'verification.canceled', verification, { reason = revoked, request = request })\n",
     ),
     "frozen-counts-as-right": one(
         "check",
         "local revoked = right and",
-        "failure_alarm.count(application, right)\nsubjects.write(subjects_found)\nlocal revoked = right and",
+        "failure_alarm.count(application, right)\nsubjects.write(states)\nlocal revoked = right and",
     ),
     "frozen-is-remembered-as-right": one(
         "check",
         "local revoked = right and",
-        "if right then streams.report(key.events, 'verification.approved', found) end\nlocal revoked = right and",
+        "if right then streams.report(key.events, 'verification.approved', verification) end\nlocal revoked = right and",
     ),
     "canceled-without-a-reason": one("cancel", "{ reason = arg.reason, ", "{ reason = '', "),
     "consent-off-is-looked-at": one("include_mirror", "demand ~= 'off' and", "true and"),
@@ -77,23 +83,25 @@ DEFECTS: dict[str, Mutant] = {
     "consent-always-demanded": one("include_mirror", "if demand == 'required' and", "if"),
     "withdrawal-overlooked": one("include_mirror", "if state == 'withdrawn' and", "if false and"),
     "withdrawal-from-before-the-start": one("include_mirror", " and tonumber(from) > tonumber(since)"),
-    "consent-to-any-purpose": one("include_mirror", "':' .. about.purpose", "':login'"),
+    "consent-to-any-purpose": one("include_mirror", "':' .. verification.purpose", "':login'"),
     "consent-of-a-number-that-nobody-knows": one("include_mirror", " and demand ~= 'required'"),
     "start-asks-no-mirror": one("start", "if why then return reply.withheld { reason = why } end\n"),
-    "start-with-a-consent-needs-another": one("include_mirror", "if given then", "if false then"),
-    "outdated-consent-counts": one("include_mirror", "given <= tonumber(said)", "given < 0"),
-    "consent-of-the-same-moment-counts": one("include_mirror", "given <= tonumber(said)", "given < tonumber(said)"),
-    "start-forgets-when-it-was-agreed": one("start", "earlier.lifted), given or 0", "earlier.lifted), 0"),
+    "start-with-a-consent-needs-another": one("include_mirror", "if consented_at then", "if false then"),
+    "outdated-consent-counts": one("include_mirror", "consented_at <= tonumber(stated)", "consented_at < 0"),
+    "consent-of-the-same-moment-counts": one(
+        "include_mirror", "consented_at <= tonumber(stated)", "consented_at < tonumber(stated)"
+    ),
+    "start-forgets-when-it-was-agreed": one("start", "earlier.lifted), consented_at or 0", "earlier.lifted), 0"),
     "start-forgets-its-place": one("start", "= tonumber(position), math", "= 0, math"),
     "start-tells-no-number": one("start", '\'","pseudonym":"\' .. pseudonym', "'\",\"pseudonym\":\"' .. ''"),
     "start-tells-no-consent": one("start", ", consent = arg.consent })", " })"),
-    "start-tells-of-no-consent": one("start", "if given then --", "if false then --"),
+    "start-tells-of-no-consent": one("start", "if consented_at then --", "if false then --"),
     "start-although-nothing-is-recorded": one(
         "start", "if redis.call('XLEN', key.events) >= plan.unrecorded then return reply.events_full() end\n"
     ),
     "resend-asks-no-mirror": one("resend", "if why then return reply.withheld { reason = why } end\n"),
-    "resend-after-any-withdrawal": one("resend", "arg.consent, found.ledger, nil", "arg.consent, 1e15, nil"),
-    "start-tells-no-end": one("start", '\'","expires":"%d"}\', one.expires', '\'","expires":"%d"}\', 0'),
+    "resend-after-any-withdrawal": one("resend", "arg.consent, verification.ledger, nil", "arg.consent, 1e15, nil"),
+    "start-tells-no-end": one("start", '\'","expires":"%d"}\', verification.expires', '\'","expires":"%d"}\', 0'),
     "start-tells-no-payment": one("start", '\'","payment":"\' .. arg.payment', "'\",\"payment\":\"' .. ''"),
     "start-tells-no-reference": one(
         "start", '\'","payment_reference":"\' .. arg.payment_reference', "'\",\"payment_reference\":\"' .. ''"
@@ -108,8 +116,10 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "dispatch-although-behind": one("dispatch", "if why == 'mirror-behind' then return reply.mirror_behind() end\n"),
     "dispatch-although-suppressed": one("dispatch", "if why then return dropped(why) end\n"),
-    "dispatch-after-any-withdrawal": one("dispatch", "arg.consent, found.ledger, nil", "arg.consent, 1e15, nil"),
-    "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "arg.consent, found.ledger, nil", "arg.consent, -1, nil"),
+    "dispatch-after-any-withdrawal": one("dispatch", "arg.consent, verification.ledger, nil", "arg.consent, 1e15, nil"),
+    "dispatch-stopped-by-an-old-withdrawal": one(
+        "dispatch", "arg.consent, verification.ledger, nil", "arg.consent, -1, nil"
+    ),
     "mirror-an-older-state": one("mirror_write", "if tonumber(arg.read_at) >= known then", "if true then"),
     "mirror-over-what-was-there": one("mirror_write", "    redis.call('DEL', mirrored)\n"),
     "mirror-nothing-for-ever": one(
@@ -122,8 +132,8 @@ DEFECTS: dict[str, Mutant] = {
     "mirror-into-another-history": one("mirror_write", " and head[2] == arg.after"),
     "readiness-of-one-bucket": one("starts_readiness", "key.rest, #KEYS, 2", "key.rest, key.rest"),
     "readiness-without-a-mirror": one("starts_readiness", "not closed and "),
-    "mirror-in-a-part-of-the-buckets": one("mirror_write", "#there == tonumber(arg.heads)", "true"),
-    "mirror-told-to-one-bucket": one("mirror_write", "ipairs(there)", "ipairs({ there[1] })"),
+    "mirror-in-a-part-of-the-buckets": one("mirror_write", "#current == tonumber(arg.heads)", "true"),
+    "mirror-told-to-one-bucket": one("mirror_write", "ipairs(current)", "ipairs({ current[1] })"),
     "mirror-although-another-builds": one(
         "mirror_write", "    if redis.call('GET', KEYS[i]) ~= arg.builder then return 0 end\n", ""
     ),

@@ -111,10 +111,10 @@ DEFECTS: dict[str, Mutant] = {
     "sweep-keeps-the-stream": one("queues_sweep", "    redis.call('DEL', queue)\n"),
     "sweep-keeps-the-name": one("queues_sweep", "    redis.call('HDEL', key.queues, queue)\n"),
     "sweep-keeps-it-ready": one("queues_sweep", "    redis.call('SREM', key.ready, queue)\n"),
-    "sweep-of-busy-workers": one("queues_sweep", "one.pending == 0 and ", ""),
-    "sweep-of-live-workers": one("queues_sweep", " and one.idle > tonumber(arg.max_silence)", ""),
+    "sweep-of-busy-workers": one("queues_sweep", "consumer.pending == 0 and ", ""),
+    "sweep-of-live-workers": one("queues_sweep", " and consumer.idle > tonumber(arg.max_silence)", ""),
     "sweep-stumbles-without-a-group": one("queues_sweep", "redis.pcall('XINFO'", "redis.call('XINFO'"),
-    "sweep-of-no-workers": one("queues_sweep", "if one.pending == 0", "if false"),
+    "sweep-of-no-workers": one("queues_sweep", "if consumer.pending == 0", "if false"),
     "requeue-twice": one("retries_requeue", "  redis.call('ZREM', key.delayed, job)\n"),
     "requeue-too-early": one("retries_requeue", "'-inf', now,", "'-inf', now + 1,"),
     "requeue-without-bound": one("retries_requeue", "'LIMIT', 0, arg.max_jobs)", "'LIMIT', 0, -1)"),
@@ -124,10 +124,10 @@ DEFECTS: dict[str, Mutant] = {
     "requeue-stumbles": one("retries_requeue", "pcall(cjson.decode, job)", "true, cjson.decode(job)"),
     "requeue-keeps-its-place": one("include_streams", "  job.gone = nil\n"),
     "requeue-tells-no-wait": one("retries_requeue", "next_due and math.max", "false and math.max"),
-    "redrive-of-a-final-one": one("dead_letter_redrive", "if found.status ~= 'pending' then", "if false then"),
-    "redrive-of-an-expired-one": one("dead_letter_redrive", "if now >= found.expires then", "if false then"),
+    "redrive-of-a-final-one": one("dead_letter_redrive", "if verification.status ~= 'pending' then", "if false then"),
+    "redrive-of-an-expired-one": one("dead_letter_redrive", "if now >= verification.expires then", "if false then"),
     "redrive-of-an-old-code": one(
-        "dead_letter_redrive", "if found.generation ~= tonumber(arg.generation) then", "if false then"
+        "dead_letter_redrive", "if verification.generation ~= tonumber(arg.generation) then", "if false then"
     ),
     "redrive-twice": one("dead_letter_redrive", "redis.call('XDEL', key.dead_letters, arg.entry)\n"),
     "redrive-of-nothing": one(

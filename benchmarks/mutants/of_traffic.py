@@ -5,9 +5,11 @@ from mutant import Mutant, one
 TESTS = ("api/test_human_check.py", "services/test_traffic_judge.py")
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
-    "a-start-without-its-flags-in-the-event": one("start", '\'","guard":"\' .. one.guard', "'\",\"guard\":\"' .. ''"),
-    "an-approval-without-its-start": one("check", ", created = found.created })", ", created = 0 })"),
-    "an-approval-of-nobody": one("check", "guard = found.guard", "guard = ''"),
+    "a-start-without-its-flags-in-the-event": one(
+        "start", '\'","guard":"\' .. verification.guard', "'\",\"guard\":\"' .. ''"
+    ),
+    "an-approval-without-its-start": one("check", ", created = verification.created })", ", created = 0 })"),
+    "an-approval-of-nobody": one("check", "guard = verification.guard", "guard = ''"),
     "a-start-without-its-carrier-range": one("include_approvals", " .. attempt.range .. '.'", " .. '.'"),
     "a-step-that-is-kept-twice": one(
         "traffic_commit", "(redis.call('HGET', key.traffic, 'version') or '0') ~= arg.version", "false"
@@ -34,13 +36,15 @@ DEFECTS: dict[str, Mutant] = {
     "unblock-leaves-the-suspicion": one("guard_unblock", " or name == 'tsuspicion'", ""),
     "a-block-that-nobody-leaves": one("guard_roll_back", "'ZINCRBY', key, -1,", "'ZINCRBY', key, 0,"),
     "a-block-left-in-another-hour": one(
-        "guard_roll_back", "math.floor(one.created / 3600000)", "math.floor(now / 3600000)"
+        "guard_roll_back", "math.floor(verification.created / 3600000)", "math.floor(now / 3600000)"
     ),
     "a-block-that-known-numbers-leave": one(
-        "guard_roll_back", "if approvals.has(one, 'a') or approvals.has(one, 's') then return end", "local _ = one"
+        "guard_roll_back",
+        "if approvals.has(verification, 'a') or approvals.has(verification, 's') then return end",
+        "local _ = verification",
     ),
     "a-number-that-leaves-its-block-again-and-again": one(
-        "guard_roll_back", "if not was_known then take_off_block(found) end", "take_off_block(found)"
+        "guard_roll_back", "if not was_known then take_off_block(verification) end", "take_off_block(verification)"
     ),
     "nobody-is-under-suspicion": one("include_newcomers", "if now >= ends then return end", "do return end"),
     "a-suspicion-without-end": one("include_newcomers", "if now >= ends then return end", "local _ = ends"),
@@ -51,9 +55,9 @@ DEFECTS: dict[str, Mutant] = {
         "include_newcomers", "(attempt.kind == 'resend' and approvals", "(false and approvals"
     ),
     "resends-escape-the-trickle": one("include_newcomers", "attempt.kind == 'fallback'", "attempt.kind ~= 'start'"),
-    "a-resend-that-costs-nobody": one("resend", ", guard = found.guard,", ","),
+    "a-resend-that-costs-nobody": one("resend", ", guard = verification.guard,", ","),
     "a-resend-without-its-carrier-range": one(
-        "resend", ", range = string.match(found.guard, '^%a*(%d*)') })", ", range = '' })"
+        "resend", ", range = string.match(verification.guard, '^%a*(%d*)') })", ", range = '' })"
     ),
     "a-range-like-its-country": one("include_newcomers", "if row.tail ~= '' then", "if false then"),
     "a-range-by-its-beginning": one("include_newcomers", "'\\n' .. range .. ' (%d+)", "'\\n%d* (%d+)"),
@@ -61,7 +65,7 @@ DEFECTS: dict[str, Mutant] = {
     "a-check-that-always-helps": one("include_newcomers", "rule.asks and not checked_too", "rule.asks"),
     "asking-where-nobody-can": one("include_newcomers", "rule.asks and not checked_too", "not checked_too"),
     "a-trickle-of-all": one("include_newcomers", "wait > 0 then rule_hits", "wait > 9e9 then rule_hits"),
-    "a-trickle-of-none": one("include_newcomers", "level = math.max(0, level)", "level = most"),
+    "a-trickle-of-none": one("include_newcomers", "level = math.max(0, level)", "level = capacity"),
     "a-trickle-that-does-not-leak": one("include_newcomers", "row[at.ntrickle] / HOUR *", "0 *"),
     "a-trickle-that-is-not-counted": one(
         "include_newcomers", "= level + 1, now, true, true", "= level, now, true, true"
@@ -73,7 +77,7 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "who-passes-after-others-is-no-attempt": one("include_approvals", "(attempt.repeated and 'r' or '')", "''"),
     "who-is-asked-and-passes-is-two-attempts": one(
-        "include_guard", "attempt.repeated = not is_first(about, 'passed')", "attempt.repeated = true"
+        "include_guard", "attempt.repeated = not is_first(verification, 'passed')", "attempt.repeated = true"
     ),
     "who-is-asked-counts-nowhere": one(
         "include_guard",
@@ -81,16 +85,22 @@ DEFECTS: dict[str, Mutant] = {
         "  if false then\n",
     ),
     "asked-whatever-refuses": one(
-        "include_rule_hits", "if not one.records and not one.asks then return false end", "local _ = one"
+        "include_rule_hits", "if not hit.records and not hit.asks then return false end", "local _ = hit"
     ),
     "refused-and-not-asked": one("start", "and not attempt.passed then", "and false then"),
     "a-number-that-lets-an-alarm-stand": one(
-        "include_guard", "return attempt.suspected and is_first(attempt.about, 'asked')", "return attempt.suspected"
+        "include_guard",
+        "return attempt.suspected and is_first(attempt.verification, 'asked')",
+        "return attempt.suspected",
     ),
     "an-address-that-lets-an-alarm-stand": one(
-        "include_guard", "or about.ip_prefix ~= '' and about.ip_prefix or about.pseudonym", "or about.pseudonym"
+        "include_guard",
+        "or verification.ip_prefix ~= '' and verification.ip_prefix or verification.pseudonym",
+        "or verification.pseudonym",
     ),
-    "a-network-that-lets-an-alarm-stand": one("include_guard", "about.prefix_48 ~= '' and about.prefix_48 or ", ""),
+    "a-network-that-lets-an-alarm-stand": one(
+        "include_guard", "verification.prefix_48 ~= '' and verification.prefix_48 or ", ""
+    ),
     "asked-by-other-rules-counts-twice": one(
         "include_guard", "return attempt.suspected and is_first", "return is_first"
     ),
@@ -106,13 +116,15 @@ DEFECTS: dict[str, Mutant] = {
         "include_guard", "if not rule_hits.refusal(hits) then rows.write(", "do rows.write("
     ),
     "a-trickle-that-fills-without-bound": one(
-        "include_newcomers", "math.min(most, row[at.ltrickle])", "row[at.ltrickle]"
+        "include_newcomers", "math.min(capacity, row[at.ltrickle])", "row[at.ltrickle]"
     ),
     "a-check-that-is-not-remembered": one("include_approvals", "attempt.passed and 'q'", "false and 'q'"),
     "a-check-that-is-not-judged-apart": one(
         "include_approvals", "attempt.passed_under_suspicion and 'k'", "false and 'k'"
     ),
-    "one-bucket-for-all": one("ruleset_register", "if rule.checked then rule.about", "if false then rule.about"),
+    "one-bucket-for-all": one(
+        "ruleset_register", "if rule.checked then rule.condition", "if false then rule.condition"
+    ),
     "a-breaker-that-stops-who-passed": one(
         "include_fraud", "if rule.asks and attempt.passed", "if false and attempt.passed"
     ),

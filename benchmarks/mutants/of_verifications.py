@@ -23,7 +23,7 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "page-result-that-never-ends": one("page_redeem", " or now >= tonumber(arg.ends)"),
     "page-result-of-what-waits": one(
-        "page_redeem", "  if now < found.expires then return reply.not_redeemable() end\n"
+        "page_redeem", "  if now < verification.expires then return reply.not_redeemable() end\n"
     ),
     "page-result-of-what-expired-unnoticed": one("page_redeem", "  status = 'expired'\n"),
     "page-requests-never-refused": one(
@@ -41,7 +41,7 @@ DEFECTS: dict[str, Mutant] = {
         "read(key.evidence, arg.application,",
         "read(key.evidence, redis.call('HGET', key.evidence, 'application'),",
     ),
-    "proof-of-what-is-gone": one("proof_redeem", "if not found then return reply.not_redeemable() end\n"),
+    "proof-of-what-is-gone": one("proof_redeem", "if not approval then return reply.not_redeemable() end\n"),
     "start-beside-a-pending-one": one("start", "if arg.allowed_pending ~= '*' then", "if false then"),
     "start-beside-nothing": one("start", "if arg.allowed_pending ~= '*' then", "if true then"),
     "start-beside-no-other-payment": one("start", "last.id ~= arg.allowed_pending and "),
@@ -49,13 +49,15 @@ DEFECTS: dict[str, Mutant] = {
     "start-sends-what-has-expired-again": one(
         "start", " and now < last.expires then return reply.pending", " then return reply.pending"
     ),
-    "start-sends-what-another-purpose-has": one("include_record", "found and found.purpose == purpose", "found"),
+    "start-sends-what-another-purpose-has": one(
+        "include_record", "verification and verification.purpose == purpose", "verification"
+    ),
     "found-of-another-application": one(
         "include_record", "record.read(beginning .. id, application)", "record.read(beginning .. id)"
     ),
     "found-until-it-was-sent-again": one("include_record", "'(%S+) %d+%+*\\n'", "'(%S+) %d+\\n'"),
     "found-by-another-clock": one("verification_find", "now = now", "now = now - 600000"),
-    "found-without-its-name": one("verification_find", "id = found.id", "id = ''"),
+    "found-without-its-name": one("verification_find", "id = verification.id", "id = ''"),
     "found-of-whatever-purpose": one(
         "verification_find", "arg.application, arg.purpose)\n", "arg.application, 'login')\n"
     ),
@@ -82,50 +84,55 @@ DEFECTS: dict[str, Mutant] = {
     "start-spends-nothing": one("start", "guard.count(attempt)\n"),
     "start-of-a-locked-number": one(
         "include_guard",
-        "  guard.test_guesses(list, found.number, attempt.trust)\n",
-        "  if attempt.kind ~= 'start' then guard.test_guesses(list, found.number, attempt.trust) end\n",
+        "  guard.test_guesses(list, states.number, attempt.trust)\n",
+        "  if attempt.kind ~= 'start' then guard.test_guesses(list, states.number, attempt.trust) end\n",
     ),
     "start-over-the-limits": one("start", "if refusal then\n", "if false then\n"),
     "start-without-life": one("include_record", "  redis.call('PEXPIREAT', self.key, ends)\n"),
-    "start-without-grace": one("start", "one.expires + plan.grace,", "one.expires,"),
+    "start-without-grace": one("start", "verification.expires + plan.grace,", "verification.expires,"),
     "start-into-a-full-backlog": one("start", "if full then", "if false then"),
     "start-queues-nothing": one("start", "streams.put(key.queue", "local function never() end never(key.queue"),
     "start-reports-nothing": one(
         "start", "streams.add(key.events, plan", "local function never() end never(key.events, plan"
     ),
-    "start-unknown-to-its-record": one("start", "  one.start = key.idempotency\n"),
+    "start-unknown-to-its-record": one("start", "  verification.start = key.idempotency\n"),
     "start-forgotten-by-its-number": one(
         "include_guard", "if attempt.kind == 'start' then number.started(", "if false then number.started("
     ),
-    "start-remembered-without-bound": one("include_number", "if count > MOST_RECENT then", "if false then"),
+    "start-remembered-without-bound": one("include_number", "if count > MAX_RECENT then", "if false then"),
     "start-remembered-for-a-day": one(
         "include_number", "own, life = self.entry, '', ruleset.ttls.number", "own, life = self.entry, '', 86400000"
     ),
     "start-shows-no-message": one("start", ", deliveries.FIRST, deliveries.first_slot(plan.channel))", ")"),
-    "check-of-any-number": one("check", "arg.pseudonym ~= found.pseudonym", "false"),
+    "check-of-any-number": one("check", "arg.pseudonym ~= verification.pseudonym", "false"),
     "check-of-a-final-one": one(
-        "check", "if found.status ~= 'pending' then return answer(found.status, found.status) end\n"
+        "check",
+        "if verification.status ~= 'pending' then return answer(verification.status, verification.status) end\n",
     ),
     "check-of-an-approved-one": Mutant(
         "check",
         (
-            ("if found.status == 'approved' then return answer('approved', 'already_approved') end\n", ""),
+            ("if verification.status == 'approved' then return answer('approved', 'already_approved') end\n", ""),
             (
-                "if found.status ~= 'pending' then return",
-                "if found.status ~= 'pending' and found.status ~= 'approved' then return",
+                "if verification.status ~= 'pending' then return",
+                "if verification.status ~= 'pending' and verification.status ~= 'approved' then return",
             ),
         ),
     ),
-    "check-expires-later": one("check", "if now >= found.expires then\n", "if now > found.expires then\n"),
-    "check-never-expires": one("check", "if now >= found.expires then\n", "if false then\n"),
-    "check-of-any-length": one("check", "if arg.code_length ~= found.code_length then", "if false then"),
+    "check-expires-later": one(
+        "check", "if now >= verification.expires then\n", "if now > verification.expires then\n"
+    ),
+    "check-never-expires": one("check", "if now >= verification.expires then\n", "if false then\n"),
+    "check-of-any-length": one("check", "if arg.code_length ~= verification.code_length then", "if false then"),
     "check-without-its-transaction": one(
-        "check", "if found.transaction ~= '' and arg.transaction == '' then", "if false then"
+        "check", "if verification.transaction ~= '' and arg.transaction == '' then", "if false then"
     ),
     "check-with-a-needless-transaction": one(
-        "check", "if found.transaction == '' and arg.transaction ~= '' then", "if false then"
+        "check", "if verification.transaction == '' and arg.transaction ~= '' then", "if false then"
     ),
-    "check-of-a-changed-transaction": one("check", "if arg.transaction ~= found.transaction then", "if false then"),
+    "check-of-a-changed-transaction": one(
+        "check", "if arg.transaction ~= verification.transaction then", "if false then"
+    ),
     "check-after-the-budget": one(
         "check",
         "if is_locked then return answer('pending', 'number_locked', 'check.refused', { rule = refusal.rule }) end\n",
@@ -137,26 +144,32 @@ DEFECTS: dict[str, Mutant] = {
         "  state.wrong = limits.with_now('failed_checks', state.wrong)\n  number.approved(state, trust, device)\n",
     ),
     "check-budget-of-a-verification": one(
-        "check", "arg.numbers .. found.pseudonym, key.application", "arg.numbers .. found.id, key.application"
+        "check",
+        "arg.numbers .. verification.pseudonym, key.application",
+        "arg.numbers .. verification.id, key.application",
     ),
-    "check-not-counted": one("check", "found.checks = found.checks + 1\n"),
+    "check-not-counted": one("check", "verification.checks = verification.checks + 1\n"),
     "check-counted-after-a-right-one": Mutant(
         "check",
         (
-            ("found.checks = found.checks + 1\n", ""),
+            ("verification.checks = verification.checks + 1\n", ""),
             (
                 "number.guessed_wrong(state, trust)\n",
-                "number.guessed_wrong(state, trust)\nfound.checks = found.checks + 1\n",
+                "number.guessed_wrong(state, trust)\nverification.checks = verification.checks + 1\n",
             ),
         ),
     ),
-    "check-one-guess-more": one("check", "if found.checks < max_checks then", "if found.checks <= max_checks then"),
-    "check-one-guess-less": one("check", "if found.checks < max_checks then", "if found.checks < max_checks - 1 then"),
-    "check-accepts-anything": one("check", "local right = record.is_tag(found, arg.tag)", "local right = true"),
-    "check-consumes-nothing": one("check", "  record.finish(found, 'approved')\n"),
-    "check-forgets-the-last-guess": one("check", "record.finish(found, 'max_attempts_reached')\n"),
-    "check-forgets-a-changed-transaction": one("check", "  record.finish(found, 'failed')\n"),
-    "check-keeps-an-expired-number": one("check", "  record.finish(found, 'expired')\n"),
+    "check-one-guess-more": one(
+        "check", "if verification.checks < max_checks then", "if verification.checks <= max_checks then"
+    ),
+    "check-one-guess-less": one(
+        "check", "if verification.checks < max_checks then", "if verification.checks < max_checks - 1 then"
+    ),
+    "check-accepts-anything": one("check", "local right = record.is_tag(verification, arg.tag)", "local right = true"),
+    "check-consumes-nothing": one("check", "  record.finish(verification, 'approved')\n"),
+    "check-forgets-the-last-guess": one("check", "record.finish(verification, 'max_attempts_reached')\n"),
+    "check-forgets-a-changed-transaction": one("check", "  record.finish(verification, 'failed')\n"),
+    "check-keeps-an-expired-number": one("check", "  record.finish(verification, 'expired')\n"),
     "check-remembers-nothing": one(
         "check",
         "idempotency.remember_with(key.record, key.idempotency, arg.fingerprint, 'reason'",
@@ -166,43 +179,46 @@ DEFECTS: dict[str, Mutant] = {
         "check", "at = tonumber(first[3]), alarm = 0, record = approved", "at = now, alarm = 0, record = approved"
     ),
     "check-approves-nobody-knows-when": one("check", ", 'at', now)", ")"),
-    "check-approves-when-it-was-started": one("check", "left, at = now", "left, at = found.created"),
-    "check-again-tells-an-old-status": one("check", "over and 'expired' or found.status", "found.status"),
+    "check-approves-when-it-was-started": one("check", "left, at = now", "left, at = verification.created"),
+    "check-again-tells-an-old-status": one("check", "over and 'expired' or verification.status", "verification.status"),
     "resend-at-once": one("resend", "if wait > 0 and falls_back_from == 0 then", "if false then"),
     "resend-once-more": one(
-        "resend", "if sends >= tonumber(found.max_sends) then", "if sends > tonumber(found.max_sends) then"
+        "resend",
+        "if sends >= tonumber(verification.max_sends) then",
+        "if sends > tonumber(verification.max_sends) then",
     ),
     "resend-of-a-final-one": one(
-        "resend", "if found.status ~= 'pending' then return reply.already_final { status = found.status } end\n"
+        "resend",
+        "if verification.status ~= 'pending' then return reply.already_final { status = verification.status } end\n",
     ),
-    "resend-of-an-expired-one": one("resend", "if now >= found.expires then", "if false then"),
-    "resend-expires-later": one("resend", "if now >= found.expires then", "if now > found.expires then"),
+    "resend-of-an-expired-one": one("resend", "if now >= verification.expires then", "if false then"),
+    "resend-expires-later": one("resend", "if now >= verification.expires then", "if now > verification.expires then"),
     "resend-last-delay-does-not-repeat": one(
         "resend", "if place_of_delay <= sends then", "if place_of_delay == sends then"
     ),
-    "resend-overtaken": one("resend", "if found.generation ~= tonumber(arg.generation) or (", "if ("),
+    "resend-overtaken": one("resend", "if verification.generation ~= tonumber(arg.generation) or (", "if ("),
     "resend-falls-back-twice": one("resend", " or (falls_back_from > 0 and falls_back_from ~= sends)"),
     "resend-waits-to-fall-back": one("resend", "if wait > 0 and falls_back_from == 0 then", "if wait > 0 then"),
     "resend-shows-the-old-channel": one(
         "resend",
-        "found.sends, found.last_send, found.channel = sends, now, arg.channel",
-        "found.sends, found.last_send = sends, now",
+        "verification.sends, verification.last_send, verification.channel = sends, now, arg.channel",
+        "verification.sends, verification.last_send = sends, now",
     ),
     "resend-to-a-locked-number": one(
         "include_guard",
-        "  guard.test_guesses(list, found.number, attempt.trust)\n",
-        "  if attempt.kind == 'start' then guard.test_guesses(list, found.number, attempt.trust) end\n",
+        "  guard.test_guesses(list, states.number, attempt.trust)\n",
+        "  if attempt.kind == 'start' then guard.test_guesses(list, states.number, attempt.trust) end\n",
     ),
     "resend-spends-nothing": one("resend", "guard.count(attempt)\n"),
     "resend-keeps-the-old-tag": one(
         "resend",
-        "found.generation, found.tag = found.generation + 1, record.stored_tag(arg.next_tag)",
-        "found.generation = found.generation + 1",
+        "verification.generation, verification.tag = verification.generation + 1, record.stored_tag(arg.next_tag)",
+        "verification.generation = verification.generation + 1",
     ),
     "resend-keeps-the-old-time": one(
         "resend",
-        "found.sends, found.last_send, found.channel = sends, now, arg.channel",
-        "found.sends, found.channel = sends, arg.channel",
+        "verification.sends, verification.last_send, verification.channel = sends, now, arg.channel",
+        "verification.sends, verification.channel = sends, arg.channel",
     ),
     "resend-renews-the-life": one(
         "resend", "sends = sends + 1\n", "sends = sends + 1\nredis.call('PEXPIRE', key.record, 900000)\n"
@@ -212,7 +228,7 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "resend-into-a-full-backlog": one("resend", "if full then", "if false then"),
     "resend-into-a-backlog-that-outlives-it": one(
-        "resend", "tonumber(arg.max_queue), found.expires - now)", "tonumber(arg.max_queue), 300000)"
+        "resend", "tonumber(arg.max_queue), verification.expires - now)", "tonumber(arg.max_queue), 300000)"
     ),
     "resend-remembers-nothing": one(
         "resend", "idempotency.remember_with(key.record, key.idempotency, arg.fingerprint)\n"
@@ -226,10 +242,11 @@ DEFECTS: dict[str, Mutant] = {
         "resend", "redis.call('HSET', key.record, deliveries.slot(sends, 1), deliveries.new_slot(arg.channel))\n"
     ),
     "cancel-of-a-final-one": one(
-        "cancel", "  if found.status ~= 'pending' then return reply.already_final { status = found.status } end\n"
+        "cancel",
+        "  if verification.status ~= 'pending' then return reply.already_final { status = verification.status } end\n",
     ),
     "cancel-of-an-expired-one": one(
-        "cancel", "  if now >= found.expires then return reply.already_final { status = 'expired' } end\n"
+        "cancel", "  if now >= verification.expires then return reply.already_final { status = 'expired' } end\n"
     ),
-    "cancel-does-nothing": one("cancel", "  record.finish(found, 'canceled')\n"),
+    "cancel-does-nothing": one("cancel", "  record.finish(verification, 'canceled')\n"),
 }

@@ -1,5 +1,5 @@
 -- Reads the copy of who may call.
 -- include clock mirror
 
-local kept = redis.call('HMGET', key.copy, 'server', 'sealed')
-return kept[1] == mirror.server_name() and kept[2]
+local stored = redis.call('HMGET', key.copy, 'server', 'sealed')
+return stored[1] == mirror.server_name() and stored[2]

@@ -5,107 +5,107 @@
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror evidence
 
-local found = record.read(key.record, arg.application)
-if not found then return reply.not_found() end
-if arg.pseudonym ~= '' and arg.pseudonym ~= found.pseudonym then return reply.number_mismatch() end
+local verification = record.read(key.record, arg.application)
+if not verification then return reply.not_found() end
+if arg.pseudonym ~= '' and arg.pseudonym ~= verification.pseudonym then return reply.number_mismatch() end
 local function approved_record(reason)
   return reason == '' and arg.with_record == '1' and record.read_all(key.record) or {}
 end
 
-local basis = mirror.basis(arg.mirrored .. found.pseudonym) .. found.basis
-local elsewhere = arg.elsewhere == '' and mirror.elsewhere(found.basis) or '' -- what a process has to look at first
+local basis = mirror.basis(arg.mirrored .. verification.pseudonym) .. verification.basis
+local elsewhere = arg.elsewhere == '' and mirror.elsewhere(verification.basis) or '' -- what a process has to look at first
 local remembered = idempotency.find(key.idempotency, arg.fingerprint)
 if remembered == 'mismatch' then return reply.mismatch() end
 if remembered then
   local first = redis.call('HMGET', key.idempotency, 'reason', 'checks_left', 'at')
   if first[1] == '' and not mirror.is_there(key.mirror) then return reply.mirror_behind() end
-  if first[1] == '' and elsewhere ~= '' then return reply.elsewhere { basis = elsewhere, lifted = found.lifted } end
-  if first[1] == '' and mirror.revoked(found, basis, arg.elsewhere) then
-    return reply.checked { status = found.status, reason = 'revoked', checks_left = 0, at = tonumber(first[3]), alarm = 0,
+  if first[1] == '' and elsewhere ~= '' then return reply.elsewhere { basis = elsewhere, lifted = verification.lifted } end
+  if first[1] == '' and mirror.revoked(verification, basis, arg.elsewhere) then
+    return reply.checked { status = verification.status, reason = 'revoked', checks_left = 0, at = tonumber(first[3]), alarm = 0,
       record = {} }
   end
-  local over = found.status == 'pending' and now >= found.expires
-  return reply.checked { status = over and 'expired' or found.status, reason = first[1], checks_left = tonumber(first[2]),
+  local over = verification.status == 'pending' and now >= verification.expires
+  return reply.checked { status = over and 'expired' or verification.status, reason = first[1], checks_left = tonumber(first[2]),
     at = tonumber(first[3]), alarm = 0, record = approved_record(first[1]) }
 end
 
-local max_checks, alarm = tonumber(found.max_checks), 0
+local max_checks, alarm = tonumber(verification.max_checks), 0
 local request = arg.request ~= '' and arg.request or nil
 
 -- Every answer to a valid check; one that changed something is remembered and reported.
 local function answer(status, reason, event, values)
-  local left = (status == 'pending' or reason == '') and max_checks - found.checks or 0
+  local left = (status == 'pending' or reason == '') and max_checks - verification.checks or 0
   if event then -- what is final answers the same without being remembered: pages with a client token may ask for ever
     idempotency.remember_with(key.record, key.idempotency, arg.fingerprint, 'reason', reason, 'checks_left', left, 'at', now)
     values = values or {}
     values.reason, values.request = reason, request
-    streams.report(key.events, event, found, values)
+    streams.report(key.events, event, verification, values)
   end
   return reply.checked { status = status, reason = reason, checks_left = left, at = now, alarm = alarm,
     record = approved_record(reason) }
 end
 
-if found.status == 'approved' then return answer('approved', 'already_approved') end
-if found.status ~= 'pending' then return answer(found.status, found.status) end
-if now >= found.expires then
-  record.finish(found, 'expired')
+if verification.status == 'approved' then return answer('approved', 'already_approved') end
+if verification.status ~= 'pending' then return answer(verification.status, verification.status) end
+if now >= verification.expires then
+  record.finish(verification, 'expired')
   return answer('expired', 'expired', 'verification.expired')
 end
 
-if arg.code_length ~= found.code_length then return reply.wrong_length { code_length = tonumber(found.code_length) } end
-if found.transaction ~= '' and arg.transaction == '' then return reply.transaction_missing() end
-if found.transaction == '' and arg.transaction ~= '' then return reply.transaction_unwanted() end
-if arg.transaction ~= found.transaction then
-  record.finish(found, 'failed')
+if arg.code_length ~= verification.code_length then return reply.wrong_length { code_length = tonumber(verification.code_length) } end
+if verification.transaction ~= '' and arg.transaction == '' then return reply.transaction_missing() end
+if verification.transaction == '' and arg.transaction ~= '' then return reply.transaction_unwanted() end
+if arg.transaction ~= verification.transaction then
+  record.finish(verification, 'failed')
   return answer('failed', 'transaction_changed', 'verification.failed')
 end
 
-local subjects_found = subjects.read({ arg.numbers .. found.pseudonym, key.application }, 1, found.application)
-local state, application, device = subjects_found.number, subjects_found.application, found.context
-local reputation = number.reputation(state, device, approvals.has(found, 'h') and 'home' or 'abroad')
-local trust = (approvals.has(found, 'f') or reputation.known_device) and 'known' or 'unknown'
+local states = subjects.read({ arg.numbers .. verification.pseudonym, key.application }, 1, verification.application)
+local state, application, device = states.number, states.application, verification.context
+local reputation = number.reputation(state, device, approvals.has(verification, 'h') and 'home' or 'abroad')
+local trust = (approvals.has(verification, 'f') or reputation.known_device) and 'known' or 'unknown'
 local hits = {}
-guard.test_moving(hits, 'failed_checks', state.wrong, trust == 'unknown' and reputation.device_here)
+guard.test_moving(hits, 'failed_checks', state.wrong, trust == 'unknown' and reputation.own_device)
 guard.test_guesses(hits, state, trust)
 local refusal = rule_hits.first(hits)
 local is_locked = refusal and not refusal.records
-local right = record.is_tag(found, arg.tag) -- two keyed MACs: how long the comparison takes tells nothing of the code
-if right and not is_locked and elsewhere ~= '' then return reply.elsewhere { basis = elsewhere, lifted = found.lifted } end
-if #hits > 0 then rule_hits.report(key.decisions, arg.max_decisions, arg.max_age, hits, found, 'check', trust) end
+local right = record.is_tag(verification, arg.tag) -- two keyed MACs: how long the comparison takes tells nothing of the code
+if right and not is_locked and elsewhere ~= '' then return reply.elsewhere { basis = elsewhere, lifted = verification.lifted } end
+if #hits > 0 then rule_hits.report(key.decisions, arg.max_decisions, arg.max_age, hits, verification, 'check', trust) end
 if is_locked then return answer('pending', 'number_locked', 'check.refused', { rule = refusal.rule }) end
 
-found.checks = found.checks + 1
-if right and found.basis ~= '' and not mirror.is_there(key.mirror) then return reply.mirror_behind() end
-local revoked = right and mirror.revoked(found, basis, arg.elsewhere)
+verification.checks = verification.checks + 1
+if right and verification.basis ~= '' and not mirror.is_there(key.mirror) then return reply.mirror_behind() end
+local revoked = right and mirror.revoked(verification, basis, arg.elsewhere)
 if revoked then
-  record.finish(found, 'canceled')
-  streams.report(key.events, 'verification.canceled', found, { reason = revoked, request = request })
+  record.finish(verification, 'canceled')
+  streams.report(key.events, 'verification.canceled', verification, { reason = revoked, request = request })
   return answer('canceled', 'canceled')
 end
 if ruleset.failures then
   local ends, text = failure_alarm.count(application, right)
   if ends then
     alarm = 1
-    rule_hits.report_change(key.decisions, arg.max_decisions, arg.max_age, ruleset.failures, 'alarm', ends, found.application, '', text)
+    rule_hits.report_change(key.decisions, arg.max_decisions, arg.max_age, ruleset.failures, 'alarm', ends, verification.application, '', text)
   end
-  subjects.write(subjects_found)
+  subjects.write(states)
 end
 if right then
   number.approved(state, trust, device)
   number.write(state)
-  record.finish(found, 'approved')
+  record.finish(verification, 'approved')
   if arg.evidence_lives ~= '' then
     local lives = cjson.decode(arg.evidence_lives)
-    evidence.note(key.evidence, found.application, basis, found.lifted, lives[found.purpose] or lives[''])
+    evidence.note(key.evidence, verification.application, basis, verification.lifted, lives[verification.purpose] or lives[''])
   end
   return answer('approved', '', 'verification.approved',
-    { known = reputation.approved and 1 or 0, guard = found.guard, created = found.created })
+    { known = reputation.approved and 1 or 0, guard = verification.guard, created = verification.created })
 end
 number.guessed_wrong(state, trust)
 number.write(state)
-if found.checks < max_checks then
-  record.write(found)
+if verification.checks < max_checks then
+  record.write(verification)
   return answer('pending', 'wrong_code', 'check.failed')
 end
-record.finish(found, 'max_attempts_reached')
+record.finish(verification, 'max_attempts_reached')
 return answer('max_attempts_reached', 'wrong_code', 'verification.max_attempts_reached')

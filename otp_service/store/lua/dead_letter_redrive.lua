@@ -1,15 +1,15 @@
 -- Puts a dead letter back into the outbox, if its message is still wanted, with a new budget of dispatches.
 -- include clock fence streams record deliveries
 
-local found = record.read(key.record, arg.application)
-if not found or #redis.call('XRANGE', key.dead_letters, arg.entry, arg.entry) == 0 then return reply.gone() end
-if found.status ~= 'pending' then return reply.unwanted { reason = found.status } end
-if now >= found.expires then return reply.unwanted { reason = 'expired' } end
-if found.generation ~= tonumber(arg.generation) then return reply.unwanted { reason = 'superseded' } end
+local verification = record.read(key.record, arg.application)
+if not verification or #redis.call('XRANGE', key.dead_letters, arg.entry, arg.entry) == 0 then return reply.gone() end
+if verification.status ~= 'pending' then return reply.unwanted { reason = verification.status } end
+if now >= verification.expires then return reply.unwanted { reason = 'expired' } end
+if verification.generation ~= tonumber(arg.generation) then return reply.unwanted { reason = 'superseded' } end
 if deliveries.has_arrived(key.record, arg.message) then return reply.unwanted { reason = 'sent' } end
 if deliveries.is_decided(key.record, arg.message) then return reply.unwanted { reason = 'reported' } end
 redis.call('HSET', key.record, 'from' .. arg.message, redis.call('HGET', key.record, 'n' .. arg.message) or 0)
 streams.put_back(key.queue, key.queues, key.ready, key.wake, streams.fields({ unpack(ARGV, arg.rest) }))
 redis.call('XDEL', key.dead_letters, arg.entry)
-streams.report(key.events, 'message.redriven', found, { message = arg.message })
+streams.report(key.events, 'message.redriven', verification, { message = arg.message })
 return reply.redriven()

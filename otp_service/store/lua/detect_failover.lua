@@ -14,26 +14,26 @@ local info, places, fences, heads = redis.call('INFO', 'replication'), { unpack(
 for i, place in ipairs(places) do table.insert(i <= #places / 2 and fences or heads, place) end
 -- Another after a restart and after each fail-over, planned or not; the former one is that which it went on with when it took over.
 local history, former = string.match(info, 'master_replid:(%x+)'), string.match(info, 'master_replid2:(%x+)')
-local kept = redis.call('HMGET', key.server, 'history', 'shard', 'failover', 'undecided', 'replicas')
+local noted = redis.call('HMGET', key.server, 'history', 'shard', 'failover', 'undecided', 'replicas')
 -- The smallest number of replicas that any process waited for since this server is the primary: so many have what was answered.
-local replicas = math.min(tonumber(arg.replicas), tonumber(kept[5] or arg.replicas))
-if kept[1] == history then
-  if kept[5] ~= tostring(replicas) then redis.call('HSET', key.server, 'replicas', replicas) end
+local replicas = math.min(tonumber(arg.replicas), tonumber(noted[5] or arg.replicas))
+if noted[1] == history then
+  if noted[5] ~= tostring(replicas) then redis.call('HSET', key.server, 'replicas', replicas) end
   return reply.same()
 end
 
 local shard = arg.is_cluster == '1' and redis.call('CLUSTER', 'MYSHARDID')
 -- It came from another shard (MIGRATESLOTS), and that loses nothing; but what was not decided there is lost.
-local has_moved = kept[2] and kept[2] ~= shard and not kept[4]
-local went_on = kept[1] and former == kept[1] and followed(info)
-local is_whole = not kept[1] or has_moved or (went_on and former == arg.confirmed)
+local has_moved = noted[2] and noted[2] ~= shard and not noted[4]
+local went_on = noted[1] and former == noted[1] and followed(info)
+local is_whole = not noted[1] or has_moved or (went_on and former == arg.confirmed)
 if not is_whole then
-  local ends = tonumber(kept[3] or 0)
+  local ends = tonumber(noted[3] or 0)
   if went_on and tonumber(arg.patience) > 0 then
-    ends = math.max(ends, tonumber(kept[4] or now + arg.patience))
+    ends = math.max(ends, tonumber(noted[4] or now + arg.patience))
     redis.call('HSET', key.server, 'undecided', ends)
   end
-  if ends > now then return reply.undecided { former = kept[1], history = history, replicas = replicas } end
+  if ends > now then return reply.undecided { former = noted[1], history = history, replicas = replicas } end
 end
 
 redis.call('HSET', key.server, 'history', history, 'replicas', arg.replicas)
@@ -43,5 +43,5 @@ if not is_whole then
   fencing.put(fences, tonumber(arg.life))
   return reply.fenced()
 end
-for _, head in ipairs(kept[1] and heads or {}) do mirror.go_on(head) end
+for _, head in ipairs(noted[1] and heads or {}) do mirror.go_on(head) end
 return reply.same()

@@ -4,11 +4,11 @@
 -- include health routing
 
 if not streams.is_held(key.queue, arg.group, arg.entry, arg.consumer) then return reply.lease_lost() end
-local found = record.read(key.record, arg.application)
-if not found then return reply.dropped { reason = 'gone', slot = '', rule = '' } end
+local verification = record.read(key.record, arg.application)
+if not verification then return reply.dropped { reason = 'gone', slot = '', rule = '' } end
 
 local place = key.queue .. '/' .. arg.entry
-deliveries.interrupt(key.record, key.events, key.calls, place, found)
+deliveries.interrupt(key.record, key.events, key.calls, place, verification)
 local of_message = redis.call('HMGET', key.record, 'n' .. arg.message, 'from' .. arg.message, 'p' .. arg.message)
 local made, after, price = tonumber(of_message[1] or 0), tonumber(of_message[2] or 0), tonumber(of_message[3] or 0)
 local last = deliveries.slot(arg.message, math.max(made, 1))
@@ -18,14 +18,14 @@ local function dropped(reason, rule)
   return reply.dropped { reason = reason, slot = status == 'queued' and last or '', rule = rule or '' }
 end
 
-if found.status ~= 'pending' then return dropped(found.status) end
-if now >= found.expires then return dropped('expired') end
-if found.generation ~= tonumber(arg.generation) then return dropped('superseded') end
+if verification.status ~= 'pending' then return dropped(verification.status) end
+if now >= verification.expires then return dropped('expired') end
+if verification.generation ~= tonumber(arg.generation) then return dropped('superseded') end
 if deliveries.is_decided(key.record, arg.message) then return dropped('reported') end
-local elsewhere = mirror.elsewhere(found.basis)
-if elsewhere ~= '' and arg.elsewhere == '' then return reply.elsewhere { basis = elsewhere, lifted = found.lifted } end
-local number_key = arg.mirrored .. found.pseudonym
-local why = mirror.refusal(key.mirror, number_key, found, arg.identity, arg.min_sequence, arg.consent, found.ledger, nil, arg.elsewhere)
+local elsewhere = mirror.elsewhere(verification.basis)
+if elsewhere ~= '' and arg.elsewhere == '' then return reply.elsewhere { basis = elsewhere, lifted = verification.lifted } end
+local number_key = arg.mirrored .. verification.pseudonym
+local why = mirror.refusal(key.mirror, number_key, verification, arg.identity, arg.min_sequence, arg.consent, verification.ledger, nil, arg.elsewhere)
 if why == 'mirror-behind' then return reply.mirror_behind() end
 if why then return dropped(why) end
 local whole = record.read_all(key.record)
@@ -41,9 +41,9 @@ local gateway, choice, needed = routing.choose(routing.read(key.rest, arg.rest, 
 if needed then return reply.gateway_needed { gateway = needed.name, last_resort = needed.state.wait and 1 or 0 } end
 if money then
   local list = {}
-  spending.test(list, money.application, money.country, found.country, price)
+  spending.test(list, money.application, money.country, verification.country, price)
   local first = rule_hits.first(list)
-  if first then rule_hits.report(key.decisions, arg.max_decisions, arg.max_age, list, found, 'dispatch', '') end
+  if first then rule_hits.report(key.decisions, arg.max_decisions, arg.max_age, list, verification, 'dispatch', '') end
   if first and not first.records then return dropped('spend_ceiling', first.rule) end
 end
 
@@ -52,15 +52,15 @@ if not gateway then return reply.no_gateway_free { wait = choice, now = now, rec
 if not gateway.state then health.enter(gateway, arg.dispatch, gateway.lease) end
 
 if not reserved then
-  if money then spending.settle(money, found.country, price, now) end
+  if money then spending.settle(money, verification.country, price, now) end
   spending.reserve(key.record, arg.message, dispatch, price)
 end
 local held = deliveries.new_slot(arg.channel, gateway.name, choice, arg.dispatch)
 redis.call('HSET', key.record, 'n' .. arg.message, dispatch, slot, held)
 deliveries.open(key.calls, place, arg.max_age, slot, price, held)
-if tonumber(arg.message) == found.sends and arg.channel ~= found.channel then -- the newest message's
-  found.channel = arg.channel
-  record.write(found)
+if tonumber(arg.message) == verification.sends and arg.channel ~= verification.channel then -- the newest message's
+  verification.channel = arg.channel
+  record.write(verification)
 end
 redis.call('HSET', key.dispatch, 'v', '1', 'record', key.record, 'slot', slot, 'gateway', gateway.name)
 if arg.trace ~= '' then redis.call('HSET', key.dispatch, 'trace', arg.trace) end

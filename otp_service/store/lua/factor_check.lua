@@ -14,8 +14,8 @@ if remembered then
     elsewhere = first[1] == '' and mirror.elsewhere(first[3]) or '', lifted = tonumber(first[4] or 0) }
 end
 
-local kept = redis.call('HGET', key.mirrored, 't:' .. arg.factor)
-local application, place, recorded, period = string.match(kept or '', '^([^|]*)|(%d+)|(%d+)|(%d+)|')
+local stored = redis.call('HGET', key.mirrored, 't:' .. arg.factor)
+local application, place, recorded, period = string.match(stored or '', '^([^|]*)|(%d+)|(%d+)|(%d+)|')
 local life = tonumber(arg.life)
 local closed, wait = factors.closed(key.mirror, key.mirrored, arg.application, arg.identity, arg.min_sequence, tonumber(place or 0), life)
 if closed == 'mirror-behind' then return reply.mirror_behind() end
@@ -27,14 +27,14 @@ if claimed.refusal ~= '' then return reply.mirror_behind() end
 local needed = evidence.needed(KEYS[key.rest], arg.application, arg.earlier_ends, claimed)
 if not needed then return reply.step_up() end
 
-local about = { id = arg.factor, application = arg.application, purpose = arg.purpose, country = '' }
+local factor = { id = arg.factor, application = arg.application, purpose = arg.purpose, country = '' }
 
 -- Every answer to a valid check is remembered and reported.
 local function answer(reason, event, values, ...)
   if arg.fingerprint ~= '' then idempotency.remember(key.idempotency, arg.fingerprint, arg.remembered, 'reason', reason, 'at', now, ...) end
   values = values or {}
   values.reason = reason
-  streams.report(key.events, event, about, values)
+  streams.report(key.events, event, factor, values)
   return reply.code_checked { reason = reason, at = now }
 end
 

@@ -33,9 +33,9 @@ elseif arg.result == 'well' then
   redis.call('HDEL', key.health, 'refusal', 'refused')
 end
 
-local rested, asked = now >= tonumber(known.paused or 0), tonumber(arg.throttled_for)
-local paused = math.max(now + asked, tonumber(known.paused or 0))
-if asked > 0 then
+local rested, requested = now >= tonumber(known.paused or 0), tonumber(arg.throttled_for)
+local paused = math.max(now + requested, tonumber(known.paused or 0))
+if requested > 0 then
   redis.call('HSET', key.health, 'paused', paused)
   keep(paused - now)
 end
@@ -43,7 +43,7 @@ if arg.result == 'throttled' then
   local pause = tonumber(known.pause or 0)
   -- Of a burst that is throttled only the first doubles: the others began before that was known.
   if rested then pause = math.max(math.min(2 * pause, tonumber(arg.max_pause)), tonumber(arg.min_pause)) end
-  if asked > 0 then pause = asked end -- it knows best
+  if requested > 0 then pause = requested end -- it knows best
   paused = math.max(now + pause, paused)
   redis.call('HSET', key.health, 'paused', paused, 'pause', math.min(pause, tonumber(arg.max_pause)))
   if known.probe == arg.dispatch then redis.call('HDEL', key.health, 'probe', 'probing') end

@@ -5,17 +5,17 @@
 local BLOCKS_LIFE = 93600000 -- as who adds to it (keys.blocks)
 
 -- Takes a newcomer that approved off those of the block that did not, in the hour of the start: of a number once (domain/tallies.py).
-local function take_off_block(one)
-  if approvals.has(one, 'a') or approvals.has(one, 's') then return end
-  local key = subjects.tagged(one.key, 'unapproved:' .. math.floor(one.created / 3600000))
-  redis.call('ZINCRBY', key, -1, one.block .. '/' .. one.country .. '/' .. string.match(one.guard, '^%a*(%d*)'))
+local function take_off_block(verification)
+  if approvals.has(verification, 'a') or approvals.has(verification, 's') then return end
+  local key = subjects.tagged(verification.key, 'unapproved:' .. math.floor(verification.created / 3600000))
+  redis.call('ZINCRBY', key, -1, verification.block .. '/' .. verification.country .. '/' .. string.match(verification.guard, '^%a*(%d*)'))
   redis.call('PEXPIRE', key, BLOCKS_LIFE)
 end
 
 local by_key, count = {}, 0 -- the rows that were read
 
-local function read(name, about)
-  local key = subjects.key(name, about)
+local function read(name, verification)
+  local key = subjects.key(name, verification)
   if key and not by_key[key] then
     by_key[key] = rows.unpack(key, redis.call('GET', key), ruleset.layouts[name])
     by_key[key].life = ruleset.ttls[name]
@@ -24,12 +24,12 @@ local function read(name, about)
 end
 
 for i, of_record in ipairs({ unpack(KEYS, key.rest) }) do
-  local found, was_known = record.read(of_record, arg.application), ARGV[arg.rest + i - 1] == '1'
-  if found and found.guard ~= '' then
-    approvals.roll_back(found, was_known, function(name) return read(name, found) end)
-    if not was_known then take_off_block(found) end
-    found.guard = '' -- so it is done
-    record.write(found)
+  local verification, was_known = record.read(of_record, arg.application), ARGV[arg.rest + i - 1] == '1'
+  if verification and verification.guard ~= '' then
+    approvals.roll_back(verification, was_known, function(name) return read(name, verification) end)
+    if not was_known then take_off_block(verification) end
+    verification.guard = '' -- so it is done
+    record.write(verification)
     count = count + 1
   end
 end

@@ -6,7 +6,7 @@
 -- learnt, or a counter of the row's own approvals in a `usual_window`.
 local buckets = {}
 
-local function capacity(row, rule)
+local function capacity_of(row, rule)
   local more = rule.factor * counters.value(row, rule.approved, rule.window)
   if rule.most_growth and more > rule.amount then
     local usual = rule.usual_window and counters.value(row, rule.usual, rule.usual_window) or row[rule.usual]
@@ -19,16 +19,16 @@ end
 -- seen last, because approvals faded, is full and not more: otherwise a bucket that filled while it was large would refuse for
 -- days.
 function buckets.leak(row, rule)
-  local most = capacity(row, rule)
+  local capacity = capacity_of(row, rule)
   local level, passed = row[rule.level], now - row[rows.TIME]
-  if level > most then level = most end
-  if passed > 0 then level = level - most / rule.window * passed end
-  return level > 0 and level or 0, most
+  if level > capacity then level = capacity end
+  if passed > 0 then level = level - capacity / rule.window * passed end
+  return level > 0 and level or 0, capacity
 end
 
 -- Returns the milliseconds until one more fits, 0 when it does now.
-function buckets.wait(level, most, rule)
-  local excess = level + 1 - (most > 1 and most or 1)
+function buckets.wait(level, capacity, rule)
+  local excess = level + 1 - (capacity > 1 and capacity or 1)
   if excess <= 0 then return 0 end
-  return math.max(1, math.ceil(excess * rule.window / most))
+  return math.max(1, math.ceil(excess * rule.window / capacity))
 end

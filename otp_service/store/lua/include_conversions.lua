@@ -4,7 +4,7 @@
 -- before that, when it is tried again (0 while it is closed), how often it was opened since it was last seen to be well, and
 -- from when on what was started counts.
 local conversions = {}
-local SLOT, KEPT, FORGOTTEN = 60000, 0.93, 120
+local SLOT, DECAY, FORGOTTEN = 60000, 0.93, 120
 
 -- Brings a breaker to the present.
 function conversions.advance(row, b)
@@ -12,7 +12,7 @@ function conversions.advance(row, b)
   if row[b] == slot then return end
   if row[b] == 0 then row[b] = slot end
   for _ = 1, math.min(slot - row[b], FORGOTTEN) do
-    row[b + 5], row[b + 6] = row[b + 5] * KEPT + row[b + 3], row[b + 6] * KEPT + row[b + 4]
+    row[b + 5], row[b + 6] = row[b + 5] * DECAY + row[b + 3], row[b + 6] * DECAY + row[b + 4]
     row[b + 3], row[b + 4], row[b + 1], row[b + 2] = row[b + 1], row[b + 2], 0, 0
   end
   row[b] = math.max(row[b], slot) -- a clock that was set back does not age it twice
@@ -53,7 +53,7 @@ end
 
 -- Adds to a count as of a slot that is over for an `age`; `place` is that of the present one's.
 local function add(row, place, age, amount)
-  for _ = 1, math.min(age - 2, FORGOTTEN) do amount = amount * KEPT end
+  for _ = 1, math.min(age - 2, FORGOTTEN) do amount = amount * DECAY end
   place = place + 2 * math.max(0, math.min(age, 2))
   row[place] = math.max(0, row[place] + amount)
 end

@@ -64,8 +64,8 @@ end
 
 -- Notes a call that is about to be made, by the place of its job: should its worker die, that is what is known of it. `most` is
 -- what it may cost, `held` what its slot holds.
-function deliveries.open(calls, place, age, slot, most, held)
-  redis.call('HSET', calls, place, table.concat({ slot, string.format('%.0f', most), held }, '|'))
+function deliveries.open(calls, place, age, slot, max_cost, held)
+  redis.call('HSET', calls, place, table.concat({ slot, string.format('%.0f', max_cost), held }, '|'))
   redis.call('PEXPIRE', calls, age)
 end
 
@@ -76,12 +76,12 @@ end
 
 -- Tells the outcome of a call and what it cost. `held` is what its slot holds, as a list: a report may have been faster, and
 -- outweigh it. `values` are what else the event tells.
-function deliveries.report(events, about, slot, outcome, reason, cost, held, values)
+function deliveries.report(events, verification, slot, outcome, reason, cost, held, values)
   values.status = (held[3] == outcome or held[3] == 'queued') and '' or held[3]
   values.slot, values.channel, values.gateway, values.choice = slot, held[1], held[2], held[6]
   values.dispatch = deliveries.id(held)
   values.reason, values.cost = reason, cost
-  streams.report(events, 'delivery.' .. outcome, about, values)
+  streams.report(events, 'delivery.' .. outcome, verification, values)
 end
 
 local function values_of(text)
@@ -124,9 +124,9 @@ end
 
 -- Tells of the call that a worker left open for a job, since it died or was taken for dead: it may have been sent, nobody knows,
 -- and may have cost the most that it could.
-function deliveries.interrupt(key, events, calls, place, about)
-  local most, held, slot = deliveries.close(calls, place)
-  if not most then return end
+function deliveries.interrupt(key, events, calls, place, verification)
+  local max_cost, held, slot = deliveries.close(calls, place)
+  if not max_cost then return end
   held = deliveries.settle(key, slot, 'unknown', 'interrupted', '', '') or held
-  deliveries.report(events, about, slot, 'unknown', 'interrupted', most, held, {})
+  deliveries.report(events, verification, slot, 'unknown', 'interrupted', max_cost, held, {})
 end

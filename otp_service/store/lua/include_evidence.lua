@@ -15,10 +15,10 @@ end
 -- Returns an application's evidence; nil where there is none. Then also why it is not valid any more, nil while it is, as
 -- `mirror.revoked` does.
 function evidence.read(key, application, elsewhere)
-  local kept = redis.call('HMGET', key, 'application', 'basis', 'lifted', 'fence', 'started', 'reserved', 'until')
-  if kept[1] ~= application or fence.hides(tonumber(kept[4])) then return nil end
-  local self = { key = key, application = application, basis = kept[2], lifted = tonumber(kept[3]), started = kept[5] }
-  self.reserved = now < tonumber(kept[7] or 0) and kept[6] or nil
+  local stored = redis.call('HMGET', key, 'application', 'basis', 'lifted', 'fence', 'started', 'reserved', 'until')
+  if stored[1] ~= application or fence.hides(tonumber(stored[4])) then return nil end
+  local self = { key = key, application = application, basis = stored[2], lifted = tonumber(stored[3]), started = stored[5] }
+  self.reserved = now < tonumber(stored[7] or 0) and stored[6] or nil
   return self, mirror.revoked(self, self.basis, elsewhere)
 end
 
@@ -51,6 +51,6 @@ function evidence.release(self)
 end
 
 -- Notes what evidence is used for, once.
-function evidence.use(self, what)
-  if self.key then redis.call('HSET', self.key, 'started', what) end
+function evidence.use(self, by)
+  if self.key then redis.call('HSET', self.key, 'started', by) end
 end

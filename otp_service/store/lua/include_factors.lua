@@ -5,8 +5,8 @@ local factors = {}
 -- Returns why nothing of a user is checked now, and for how many milliseconds where that is known: 'mirror-behind', 'settling' or
 -- 'frozen'; nil for nothing. A factor is activated at a `place` in the ledger, and a code of it lives for so many milliseconds:
 -- which codes were used may be forgotten where Redis was emptied, restored or taken over, until all that were are over.
-function factors.closed(head, user, application, identity, least, place, life)
-  if mirror.unavailable_reason(head, identity, least) then return 'mirror-behind', 0 end
+function factors.closed(head, user, application, identity, min_sequence, place, life)
+  if mirror.unavailable_reason(head, identity, min_sequence) then return 'mirror-behind', 0 end
   local since, of = mirror.server_since(head)
   if place > of then since = 0 end
   if fence.at then since = math.max(since, fence.at) end
@@ -19,7 +19,7 @@ function factors.budget(key, application, device)
   local state, hits = number.read(key, redis.call('GET', key), application), {}
   local reputation = number.reputation(state, device, 'home')
   local trust = reputation.known_device and 'known' or 'unknown'
-  guard.test_moving(hits, 'failed_checks', state.wrong, trust == 'unknown' and reputation.device_here)
+  guard.test_moving(hits, 'failed_checks', state.wrong, trust == 'unknown' and reputation.own_device)
   guard.test_guesses(hits, state, trust)
   local first = rule_hits.first(hits)
   return state, trust, first and not first.records and first or nil

@@ -18,7 +18,7 @@ function failure_alarm.count(application, right)
   counters.add(application, right and rule.right_at or rule.wrong_at, rule.window)
   application[rows.ENDS], application.changed = now + ruleset.lifetimes.failures, true
   local wait, wrong, all = failure_alarm.wait(application)
-  if wait == 0 or application[rule.told_at] == interval then return nil end
-  application[rule.told_at] = interval
+  if wait == 0 or application[rule.alarmed_at] == interval then return nil end
+  application[rule.alarmed_at] = interval
   return now + wait, string.format('%s %.12g %.12g %d %d alarm', rule.rule, wrong, all, rule.window, wait)
 end

@@ -23,7 +23,7 @@ end
 
 -- Tells whether a message counts in a bucket that has a condition.
 local function meets(attempt, rule)
-  return attempt[rule.about][rule.key] == rule.value
+  return attempt[rule.condition][rule.key] == rule.value
 end
 
 -- Tests and counts in a part, whose `row` is given. Its buckets that hold something leak, for they are written together; an empty one
@@ -35,10 +35,10 @@ local function test_part(attempt, part, row)
     local rule = rules[i]
     local level, counts = row[rule.level], rule.always or meets(attempt, rule)
     if level > 0 then
-      local most
-      level, most = buckets.leak(row, rule)
-      local wait = counts and level + 1 > most and buckets.wait(level, most, rule) or 0
-      if wait > 0 then rule_hits.add(attempt.rule_hits, rule, wait, level, most) end
+      local capacity
+      level, capacity = buckets.leak(row, rule)
+      local wait = counts and level + 1 > capacity and buckets.wait(level, capacity, rule) or 0
+      if wait > 0 then rule_hits.add(attempt.rule_hits, rule, wait, level, capacity) end
     end
     if counts then level, counted = level + 1, counted .. rule.mark end
     row[rule.level] = level
@@ -49,13 +49,13 @@ end
 
 -- Tests and counts all that applies to a message. Leaves in `attempt` in which buckets it `counted`.
 function fraud.test(attempt)
-  local found, reputation = attempt.subjects, attempt.reputation
+  local states, reputation = attempt.subjects, attempt.reputation
   attempt.counted, attempt.stands, attempt.changes = '', {}, {}
   if attempt.allowlisted then return end
   local parts = ruleset.parts_of[attempt.kind][attempt.zone]
   for i = 1, #parts do
     local part = parts[i]
-    local row = found[part.name]
+    local row = states[part.name]
     if row and not reputation[part.exempts] then test_part(attempt, part, row) end
   end
 end

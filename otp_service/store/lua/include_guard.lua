@@ -10,13 +10,13 @@ guard.CHECK = { [true] = { passed = 'yes' }, [false] = { passed = 'no' } } -- wh
 
 -- Reads the states of the subjects whose keys a list has from a place on.
 function guard.read(keys, place, attempt)
-  local found = subjects.read(keys, place, attempt.about.application)
-  attempt.subjects, attempt.rule_hits, attempt.new = found, {}, NOTHING_NEW
+  local states = subjects.read(keys, place, attempt.verification.application)
+  attempt.subjects, attempt.rule_hits, attempt.new = states, {}, NOTHING_NEW
   attempt.check = guard.CHECK[attempt.passed]
-  attempt.reputation = number.reputation(found.number, attempt.about.context, attempt.zone)
+  attempt.reputation = number.reputation(states.number, attempt.verification.context, attempt.zone)
   attempt.trust = attempt.reputation.known_device and 'known' or 'unknown'
-  if found.address and ruleset.has_new then
-    attempt.new = targets.are_new(found.address, attempt.about.pseudonym, attempt.about.country)
+  if states.address and ruleset.has_new then
+    attempt.new = targets.are_new(states.address, attempt.verification.pseudonym, attempt.verification.country)
   end
   return attempt
 end
@@ -28,10 +28,10 @@ function guard.test_moving(list, scope, times, unknown_device, own)
   local windows = ruleset.windows[scope]
   for i = 1, #windows do
     local window = windows[i]
-    local most = unknown_device and window.for_unknown or window.amount
-    local wait = limits.moving_wait(window, times, most)
+    local max_count = unknown_device and window.for_unknown or window.amount
+    local wait = limits.moving_wait(window, times, max_count)
     if wait > 0 and own and window.for_known then wait = math.min(wait, limits.moving_wait(window, own, window.for_known)) end
-    if wait > 0 then rule_hits.add(list, window, wait, most, most) end
+    if wait > 0 then rule_hits.add(list, window, wait, max_count, max_count) end
   end
 end
 
@@ -59,12 +59,12 @@ end
 -- Notes what stands against a message in the windows that it counts in: a further one, or one of a known device, in none of its address,
 -- and a fall-back in none of its application, whose request it is not.
 local function test_windows(list, attempt)
-  local found, reputation, unknown = attempt.subjects, attempt.reputation, attempt.trust == 'unknown'
-  guard.test_moving(list, 'failed_checks', found.number.wrong, unknown and reputation.device_here) -- guesses count by application
-  local own = not unknown and found.number.own
-  guard.test_moving(list, 'number', found.number.sends, unknown and reputation.some_device, own)
-  if found.address and unknown then guard.test_sliding(list, 'ip', found.address) end
-  if attempt.kind ~= 'fallback' then guard.test_sliding(list, 'application', found.application) end
+  local states, reputation, unknown = attempt.subjects, attempt.reputation, attempt.trust == 'unknown'
+  guard.test_moving(list, 'failed_checks', states.number.wrong, unknown and reputation.own_device) -- guesses count by application
+  local own = not unknown and states.number.own
+  guard.test_moving(list, 'number', states.number.sends, unknown and reputation.some_device, own)
+  if states.address and unknown then guard.test_sliding(list, 'ip', states.address) end
+  if attempt.kind ~= 'fallback' then guard.test_sliding(list, 'application', states.application) end
 end
 
 -- Notes what stands against a message because of its application's wrong codes, which strangers type.
@@ -77,20 +77,20 @@ end
 -- Notes what stands against a message because of what was spent.
 local function test_money(attempt)
   if not ruleset.has_ceilings then return end
-  local found = attempt.subjects
-  spending.test(attempt.rule_hits, found.application, found.country, attempt.about.country, attempt.price)
+  local states = attempt.subjects
+  spending.test(attempt.rule_hits, states.application, states.country, attempt.verification.country, attempt.price)
 end
 
 -- Tests all rules. Returns the rule hit that refuses the message, nil when none does; and the application's own quota, as it was
 -- tested: `most`, `used` and `ttl`.
 function guard.test(attempt)
-  local list, found = attempt.rule_hits, attempt.subjects
+  local list, states = attempt.rule_hits, attempt.subjects
   test_windows(list, attempt)
   if ruleset.cooldown and attempt.kind == 'start' then -- a resend has delays of its own
-    local wait, length = number.cooldown(found.number, attempt.trust)
+    local wait, length = number.cooldown(states.number, attempt.trust)
     if wait > 0 then rule_hits.add(list, ruleset.cooldown, wait, length, 0) end
   end
-  guard.test_guesses(list, found.number, attempt.trust)
+  guard.test_guesses(list, states.number, attempt.trust)
   if attempt.trust == 'unknown' then test_failures(attempt) end
   test_money(attempt)
   newcomers.test(attempt)
@@ -100,10 +100,10 @@ end
 
 -- Notes that somebody did something under suspicion ('asked' for a check, or 'passed' one). Tells whether it is the first time in ten
 -- minutes of an address (IPv6: of a /48), or of a number where there is none.
-local function is_first(about, what)
-  local name = about.prefix_48 ~= '' and about.prefix_48 or about.ip_prefix ~= '' and about.ip_prefix or about.pseudonym
-  local seen = subjects.tagged(about.key, 'asked:' .. about.application .. '/' .. math.floor(now / ONCE))
-  local first = redis.call('PFADD', seen, what .. name) == 1
+local function is_first(verification, event)
+  local name = verification.prefix_48 ~= '' and verification.prefix_48 or verification.ip_prefix ~= '' and verification.ip_prefix or verification.pseudonym
+  local seen = subjects.tagged(verification.key, 'asked:' .. verification.application .. '/' .. math.floor(now / ONCE))
+  local first = redis.call('PFADD', seen, event .. name) == 1
   if first then redis.call('PEXPIRE', seen, 2 * ONCE) end
   return first
 end
@@ -111,14 +111,14 @@ end
 -- Counts the message in the rest, and writes what was counted. The first check that an address passes in ten minutes is no further
 -- attempt: its being asked was counted.
 function guard.count(attempt)
-  local found, about, state = attempt.subjects, attempt.about, attempt.subjects.number
+  local states, verification, state = attempt.subjects, attempt.verification, attempt.subjects.number
   number.sent(state, attempt.trust, attempt.kind)
-  if attempt.kind == 'start' then number.started(state, about.id) else number.resent(state, about.id) end
+  if attempt.kind == 'start' then number.started(state, verification.id) else number.resent(state, verification.id) end
   number.write(state)
-  if attempt.new.number or attempt.new.country then targets.add(found.address, about.pseudonym, about.country) end
-  if attempt.price > 0 then spending.add(found, about.country, attempt.price, now) end
-  if attempt.kind == 'start' and attempt.passed_under_suspicion then attempt.repeated = not is_first(about, 'passed') end
-  subjects.write(found)
+  if attempt.new.number or attempt.new.country then targets.add(states.address, verification.pseudonym, verification.country) end
+  if attempt.price > 0 then spending.add(states, verification.country, attempt.price, now) end
+  if attempt.kind == 'start' and attempt.passed_under_suspicion then attempt.repeated = not is_first(verification, 'passed') end
+  subjects.write(states)
 end
 
 -- Counts a start that was asked for a human check, and sent nothing: in the windows of its application and address. Tells whether the
@@ -133,7 +133,7 @@ function guard.count_asked(attempt)
     if not rule_hits.refusal(hits) then rows.write(row, math.max(2 * longest, redis.call('PTTL', address.key))) end
     address.unsummed = row.unsummed
   end
-  return attempt.suspected and is_first(attempt.about, 'asked')
+  return attempt.suspected and is_first(attempt.verification, 'asked')
 end
 
 -- Returns the subjects whose windows a worker is to sum over the buckets, blanks between; nil for none.
@@ -148,12 +148,12 @@ end
 -- Reports what the rules found, and the breakers that changed. Returns the identifier of the decision, empty when there
 -- is none. What follows is what a decision has besides: name, value, …
 function guard.report(attempt, stream, length, age, ...)
-  local about, changes = attempt.about, attempt.changes
+  local verification, changes = attempt.verification, attempt.changes
   for i = 1, #changes do
     local change = changes[i]
-    rule_hits.report_change(stream, length, age, change.part.breaker, change.stands, change.ends, about.application,
-      about.country, '')
+    rule_hits.report_change(stream, length, age, change.part.breaker, change.stands, change.ends, verification.application,
+      verification.country, '')
   end
   if #attempt.rule_hits == 0 then return '' end
-  return rule_hits.report(stream, length, age, attempt.rule_hits, about, attempt.kind, attempt.trust, ...)
+  return rule_hits.report(stream, length, age, attempt.rule_hits, verification, attempt.kind, attempt.trust, ...)
 end

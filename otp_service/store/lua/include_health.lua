@@ -10,12 +10,12 @@ local health = {}
 local DAY, PATIENCE, IN_FLIGHT_AGAIN, LAST_RESORT = 86400000, 1000, 50, 10000
 
 -- Reads how a gateway is: its hash, its calls in flight, and what it is allowed (0: any).
-function health.read(hash, in_flight, per_second, most)
+function health.read(hash, in_flight, per_second, max_in_flight)
   local names = { 'until', 'probing', 'probed', 'opened_by', 'paused', 'turn' }
   local values = redis.call('HMGET', hash, unpack(names))
-  local one = { hash = hash, in_flight = in_flight, per_second = tonumber(per_second), most = tonumber(most) }
-  for i, name in ipairs(names) do one[name] = tonumber(values[i] or nil) or values[i] end
-  return one
+  local gateway = { hash = hash, in_flight = in_flight, per_second = tonumber(per_second), max_in_flight = tonumber(max_in_flight) }
+  for i, name in ipairs(names) do gateway[name] = tonumber(values[i] or nil) or values[i] end
+  return gateway
 end
 
 -- Returns a gateway in another slot by the state that gateway_enter returned; an empty one is not known yet.
@@ -26,37 +26,37 @@ end
 
 -- Returns for how many milliseconds a gateway takes no message, 0 when it takes one now; and why: 'breaker' or
 -- 'limit'.
-function health.wait(one)
-  if one.state then return one.state.wait, one.state.why end
-  if one['until'] and now < one['until'] then return one['until'] - now, 'breaker' end
-  if one.probing and now < one.probing then return math.min(one.probing - now, PATIENCE), 'breaker' end
-  if one.paused and now < one.paused then return one.paused - now, 'limit' end
-  if one.per_second > 0 and one.turn and exact < one.turn then return math.ceil(one.turn - exact), 'limit' end
-  if one.most > 0 then
-    redis.call('ZREMRANGEBYSCORE', one.in_flight, '-inf', now) -- what dead workers left
-    if redis.call('ZCARD', one.in_flight) >= one.most then return IN_FLIGHT_AGAIN, 'limit' end
+function health.wait(gateway)
+  if gateway.state then return gateway.state.wait, gateway.state.why end
+  if gateway['until'] and now < gateway['until'] then return gateway['until'] - now, 'breaker' end
+  if gateway.probing and now < gateway.probing then return math.min(gateway.probing - now, PATIENCE), 'breaker' end
+  if gateway.paused and now < gateway.paused then return gateway.paused - now, 'limit' end
+  if gateway.per_second > 0 and gateway.turn and exact < gateway.turn then return math.ceil(gateway.turn - exact), 'limit' end
+  if gateway.max_in_flight > 0 then
+    redis.call('ZREMRANGEBYSCORE', gateway.in_flight, '-inf', now) -- what dead workers left
+    if redis.call('ZCARD', gateway.in_flight) >= gateway.max_in_flight then return IN_FLIGHT_AGAIN, 'limit' end
   end
   return 0
 end
 
 -- Returns for how long an open breaker must be respected although no other gateway is left; nil when it is not
 -- for that: opened by an operator, or not open.
-function health.last_resort(one)
-  if one.state then return one.state.resort end
-  if not one['until'] or one.opened_by then return nil end
-  return math.max(0, (one.probed or 0) + LAST_RESORT - now, (one.probing or 0) - now, (one.paused or 0) - now)
+function health.last_resort(gateway)
+  if gateway.state then return gateway.state.resort end
+  if not gateway['until'] or gateway.opened_by then return nil end
+  return math.max(0, (gateway.probed or 0) + LAST_RESORT - now, (gateway.probing or 0) - now, (gateway.paused or 0) - now)
 end
 
 -- Lets a dispatch in, which may take `lease` milliseconds.
-function health.enter(one, dispatch, lease)
-  if one['until'] then redis.call('HSET', one.hash, 'probe', dispatch, 'probing', now + lease, 'probed', now) end
-  if one.per_second > 0 then
-    local turn = math.max(one.turn or 0, exact) + 1000 / one.per_second
-    redis.call('HSET', one.hash, 'turn', string.format('%.3f', turn))
-    redis.call('PEXPIRE', one.hash, math.max(DAY, redis.call('PTTL', one.hash)))
+function health.enter(gateway, dispatch, lease)
+  if gateway['until'] then redis.call('HSET', gateway.hash, 'probe', dispatch, 'probing', now + lease, 'probed', now) end
+  if gateway.per_second > 0 then
+    local turn = math.max(gateway.turn or 0, exact) + 1000 / gateway.per_second
+    redis.call('HSET', gateway.hash, 'turn', string.format('%.3f', turn))
+    redis.call('PEXPIRE', gateway.hash, math.max(DAY, redis.call('PTTL', gateway.hash)))
   end
-  if one.most > 0 then
-    redis.call('ZADD', one.in_flight, now + lease, dispatch)
-    redis.call('PEXPIRE', one.in_flight, DAY)
+  if gateway.max_in_flight > 0 then
+    redis.call('ZADD', gateway.in_flight, now + lease, dispatch)
+    redis.call('PEXPIRE', gateway.in_flight, DAY)
   end
 end

@@ -12,8 +12,8 @@ local TIME = 6 -- bytes of a time in a text
 local AGAIN, LATE = 2000, 10000
 
 -- Returns the milliseconds until one more event fits into a moving window that may hold so many, 0 when it does now.
-function limits.moving_wait(window, times, most)
-  local place = TIME * (most - 1) + 1
+function limits.moving_wait(window, times, max_count)
+  local place = TIME * (max_count - 1) + 1
   if #times < place then return 0 end
   local free = struct.unpack('<I6', times, place) + window.milliseconds - now
   if free < 0 or free > window.milliseconds + clock.WRONG then return 0 end
@@ -22,7 +22,7 @@ end
 
 -- The same for a sliding window counter, which is brought to the present. Leaves in the window how many were `used`, and the
 -- interval's `ttl`.
-function limits.sliding_wait(window, row, most)
+function limits.sliding_wait(window, row, max_count)
   local w, interval = window.place, window.milliseconds
   local ttl = row[w + 1] - now
   if ttl <= 0 or ttl > 2 * interval + clock.WRONG then
@@ -33,9 +33,9 @@ function limits.sliding_wait(window, row, most)
   local count, faded, faded_ttl = row[w], row[w + 2], row[w + 3] - now
   local used = faded_ttl > 0 and math.floor(faded * faded_ttl / interval) + count or count
   window.used, window.ttl = used, row[w + 1] - now - interval
-  if used + 1 <= most then return 0 end
-  if count < most then return math.max(1, math.floor(faded_ttl - (most - count) * interval / faded) + 1) end
-  return math.max(1, math.floor(window.ttl + interval - most * interval / count) + 1)
+  if used + 1 <= max_count then return 0 end
+  if count < max_count then return math.max(1, math.floor(faded_ttl - (max_count - count) * interval / faded) + 1) end
+  return math.max(1, math.floor(window.ttl + interval - max_count * interval / count) + 1)
 end
 
 -- Marks a row `unsummed` if a sum of a window is to be requested: its first request, and each from two seconds on without a sum.
@@ -68,9 +68,9 @@ end
 -- Returns a text of times with one more, those that no window of a scope looks at left out.
 function limits.with_now(scope, times)
   local windows = ruleset.windows[scope]
-  if windows.most == 0 then return '' end
+  if windows.max_count == 0 then return '' end
   if times == '' then return struct.pack('<I6', now) end
-  local kept = math.min(#times / TIME, windows.most - 1)
-  while kept > 0 and struct.unpack('<I6', times, TIME * (kept - 1) + 1) < now - windows.longest do kept = kept - 1 end
-  return struct.pack('<I6', now) .. string.sub(times, 1, TIME * kept)
+  local count = math.min(#times / TIME, windows.max_count - 1)
+  while count > 0 and struct.unpack('<I6', times, TIME * (count - 1) + 1) < now - windows.longest do count = count - 1 end
+  return struct.pack('<I6', now) .. string.sub(times, 1, TIME * count)
 end

@@ -20,7 +20,7 @@ end
 -- Tells whether a number's reputation spares a message. A resend keeps the standing of its start: its own messages may have made the
 -- number a stranger.
 local function spares(attempt)
-  return attempt.reputation.approved or (attempt.kind == 'resend' and approvals.has(attempt.about, 'a'))
+  return attempt.reputation.approved or (attempt.kind == 'resend' and approvals.has(attempt.verification, 'a'))
 end
 
 -- Tests a start or a resend, and counts it in the trickle. A resend is not asked for a check. Leaves in `attempt` whether it is
@@ -38,11 +38,11 @@ function newcomers.test(attempt)
     attempt.suspected = true
     return rule_hits.add(attempt.rule_hits, rule, ends - now, 0, 0)
   end
-  local most = row[at.ntrickle] / 4
-  local level = math.min(most, row[at.ltrickle]) - row[at.ntrickle] / HOUR * math.max(0, now - row[at.ttrickle])
+  local capacity = row[at.ntrickle] / 4
+  local level = math.min(capacity, row[at.ltrickle]) - row[at.ntrickle] / HOUR * math.max(0, now - row[at.ttrickle])
   level = math.max(0, level)
-  local wait = buckets.wait(level, most, TRICKLE)
-  if wait > 0 then rule_hits.add(attempt.rule_hits, rule, wait, level, math.max(1, most)) end
+  local wait = buckets.wait(level, capacity, TRICKLE)
+  if wait > 0 then rule_hits.add(attempt.rule_hits, rule, wait, level, math.max(1, capacity)) end
   row[at.ltrickle], row[at.ttrickle], row.changed, attempt.trickled = level + 1, now, true, true
 end
 

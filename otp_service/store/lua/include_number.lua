@@ -15,7 +15,7 @@ local ROW = '<I6I6I2I6I2I6I4I2I2'
 local APPROVED, ANYWHERE, KNOWN, UNKNOWN, SENDS, DEVICES, RECENT = 1, 2, 3, 5, 7, 8, 9 -- places of the values
 local ENTRY = '<I6I2I6I2I6I2I6I6I2I2'
 local E_DEVICE, E_KNOWN, E_UNKNOWN, E_ROW, E_LOCKED, E_WRITTEN, E_TIMES, E_OWN = 1, 2, 4, 6, 7, 8, 9, 10
-local TIME, DEVICE, MOST_RECENT = 6, 28, 20
+local TIME, DEVICE, MAX_RECENT = 6, 28, 20
 local OF_APPLICATION = 4 -- characters with which all devices of an application begin; the rest names one (Keyring.device_pseudonym)
 local VERSION = '1\n'
 
@@ -78,7 +78,7 @@ function number.read(key, text, application)
   return self
 end
 
-local UNKNOWN_NUMBER = { approved = false, some_device = false, device_here = false, known_device = false }
+local UNKNOWN_NUMBER = { approved = false, some_device = false, own_device = false, known_device = false }
 
 -- Tells whether the number got at least `messages` messages since its last approval, of verifications that began after it.
 local function is_stranger(self, messages)
@@ -91,13 +91,13 @@ local function is_stranger(self, messages)
 end
 
 -- Returns whether the number was approved recently, and is no stranger in a zone (home or abroad) since: with a known device it
--- never is, however many messages it got. Also whether it was approved from some device, one of this application (`device_here`), and this one.
+-- never is, however many messages it got. Also whether it was approved from some device, one of this application (`own_device`), and this one.
 function number.reputation(self, device, zone)
   if self[APPROVED] == 0 then return UNKNOWN_NUMBER end
   local at = device ~= '' and string.find(self.devices, string.sub(device, 1 + OF_APPLICATION), 1, true)
   local known = at and recently(struct.unpack('<I6', self.devices, at + DEVICE - TIME - OF_APPLICATION)) or false
   local approved = known or (recently(self[APPROVED]) and not is_stranger(self, ruleset.known_messages[zone]))
-  return { approved = approved, some_device = recently(self[ANYWHERE]), device_here = recently(self.entry[E_DEVICE]),
+  return { approved = approved, some_device = recently(self[ANYWHERE]), own_device = recently(self.entry[E_DEVICE]),
     known_device = known }
 end
 
@@ -121,9 +121,9 @@ end
 -- Notes a verification that begins.
 function number.started(self, id)
   self.recent = string.format('%s %d\n%s', id, now, self.recent)
-  if #self.recent < MOST_RECENT * #id then return end -- a line is longer than its identifier
+  if #self.recent < MAX_RECENT * #id then return end -- a line is longer than its identifier
   local _, count = string.gsub(self.recent, '\n', '')
-  if count > MOST_RECENT then self.recent = string.match(self.recent, '^(.*\n)[^\n]*\n$') end
+  if count > MAX_RECENT then self.recent = string.match(self.recent, '^(.*\n)[^\n]*\n$') end
 end
 
 -- Notes a further message of a verification.
@@ -182,9 +182,9 @@ end
 
 -- Returns the times that a text holds.
 function number.times(text)
-  local found = {}
-  for place = 1, #text, TIME do found[#found + 1] = struct.unpack('<I6', text, place) end
-  return found
+  local list = {}
+  for place = 1, #text, TIME do list[#list + 1] = struct.unpack('<I6', text, place) end
+  return list
 end
 
 local function is_needed(entry, wrong)

@@ -87,8 +87,8 @@ end
 -- for none. Keys of records begin with a `beginning`.
 function record.newest(state, beginning, application, purpose)
   for id in string.gmatch(state.recent, '(%S+) %d+%+*\n') do
-    local found = record.read(beginning .. id, application)
-    if found and found.purpose == purpose then return found end
+    local verification = record.read(beginning .. id, application)
+    if verification and verification.purpose == purpose then return verification end
   end
 end
 
@@ -114,8 +114,8 @@ end
 
 -- Returns all of it as a flat list, as it is handed out; empty when there is none. `expires` comes last where a fence changes it.
 function record.read_all(key)
-  local list, found = redis.call('HGETALL', key), fence.at and record.read(key)
-  if not found then return list end
-  list[#list + 1], list[#list + 2] = 'expires', string.format('%d', found.expires)
+  local list, verification = redis.call('HGETALL', key), fence.at and record.read(key)
+  if not verification then return list end
+  list[#list + 1], list[#list + 2] = 'expires', string.format('%d', verification.expires)
   return list
 end

@@ -47,12 +47,12 @@ function rows.layout(names)
 end
 
 -- Moves the values of a row into places of the wanted names, which come first; those that only the row has stay behind them.
-local function convert(row, wanted)
+local function convert(row, requested)
   local from, further = row.layout, {}
   for name in string.gmatch(from.names, '%S+') do
-    if not wanted.at[name] then further[#further + 1] = ' ' .. name end
+    if not requested.at[name] then further[#further + 1] = ' ' .. name end
   end
-  local to = #further == 0 and wanted or rows.layout(wanted.names .. table.concat(further))
+  local to = #further == 0 and requested or rows.layout(requested.names .. table.concat(further))
   local moved = { key = row.key, layout = to, tail = row.tail, unpack(to.zeros) }
   for name in string.gmatch(from.names, '%S+') do
     local place, source = to.at[name], from.at[name]
@@ -79,18 +79,18 @@ local function take(key, text, layout)
   return row.text == text and row.layout == layout and row
 end
 
-local function parse(key, text, wanted)
-  local layout = wanted
+local function parse(key, text, requested)
+  local layout = requested
   if string.find(text, layout.head, 1, true) ~= 1 then layout = rows.layout_of(text) end
   local row = new(key, layout, struct.unpack(layout.format, text, #layout.head + 1))
   row.tail = string.sub(text, row[layout.size + 1]) -- which tells where the values end
-  return layout == wanted and row or convert(row, wanted)
+  return layout == requested and row or convert(row, requested)
 end
 
 -- Reads a row, for a wanted layout; a new one for false.
-function rows.unpack(key, text, wanted)
-  if not text then return new(key, wanted, unpack(wanted.zeros)) end
-  local row = take(key, text, wanted) or parse(key, text, wanted)
+function rows.unpack(key, text, requested)
+  if not text then return new(key, requested, unpack(requested.zeros)) end
+  local row = take(key, text, requested) or parse(key, text, requested)
   local ends = row[rows.ENDS]
   if ends > 0 and (now >= ends or row[rows.TIME] > now + clock.WRONG) then
     local fading = row.layout.fading

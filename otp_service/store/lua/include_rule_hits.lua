@@ -3,16 +3,16 @@
 local rule_hits = {}
 
 -- Notes what a rule says that makes wait. `used` of `most` tells how far it is from its limit.
-function rule_hits.add(list, rule, wait, used, most)
+function rule_hits.add(list, rule, wait, used, max_count)
   local window = rule.window or rule.interval or rule.milliseconds or 0
-  list[#list + 1] = { rule = rule.rule, wait = wait, used = used, most = most, window = window,
+  list[#list + 1] = { rule = rule.rule, wait = wait, used = used, max_count = max_count, window = window,
     records = rule.record_only, asks = rule.asks }
 end
 
 -- Returns whether a human check would lift every refusal.
 function rule_hits.only_ask(list)
-  for _, one in ipairs(list) do
-    if not one.records and not one.asks then return false end
+  for _, hit in ipairs(list) do
+    if not hit.records and not hit.asks then return false end
   end
   return true
 end
@@ -20,9 +20,9 @@ end
 -- Returns the rule hit with the longest wait: of those that refuse when there is one, otherwise of all; nil for none.
 function rule_hits.first(list)
   local first
-  for _, one in ipairs(list) do
-    local weighs_more = first and (first.records or false) == (one.records or false) and one.wait > first.wait
-    if not first or (first.records and not one.records) or weighs_more then first = one end
+  for _, hit in ipairs(list) do
+    local weighs_more = first and (first.records or false) == (hit.records or false) and hit.wait > first.wait
+    if not first or (first.records and not hit.records) or weighs_more then first = hit end
   end
   return first
 end
@@ -37,17 +37,17 @@ end
 function rule_hits.rules(list)
   if #list == 0 then return '' end
   local names = {}
-  for i, one in ipairs(list) do names[i] = one.rule end
+  for i, hit in ipairs(list) do names[i] = hit.rule end
   return table.concat(names, ' ')
 end
 
 -- Writes a decision. Returns its identifier. `about` names a verification, without an identifier when none was made. What a
 -- message was that is refused follows, for `guard replay`: `attempt` of a start and `price` of another, pseudonyms only, and
 -- `after`, the event that was the last one then.
-function rule_hits.append(stream, length, age, rule, mode, kind, trust, ends, about, text, ...)
+function rule_hits.append(stream, length, age, rule, mode, kind, trust, ends, verification, text, ...)
   local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'rule', rule, 'mode', mode, 'kind', kind,
-    'trust', trust, 'until', ends, 'id', about.id or '', 'application', about.application,
-    'purpose', about.purpose or '', 'country', about.country, 'rule_hits', text, ...)
+    'trust', trust, 'until', ends, 'id', verification.id or '', 'application', verification.application,
+    'purpose', verification.purpose or '', 'country', verification.country, 'rule_hits', text, ...)
   redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: what it tells is not kept for longer
   redis.call('PEXPIRE', stream, age)
   return id
@@ -55,17 +55,17 @@ end
 
 -- Reports what rules found: the one that decided, and what the others say. Returns the identifier of the decision. `trust`
 -- is known or unknown.
-function rule_hits.report(stream, length, age, list, about, kind, trust, ...)
+function rule_hits.report(stream, length, age, list, verification, kind, trust, ...)
   local first, all = rule_hits.first(list), {}
-  for i, one in ipairs(list) do
-    all[i] = string.format('%s %.12g %.12g %d %d %s', one.rule, one.used, one.most, one.window, one.wait,
-      one.records and 'record_only' or 'enforce')
+  for i, hit in ipairs(list) do
+    all[i] = string.format('%s %.12g %.12g %d %d %s', hit.rule, hit.used, hit.max_count, hit.window, hit.wait,
+      hit.records and 'record_only' or 'enforce')
   end
   return rule_hits.append(stream, length, age, first.rule, first.records and 'record_only' or 'enforce', kind, trust,
-    now + first.wait, about, table.concat(all, ','), ...)
+    now + first.wait, verification, table.concat(all, ','), ...)
 end
 
 -- Reports what changed for all: that a breaker opened or closed, an alarm. The country is empty where it is about all.
-function rule_hits.report_change(stream, length, age, rule, what, ends, application, country, text)
-  rule_hits.append(stream, length, age, rule.rule, what, 'change', '', ends, { application = application, country = country }, text)
+function rule_hits.report_change(stream, length, age, rule, mode, ends, application, country, text)
+  rule_hits.append(stream, length, age, rule.rule, mode, 'change', '', ends, { application = application, country = country }, text)
 end

@@ -24,12 +24,12 @@ local function share(row, ceiling, interval)
 end
 
 local function test(list, of, row, price)
-  for _, one in ipairs(of) do
-    local interval, amount = spent(row, one)
-    local max_amount = share(row, one, interval)
+  for _, ceiling in ipairs(of) do
+    local interval, amount = spent(row, ceiling)
+    local max_amount = share(row, ceiling, interval)
     if amount + price > max_amount then
-      list.is_short = list.is_short or one.moved ~= nil
-      rule_hits.add(list, one, one.interval - now % one.interval, amount, max_amount)
+      list.is_short = list.is_short or ceiling.moved ~= nil
+      rule_hits.add(list, ceiling, ceiling.interval - now % ceiling.interval, amount, max_amount)
     end
   end
 end
@@ -44,8 +44,8 @@ end
 -- Tells whether a message may pass with a larger share: only ceilings that buckets share refuse it.
 function spending.may_move(list)
   if not list.is_short then return false end
-  for _, one in ipairs(list) do
-    if not one.records and string.sub(one.rule, 1, 6) ~= 'spend.' then return false end
+  for _, ceiling in ipairs(list) do
+    if not ceiling.records and string.sub(ceiling.rule, 1, 6) ~= 'spend.' then return false end
   end
   return true
 end
@@ -54,12 +54,12 @@ end
 -- Returns what was moved: nothing where the interval is another by this server's clock.
 function spending.move(row, country, name, interval, amount)
   local all, own = ceilings(country)
-  for _, one in ipairs(country == '' and all or own) do
-    local present, used = spent(row, one)
-    if one.name == name and one.moved and present == interval then
-      local max_amount = share(row, one, present)
+  for _, ceiling in ipairs(country == '' and all or own) do
+    local present, used = spent(row, ceiling)
+    if ceiling.name == name and ceiling.moved and present == interval then
+      local max_amount = share(row, ceiling, present)
       amount = math.max(amount, math.min(0, used - max_amount))
-      row[one.moved], row[one.moved + 1] = present, max_amount - one.amount + amount
+      row[ceiling.moved], row[ceiling.moved + 1] = present, max_amount - ceiling.amount + amount
       return amount
     end
   end
@@ -67,20 +67,20 @@ function spending.move(row, country, name, interval, amount)
 end
 
 local function add(of, row, amount, at)
-  for _, one in ipairs(of) do
-    local interval, before = spent(row, one)
-    if at == now or math.floor(at / one.interval) == interval then
-      row[one.place], row[one.place + 1] = interval, math.max(0, before + amount)
+  for _, ceiling in ipairs(of) do
+    local interval, before = spent(row, ceiling)
+    if at == now or math.floor(at / ceiling.interval) == interval then
+      row[ceiling.place], row[ceiling.place + 1] = interval, math.max(0, before + amount)
       row.changed = true
     end
   end
 end
 
 -- Adds an amount, which may be negative, to all ceilings whose interval is still the one of `at`.
-function spending.add(found, code, amount, at)
+function spending.add(states, code, amount, at)
   local all, own = ceilings(code)
-  add(all, found.application, amount, at)
-  add(own, found.country, amount, at)
+  add(all, states.application, amount, at)
+  add(own, states.country, amount, at)
 end
 
 -- Adds an amount to what was spent, of a call that was made or settled, and writes the rows.

@@ -24,10 +24,10 @@ function streams.append(stream, length, age, ...)
 end
 
 -- Reports what happened to a verification, and some values, without personal data but for pseudonyms.
-function streams.report(stream, event, about, values)
+function streams.report(stream, event, verification, values)
   values = values or {}
-  values.type, values.id, values.application = event, about.id, about.application
-  values.purpose, values.country = about.purpose, about.country
+  values.type, values.id, values.application = event, verification.id, verification.application
+  values.purpose, values.country = verification.purpose, verification.country
   streams.add(stream, cjson.encode(values))
 end
 

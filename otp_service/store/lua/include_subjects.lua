@@ -8,14 +8,14 @@ local TAG = #'otp:{00}:' -- characters with which all keys of a bucket begin
 local FIELDS = { block = 'block', address = 'ip_prefix', network = 'prefix_48', provider = 'prefix_32' } -- of a record: pseudonyms
 
 -- Reads rows behind those that were found before. A row knows for how long it is to live, and is written when it is `changed`.
-local function read(found, names, keys, first, texts)
+local function read(states, names, keys, first, texts)
   local layouts, ttls = ruleset.layouts, ruleset.ttls
-  for i = #found + 1, #texts do
+  for i = #states + 1, #texts do
     local name = names[i]
     local row = rows.unpack(keys[first + i - 1], texts[i], layouts[name])
-    row.life, found[i], found[name] = ttls[name], row, row
+    row.life, states[i], states[name] = ttls[name], row, row
   end
-  return found
+  return states
 end
 
 -- Reads the subjects of a message, whose keys a list has from a place on: the first ones in the order of above.
@@ -23,9 +23,9 @@ function subjects.read(keys, first, application)
   local texts = redis.call('MGET', unpack(keys, first))
   local state = number.read(keys[first], texts[1], application)
   -- With room for all, for a table that grows costs more than what is read.
-  local found = { state, nil, nil, nil, nil, number = state, application = false, country = false, block = false,
+  local states = { state, nil, nil, nil, nil, number = state, application = false, country = false, block = false,
     address = false }
-  return read(found, OF_MESSAGE, keys, first, texts)
+  return read(states, OF_MESSAGE, keys, first, texts)
 end
 
 -- Reads application and country, in which money counts, from two keys; nil where no ceiling is.
@@ -35,9 +35,9 @@ function subjects.read_money(application, country)
 end
 
 -- Writes all that changed but the number.
-function subjects.write(found)
-  for i = 1, #found do
-    local row = found[i]
+function subjects.write(states)
+  for i = 1, #states do
+    local row = states[i]
     if row.changed then rows.write(row, row.life) end
   end
 end

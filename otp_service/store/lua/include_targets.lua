@@ -1,7 +1,7 @@
 -- The numbers and countries that an address asked codes for: the tail of its row. It holds the last time at which they count,
 -- the countries with a comma after each, a line feed, and beginnings of the numbers' pseudonyms.
 local targets = {}
-local MOST, LENGTH = 1000, 12 -- numbers that are kept; characters of each
+local MAX_NUMBERS, LENGTH = 1000, 12 -- numbers that are kept; characters of each
 
 local function parse(tail)
   if #tail < 7 then return 0, '', '' end
@@ -27,7 +27,7 @@ function targets.add(address, pseudonym, country)
     ends, countries, numbers = now + ruleset.lifetimes.asked, '', ''
   end
   if not has(countries, country .. ',') then countries = countries .. country .. ',' end
-  if not has(numbers, short) then numbers = string.sub(short .. numbers, 1, LENGTH * MOST) end
+  if not has(numbers, short) then numbers = string.sub(short .. numbers, 1, LENGTH * MAX_NUMBERS) end
   address.tail, address.changed = struct.pack('<I6', ends) .. countries .. '\n' .. numbers, true
 end
 

@@ -2,12 +2,12 @@
 -- meanwhile stays there.
 -- include clock streams
 
-local kept = 0
+local renewed = 0
 for i = key.rest, #KEYS do
   local queue, entry = KEYS[i], ARGV[arg.rest + i - key.rest]
   if streams.is_held(queue, arg.group, entry, arg.consumer) then
     redis.call('XCLAIM', queue, arg.group, arg.consumer, 0, entry, 'IDLE', arg.silent, 'JUSTID')
-    kept = kept + 1
+    renewed = renewed + 1
   end
 end
-return kept
+return renewed

@@ -2,6 +2,6 @@
 -- basis (same hash tag).
 -- include clock fence record mirror
 
-local found = record.read(key.record, arg.application)
-if not found then return 0 end
-return mirror.refusal(key.mirror, arg.mirrored .. found.pseudonym, found, arg.identity, arg.min_sequence, arg.consent, found.ledger) and 0 or 1
+local verification = record.read(key.record, arg.application)
+if not verification then return 0 end
+return mirror.refusal(key.mirror, arg.mirrored .. verification.pseudonym, verification, arg.identity, arg.min_sequence, arg.consent, verification.ledger) and 0 or 1

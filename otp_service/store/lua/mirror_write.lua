@@ -1,7 +1,7 @@
 -- Writes the states of numbers as they are in the ledger, and the mirror's new place.
 -- include clock
 
-local builders_at, numbers_at, there = key.rest + arg.heads, key.rest + 2 * arg.heads, {}
+local builders_at, numbers_at, current = key.rest + arg.heads, key.rest + 2 * arg.heads, {}
 if arg.builder ~= '' then
   for i = builders_at, numbers_at - 1 do
     if redis.call('GET', KEYS[i]) ~= arg.builder then return 0 end
@@ -9,9 +9,9 @@ if arg.builder ~= '' then
 else
   for i = key.rest, builders_at - 1 do
     local head = redis.call('HMGET', KEYS[i], 'identity', 'link')
-    if head[1] == arg.identity and head[2] == arg.after then there[#there + 1] = KEYS[i] end
+    if head[1] == arg.identity and head[2] == arg.after then current[#current + 1] = KEYS[i] end
   end
-  if #there == 0 then return 0 end
+  if #current == 0 then return 0 end
 end
 for i = numbers_at, #KEYS do
   local mirrored, fields = KEYS[i], { 'n', arg.read_at }
@@ -29,5 +29,5 @@ for i = numbers_at, #KEYS do
     if ends then redis.call('PEXPIREAT', mirrored, ends + tonumber(arg.grace)) end
   end
 end
-for _, head in ipairs(there) do redis.call('HSET', head, 'sequence', arg.sequence, 'entry', arg.entry, 'link', arg.link) end
-return (arg.builder ~= '' or #there == tonumber(arg.heads)) and 1 or 0
+for _, head in ipairs(current) do redis.call('HSET', head, 'sequence', arg.sequence, 'entry', arg.entry, 'link', arg.link) end
+return (arg.builder ~= '' or #current == tonumber(arg.heads)) and 1 or 0

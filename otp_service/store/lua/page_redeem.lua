@@ -2,17 +2,17 @@
 -- redeems nothing. Revocations are read from the keys of the record's number and of its basis (same hash tag).
 -- include clock fence record mirror
 
-local found = record.read(key.record, arg.application)
-if not found or now >= tonumber(arg.ends) then return reply.not_redeemable() end
-local status = found.status
+local verification = record.read(key.record, arg.application)
+if not verification or now >= tonumber(arg.ends) then return reply.not_redeemable() end
+local status = verification.status
 if status == 'pending' then
-  if now < found.expires then return reply.not_redeemable() end
+  if now < verification.expires then return reply.not_redeemable() end
   status = 'expired'
 end
 if status == 'approved' and not mirror.is_there(key.mirror) then return reply.mirror_behind() end
-local elsewhere = mirror.elsewhere(found.basis)
-if status == 'approved' and elsewhere ~= '' and arg.elsewhere == '' then return reply.elsewhere { basis = elsewhere, lifted = found.lifted } end
-local basis = mirror.basis(arg.mirrored .. found.pseudonym) .. found.basis
-if status == 'approved' and mirror.revoked(found, basis, arg.elsewhere) then status = 'canceled' end
+local elsewhere = mirror.elsewhere(verification.basis)
+if status == 'approved' and elsewhere ~= '' and arg.elsewhere == '' then return reply.elsewhere { basis = elsewhere, lifted = verification.lifted } end
+local basis = mirror.basis(arg.mirrored .. verification.pseudonym) .. verification.basis
+if status == 'approved' and mirror.revoked(verification, basis, arg.elsewhere) then status = 'canceled' end
 if redis.call('HSETNX', key.record, 'result', now) == 0 then return reply.not_redeemable() end
 return reply.page_redeemed { status = status }

@@ -2,11 +2,11 @@
 -- are read from the keys of the evidence's basis (same hash tag).
 -- include clock fence mirror evidence
 
-local found, revoked = evidence.read(key.evidence, arg.application, arg.elsewhere)
-if not found then return reply.not_redeemable() end
+local approval, revoked = evidence.read(key.evidence, arg.application, arg.elsewhere)
+if not approval then return reply.not_redeemable() end
 if not mirror.is_there(key.mirror) then return reply.mirror_behind() end
-local elsewhere = mirror.elsewhere(found.basis)
-if elsewhere ~= '' and arg.elsewhere == '' then return reply.elsewhere { basis = elsewhere, lifted = found.lifted } end
+local elsewhere = mirror.elsewhere(approval.basis)
+if elsewhere ~= '' and arg.elsewhere == '' then return reply.elsewhere { basis = elsewhere, lifted = approval.lifted } end
 if revoked then return reply.approval_revoked() end
 if redis.call('HSETNX', key.evidence, 'redeemed', now) == 0 then return reply.not_redeemable() end
 return reply.proof_redeemed()

@@ -13,9 +13,9 @@ for _, queue in ipairs(redis.call('HKEYS', key.queues)) do
     forgotten = forgotten + 1
   else
     for _, answer in ipairs(redis.pcall('XINFO', 'CONSUMERS', queue, arg.group)) do -- a queue without a group has none
-      local one = streams.fields(answer)
-      if one.pending == 0 and one.idle > tonumber(arg.max_silence) then
-        redis.call('XGROUP', 'DELCONSUMER', queue, arg.group, one.name)
+      local consumer = streams.fields(answer)
+      if consumer.pending == 0 and consumer.idle > tonumber(arg.max_silence) then
+        redis.call('XGROUP', 'DELCONSUMER', queue, arg.group, consumer.name)
       end
     end
   end

@@ -8,10 +8,10 @@ local layouts = rules.layouts
 for subject, names in pairs(layouts) do layouts[subject] = rows.layout(names) end
 
 for scope, windows in pairs(rules.windows) do
-  windows.most, windows.longest = 0, 0
+  windows.max_count, windows.longest = 0, 0
   for _, window in ipairs(windows) do
     window.milliseconds = 1000 * window.seconds
-    windows.most, windows.longest = math.max(windows.most, window.amount), math.max(windows.longest, window.milliseconds)
+    windows.max_count, windows.longest = math.max(windows.max_count, window.amount), math.max(windows.longest, window.milliseconds)
     if scope == 'ip' then window.place = layouts.address.at['w' .. window.seconds] end
     if scope == 'application' then window.place = layouts.application.at['w' .. window.seconds] end
     if window.quota then rules.quota = window end
@@ -32,14 +32,14 @@ for _, part in ipairs(rules.parts) do
   part.life, part.breaker_at, part.levels, part.approvals = rules.lifetimes[part.name], at.b, {}, {}
   for _, rule in ipairs(part.buckets) do
     rule.level, rule.approved = at['l' .. rule.name], at['a' .. rule.window / 1000]
-    if rule.breaker then rule.about, rule.key, rule.value = 'stands', rule.breaker, rule.breaker_state end
-    if rule.checked then rule.about, rule.key, rule.value = 'check', 'passed', rule.checked end
-    if rule.new then rule.about, rule.key, rule.value = 'new', rule.new, true end
+    if rule.breaker then rule.condition, rule.key, rule.value = 'stands', rule.breaker, rule.breaker_state end
+    if rule.checked then rule.condition, rule.key, rule.value = 'check', 'passed', rule.checked end
+    if rule.new then rule.condition, rule.key, rule.value = 'new', rule.new, true end
     if rule.most_growth then -- hours differ: a short window may bring what six of them usually do
       rule.usual = at[rule.usual_window and 'a' .. rule.usual_window / 1000 or 'lusual']
       rule.growth_of_usual = rule.most_growth * rule.factor * math.max(rule.window, DAY / 4) / (rule.usual_window or DAY)
     end
-    rule.always = rule.about == nil
+    rule.always = rule.condition == nil
     rule.mark = part.starts and '' or string.sub(part.name, 1, 1) .. rule.name .. ' '
     rules.has_new = rules.has_new or rule.new ~= nil
     if not known[rule.level] then part.levels[#part.levels + 1] = rule end
@@ -53,11 +53,11 @@ for _, part in ipairs(rules.parts) do
 end
 
 local function of_zone(list, zone)
-  local found = {}
+  local matching = {}
   for _, rule in ipairs(list) do
-    if not rule.zone or rule.zone == zone then found[#found + 1] = rule end
+    if not rule.zone or rule.zone == zone then matching[#matching + 1] = rule end
   end
-  return found
+  return matching
 end
 
 -- What of the parts applies to each kind of message in each zone.
@@ -65,10 +65,10 @@ rules.parts_of = { start = {}, resend = {}, fallback = {} }
 for _, zone in ipairs({ 'home', 'abroad' }) do
   local all, further = {}, {}
   for _, part in ipairs(rules.parts) do
-    local here = { name = part.name, exempts = part.exempts, life = part.life, buckets = of_zone(part.buckets, zone),
+    local applied = { name = part.name, exempts = part.exempts, life = part.life, buckets = of_zone(part.buckets, zone),
       breaker = of_zone(part.breakers, zone)[1], breaker_at = part.breaker_at }
-    all[#all + 1] = here
-    if not part.starts then further[#further + 1] = here end
+    all[#all + 1] = applied
+    if not part.starts then further[#further + 1] = applied end
   end
   rules.parts_of.start[zone], rules.parts_of.resend[zone], rules.parts_of.fallback[zone] = all, further, further
 end
@@ -76,7 +76,7 @@ end
 local application = layouts.application.at
 if rules.failures then
   rules.failures.wrong_at, rules.failures.right_at = application.awrong, application.aright
-  rules.failures.told_at = application.ntold
+  rules.failures.alarmed_at = application.ntold
 end
 for _, ceiling in ipairs(rules.ceilings) do
   ceiling.place, ceiling.moved = application['s' .. ceiling.name], application['m' .. ceiling.name]

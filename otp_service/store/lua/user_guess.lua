@@ -29,8 +29,8 @@ local function remember(basis, lifted, ...)
 end
 
 local function answer(reason, event, rule, basis, lifted)
-  local about = { id = arg.id, application = arg.application, purpose = '', country = '' }
-  if event ~= '' then streams.report(key.events, event, about, { reason = reason, rule = rule }) end
+  local subject = { id = arg.id, application = arg.application, purpose = '', country = '' }
+  if event ~= '' then streams.report(key.events, event, subject, { reason = reason, rule = rule }) end
   remember(basis or '', lifted or 0, 'reason', reason)
   if reason ~= '' then evidence.release(needed) end
   return reply.code_checked { reason = reason, at = now, seed = seed }

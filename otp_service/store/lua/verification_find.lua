@@ -3,6 +3,6 @@
 -- include clock fence limits number record
 
 local state = number.read(key.number, redis.call('GET', key.number), arg.application)
-local found = record.newest(state, arg.records, arg.application, arg.purpose)
-if not found then return reply.not_found() end
-return reply.verification_found { now = now, id = found.id, record = record.read_all(found.key) }
+local verification = record.newest(state, arg.records, arg.application, arg.purpose)
+if not verification then return reply.not_found() end
+return reply.verification_found { now = now, id = verification.id, record = record.read_all(verification.key) }
