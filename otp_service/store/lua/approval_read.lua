@@ -1,7 +1,5 @@
--- Reads a verification that was approved, and whether that is still valid. Revocations are read from the keys of the
--- record's number and of its basis (same hash tag).
+-- Reads an approved verification, and whether it is still valid. Revocations come from the record's number and basis (same hash tag).
 -- include clock fence record mirror
-
 local verification = record.read(key.record)
 if not verification then return reply.approval_read { now = now, record = {}, revoked = 0, elsewhere = '', lifted = 0 } end
 if not mirror.is_there(key.mirror) then return reply.mirror_behind() end

@@ -1,6 +1,5 @@
 -- Cancels a verification. A canceled one stays so; one that ended otherwise is not changed.
 -- include clock fence streams idempotency record
-
 local verification = record.read(key.record, arg.application)
 if not verification then return reply.not_found() end
 local remembered = idempotency.find(key.idempotency, arg.fingerprint)

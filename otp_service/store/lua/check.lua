@@ -1,10 +1,8 @@
--- Checks a code: counts, compares and consumes in one step. Of any number of parallel right answers exactly one wins; of any
--- number of wrong ones no more are compared than the budgets allow. The number and the mirror's entry for it come from the
--- record, revocations from its basis (same hash tag). What that has of other buckets a process reads (revocation_read), and calls
--- again.
+-- Checks a code: counts, compares and consumes in one step. Of parallel right answers one wins; of wrong ones no more are compared than
+-- the budgets allow. The mirror's entry comes from the record, revocations from its basis (same hash tag); of other buckets a process
+-- reads them (revocation_read) and calls again.
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror evidence
-
 local verification = record.read(key.record, arg.application)
 if not verification then return reply.not_found() end
 if arg.pseudonym ~= '' and arg.pseudonym ~= verification.pseudonym then return reply.number_mismatch() end
@@ -32,7 +30,7 @@ end
 local max_checks, alarm = tonumber(verification.max_checks), 0
 local request = arg.request ~= '' and arg.request or nil
 
--- Every answer to a valid check; one that changed something is remembered and reported.
+-- Answers a valid check. A final answer is the same again without being remembered.
 local function answer(status, reason, event, values)
   local left = (status == 'pending' or reason == '') and max_checks - verification.checks or 0
   if event then -- what is final answers the same without being remembered: pages with a client token may ask for ever

@@ -1,7 +1,6 @@
--- Counts an attempt to sign in to the console, or returns how long to wait before it. Each counts as failed until it is
--- forgotten, so that attempts at the same time wait for each other.
+-- Counts a sign-in to the console, or returns how long to wait. It counts as failed until it is forgotten, so that attempts wait for
+-- each other.
 -- include clock
-
 local state = redis.call('HMGET', key.attempts, 'attempts', 'until')
 local attempts, ends = tonumber(state[1] or 0), tonumber(state[2] or 0)
 if now < ends then return ends - now end

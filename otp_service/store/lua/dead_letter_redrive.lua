@@ -1,6 +1,5 @@
--- Puts a dead letter back into the outbox, if its message is still wanted, with a new budget of dispatches.
+-- Puts a dead letter back into the outbox with a new budget of dispatches, if its message is still wanted.
 -- include clock fence streams record deliveries
-
 local verification = record.read(key.record, arg.application)
 if not verification or #redis.call('XRANGE', key.dead_letters, arg.entry, arg.entry) == 0 then return reply.gone() end
 if verification.status ~= 'pending' then return reply.unwanted { reason = verification.status } end

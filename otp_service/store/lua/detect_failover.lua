@@ -1,10 +1,8 @@
--- Tells whether a server is the noted one, before any other call. One that took over, or was restarted, is fenced, unless it
--- is known to have all that was answered: else codes that were used work again, and wrong ones are free. Each new connection
--- calls it; on a cluster each calls it for a bucket, before any other call of that.
+-- Tells whether a server is the noted one, before any other call of a connection (on a cluster: of a bucket). A server that took over or
+-- was restarted is fenced, unless it surely has all that was answered: otherwise used codes would work again.
 -- include clock fencing mirror
-
--- Tells whether a server took over while it followed another: it still holds some of what that sent it. One that was started from a
--- copy names the history that the copy is of, and lacks what came later.
+-- Tells whether a server took over while it followed another: it still holds what that sent last. A server started from a copy names
+-- the same history, but lacks what came later.
 local function followed(info)
   local function member(name) return tonumber(string.match(info, name .. ':(%-?%d+)')) end
   return member('repl_backlog_active') == 1 and member('repl_backlog_first_byte_offset') < member('second_repl_offset')
@@ -15,7 +13,7 @@ for i, place in ipairs(places) do table.insert(i <= #places / 2 and fences or he
 -- Another after a restart and after each fail-over, planned or not; the former one is that which it went on with when it took over.
 local history, former = string.match(info, 'master_replid:(%x+)'), string.match(info, 'master_replid2:(%x+)')
 local noted = redis.call('HMGET', key.server, 'history', 'shard', 'failover', 'undecided', 'replicas')
--- The smallest number of replicas that any process waited for since this server is the primary: so many have what was answered.
+-- So many replicas have what was answered: the smallest number that any process waited for.
 local replicas = math.min(tonumber(arg.replicas), tonumber(noted[5] or arg.replicas))
 if noted[1] == history then
   if noted[5] ~= tostring(replicas) then redis.call('HSET', key.server, 'replicas', replicas) end
@@ -23,7 +21,7 @@ if noted[1] == history then
 end
 
 local shard = arg.is_cluster == '1' and redis.call('CLUSTER', 'MYSHARDID')
--- It came from another shard (MIGRATESLOTS), and that loses nothing; but what was not decided there is lost.
+-- A move from another shard (MIGRATESLOTS) loses nothing but what was undecided there.
 local has_moved = noted[2] and noted[2] ~= shard and not noted[4]
 local went_on = noted[1] and former == noted[1] and followed(info)
 local is_whole = not noted[1] or has_moved or (went_on and former == arg.confirmed)

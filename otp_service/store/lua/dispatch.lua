@@ -1,8 +1,7 @@
--- Records that a message is about to be handed to a gateway, and to which, if it is still wanted. The mirror's entry for the number comes
--- from the record's pseudonym (same hash tag).
+-- Records a message's hand-over to a gateway, and chooses the gateway, if the message is still wanted. The mirror's entry comes from the
+-- record's pseudonym (same hash tag).
 -- include clock fence rows limits number subjects rule_hits spending streams record mirror deliveries
 -- include health routing
-
 if not streams.is_held(key.queue, arg.group, arg.entry, arg.consumer) then return reply.lease_lost() end
 local verification = record.read(key.record, arg.application)
 if not verification then return reply.dropped { reason = 'gone', slot = '', rule = '' } end

@@ -1,6 +1,5 @@
 -- Records the outcome of a message and what follows for its job: acknowledged and deleted in the same step.
 -- include clock fence rows limits number subjects rule_hits spending streams record deliveries
-
 local job, follows, called = { unpack(ARGV, arg.rest) }, arg.next, arg.gateway ~= ''
 local verification, place = streams.fields(job), key.queue .. '/' .. arg.entry
 if not called and not streams.is_held(key.queue, arg.group, arg.entry, arg.consumer) then return 'lease-lost' end

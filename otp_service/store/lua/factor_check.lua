@@ -1,9 +1,7 @@
--- Checks a code of a factor: takes the oldest step whose code was typed and that comes after the last one that was taken. Of any
--- number of parallel right answers exactly one wins. A right code that was taken before is no guess.
--- The key of the evidence comes from the factor and the time, and revocations from its basis (same hash tag).
+-- Checks a code of a factor: takes the oldest matching step after the last one taken. Of parallel right answers one wins. A code that was
+-- taken before is no guess. The key of the evidence comes from factor and time, revocations from its basis (same hash tag).
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency mirror evidence factors
-
 local remembered = idempotency.find(key.idempotency, arg.fingerprint)
 if remembered == 'mismatch' then return reply.mismatch() end
 if remembered then
@@ -29,7 +27,6 @@ if not needed then return reply.step_up() end
 
 local factor = { id = arg.factor, application = arg.application, purpose = arg.purpose, country = '' }
 
--- Every answer to a valid check is remembered and reported.
 local function answer(reason, event, values, ...)
   if arg.fingerprint ~= '' then idempotency.remember(key.idempotency, arg.fingerprint, arg.remembered, 'reason', reason, 'at', now, ...) end
   values = values or {}

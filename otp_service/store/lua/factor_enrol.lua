@@ -1,6 +1,5 @@
 -- Stores an enrolment until its first code, unless too many wait. Equal requests with one idempotency key make one enrolment.
 -- include clock idempotency mirror
-
 local remembered = idempotency.find(key.idempotency, arg.fingerprint)
 if remembered == 'mismatch' then return reply.mismatch() end
 if remembered then return reply.enrol_replayed { factor = redis.call('HGET', key.idempotency, 'factor') } end
@@ -22,7 +21,7 @@ for _, enrolments in ipairs({ key.of_user, key.of_application }) do
   redis.call('ZADD', enrolments, ends, arg.factor)
   redis.call('PEXPIRE', enrolments, arg.life)
 end
--- What is enrolled during a freeze is over with its lift, as what was enrolled before.
+-- An enrolment that was made during a freeze ends with its lift, as earlier ones.
 local _, lifted = mirror.revoked({ application = arg.application, lifted = math.huge }, mirror.basis(key.mirrored))
 redis.call('HSET', key.enrolment, 'factor', arg.packed, 'label', arg.label, 'lifted', lifted or 0)
 redis.call('PEXPIRE', key.enrolment, arg.life)

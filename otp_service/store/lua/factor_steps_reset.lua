@@ -1,7 +1,5 @@
--- Lowers last steps that are ahead of the clock to the present one: the clock ran ahead, and was set back. Also the time
--- since which checks of factors wait.
+-- Lowers last steps that are ahead of the clock, after it ran ahead and was set back; also the time since which checks wait.
 -- include clock
-
 local count = 0
 if tonumber(redis.call('HGET', key.mirror, 'since') or 0) > now then
   redis.call('HSET', key.mirror, 'since', now)

@@ -1,7 +1,5 @@
--- Lets a call in at a gateway, if the gateway takes a call now, before the number's slot records it: dispatch.lua reads the state that
--- this script returns.
+-- Lets a call in at a gateway that takes one now, before dispatch.lua, which reads the returned state, records it.
 -- include clock health
-
 local gateway = health.read(key.health, key.in_flight, arg.per_second, arg.max_in_flight)
 local wait, why = health.wait(gateway)
 local resort = why == 'breaker' and health.last_resort(gateway)

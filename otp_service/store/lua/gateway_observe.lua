@@ -1,7 +1,5 @@
--- Learns from a call how its gateway is, and opens or closes the breaker. A gateway that answers in time is well, whatever its
--- answer to the message.
+-- Learns a gateway's health from a call, and opens or closes the breaker. An answer in time is well, whatever it says of the message.
 -- include clock
-
 if arg.result ~= 'late' then redis.call('ZREM', key.in_flight, arg.dispatch) end
 local names = { 'until', 'open_for', 'probe', 'since', 'calls', 'bad', 'run', 'opened', 'pause', 'paused' }
 local values = redis.call('HMGET', key.health, unpack(names))
@@ -9,7 +7,6 @@ local known = {}
 for i, name in ipairs(names) do known[name] = values[i] or nil end
 local bad = arg.result == 'bad' or arg.result == 'late'
 
--- Stores the hash for a day after its last time.
 local function keep(milliseconds)
   redis.call('PEXPIRE', key.health, math.max(milliseconds + 86400000, redis.call('PTTL', key.health)))
 end
@@ -41,7 +38,7 @@ if requested > 0 then
 end
 if arg.result == 'throttled' then
   local pause = tonumber(known.pause or 0)
-  -- Of a burst that is throttled only the first doubles: the others began before that was known.
+  -- Only the first of a throttled burst doubles it: the others began before that was known.
   if rested then pause = math.max(math.min(2 * pause, tonumber(arg.max_pause)), tonumber(arg.min_pause)) end
   if requested > 0 then pause = requested end -- it knows best
   paused = math.max(now + pause, paused)

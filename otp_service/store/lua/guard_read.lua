@@ -1,6 +1,5 @@
 -- Reads what is stored of a subject other than a number.
 -- include clock rows
-
 local text = redis.call('GET', key.subject)
 if not text then return reply.subject_read { now = now, values = '' } end
 local row, values = rows.unpack('', text, rows.layout_of(text)), {}

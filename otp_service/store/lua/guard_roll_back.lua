@@ -1,10 +1,9 @@
--- Gives back what approved verifications were counted for, and counts their approvals: once for each. The states of their
--- blocks, countries and networks come from the records (same hash tag). A record that is gone gives nothing back.
+-- Gives back what approved verifications were counted for, and counts their approvals, once each. The states come from the records (same
+-- hash tag). A record that is gone gives nothing back.
 -- include clock fence rows counters limits number subjects targets conversions approvals record
-
 local BLOCKS_LIFE = 93600000 -- as who adds to it (keys.blocks)
 
--- Takes a newcomer that approved off those of the block that did not, in the hour of the start: of a number once (domain/tallies.py).
+-- Takes an approved number off its block's unapproved ones in the hour of the start, once (domain/tallies.py).
 local function take_off_block(verification)
   if approvals.has(verification, 'a') or approvals.has(verification, 's') then return end
   local key = subjects.tagged(verification.key, 'unapproved:' .. math.floor(verification.created / 3600000))

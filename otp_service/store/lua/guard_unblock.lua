@@ -1,7 +1,5 @@
--- Forgets what holds back messages of a block, a country, an address, an application or a wide network. Approvals stay, for
--- they make room, and so do costs and the counts of plain limits.
+-- Forgets what holds back messages of a subject. Approvals, which make room, costs and counts of plain limits stay.
 -- include clock rows
-
 local text = redis.call('GET', key.subject)
 if not text then return 0 end
 local row = rows.unpack(key.subject, text, rows.layout_of(text))

@@ -1,14 +1,10 @@
--- What an approval changes for the guard: the sends of the verification were asked for by a person, and count no more. A check
--- does not see to that itself: a worker that brings its event into the ledger does, a moment later.
---
--- A record remembers how its messages were counted. `guard` has flags of the first one, a dot, and the marks of the buckets of its
--- block and country that each was counted in (see ruleset_register): `hn.bu3600 bu172800 cu86400 `. Of an address the flags tell.
--- It has the pseudonyms `context`, `block`, `ip_prefix` (an address), `prefix_48` and `prefix_32`.
--- Flags: h at home, s safe, a from an approved number, f from a known device, n and c number and country that were new to its
--- address, q passed a human check, k and did so under suspicion, r as others of his address just before; the carrier range follows.
+-- What an approval gives back to the guard: a person asked for the messages, so they count no more. The worker that records the
+-- approval calls it, not the check.
+-- A record remembers in `guard` how it was counted: flags, the number prefix, a dot, and the marks of its buckets (ruleset_register):
+-- `hn.bu3600 bu172800 cu86400 `. Flags: h home, s allowlisted, a approved number, f known device, n and c number and country new to the
+-- address, q human check passed, k passed under suspicion, r as others of its address just before.
 local approvals = {}
 
--- Returns what a record remembers of a start that was counted.
 function approvals.note(attempt)
   local reputation, new = attempt.reputation, attempt.new
   return (attempt.zone == 'home' and 'h' or '') .. (attempt.allowlisted and 's' or '') .. (reputation.approved and 'a' or '')
@@ -17,13 +13,11 @@ function approvals.note(attempt)
     .. attempt.counted
 end
 
--- Returns whether a record remembers a flag.
 function approvals.has(record, flag)
   return string.find(record.guard, '^%a*' .. flag) ~= nil
 end
 
--- Gives back to a row what a verification was counted for in a part, and counts its approval where it makes room. `new` tells what was
--- new to its address.
+-- Gives back to a row what a verification was counted for in a part; counts the approval if `makes_room`. `new`: see `targets.are_new`.
 local function roll_back(part, row, record, new, makes_room)
   for i = 1, #part.levels do
     local rule, _, times = part.levels[i], nil, nil
@@ -46,9 +40,8 @@ local function roll_back(part, row, record, new, makes_room)
   row[rows.ENDS] = now + part.life
 end
 
--- Gives back what a verification was counted for, and counts its approval: of one number once, while it is known, however
--- many verifications of it were under way. `known` tells whether it was before this approval. `read` returns the row of a subject by its
--- name, nil where there is none or it is not here; what was read is to be written.
+-- Gives back what a verification was counted for, and counts its approval unless the number was `known` before: once for a number.
+-- `read` returns the row of a subject, nil for none; the caller writes it.
 function approvals.roll_back(record, known, read)
   if approvals.has(record, 's') then return end
   local no_mark = string.sub(record.guard, -1) == '.' -- a known number may become a stranger by further messages

@@ -1,5 +1,4 @@
--- Now, by Redis' own clock: one clock for all hosts, whatever theirs say. It is read when a script begins. `now` is in whole
--- milliseconds, `exact` has the microseconds too.
+-- The time of Redis, one clock for all hosts, read when a script begins: `now` in whole milliseconds, `exact` with microseconds.
 local now, exact
 local clock = { WRONG = 3600000 } -- what is so much later than now was written while the clock was ahead: it counts no more
 

@@ -1,12 +1,9 @@
--- Breakers on conversion: where hardly anybody who gets a code types it in (domain/guard.py).
---
--- A breaker is ten values of a row: number of the slot, sends and approvals in it, those in the one before, those in all
--- before that, when it is tried again (0 while it is closed), how often it was opened since it was last seen to be well, and
--- from when on what was started counts.
+-- Breakers on conversion: few of those who get a code type it in (domain/guard.py).
+-- A breaker is ten values of a row: slot, sends and approvals in it, in the one before, in all before that, when it is tried again (0
+-- while closed), how often it opened in a row, and the time from which starts count.
 local conversions = {}
 local SLOT, DECAY, FORGOTTEN = 60000, 0.93, 120
 
--- Brings a breaker to the present.
 function conversions.advance(row, b)
   local slot = math.floor(now / SLOT)
   if row[b] == slot then return end
@@ -28,7 +25,7 @@ local function open(row, b, rule)
   row[b + 7], row[b + 8] = now + closed_for, row[b + 8] + 1
 end
 
--- Judges a breaker by what it has seen. Returns 'open', 'closed' or 'probing', and whether that is new.
+-- Returns 'open', 'closed' or 'probing', and whether that is new.
 function conversions.judge(row, b, rule)
   local ends, sent = row[b + 7], row[b + 5]
   local was_open = ends > 0
@@ -51,14 +48,13 @@ function conversions.judge(row, b, rule)
   return 'closed', was_open
 end
 
--- Adds to a count as of a slot that is over for an `age`; `place` is that of the present one's.
+-- Adds to a count as of a slot that ended `age` slots ago; `place` is that of the present count.
 local function add(row, place, age, amount)
   for _ = 1, math.min(age - 2, FORGOTTEN) do amount = amount * DECAY end
   place = place + 2 * math.max(0, math.min(age, 2))
   row[place] = math.max(0, row[place] + amount)
 end
 
--- Notes the approval of a verification that was started at `created`.
 function conversions.approve(row, b, created)
   if created < row[b + 9] then return end
   add(row, b + 2, row[b] - math.floor(created / SLOT), 1)

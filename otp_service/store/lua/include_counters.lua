@@ -1,8 +1,7 @@
--- Counters of a sliding window in constant memory: what was counted in the interval before fades out while the present
--- one grows. A counter is three values of a row: number of the interval, count in it, count in the one before.
+-- Counters of a sliding window in constant memory: the previous interval's count fades while the present one grows. A counter is three
+-- values of a row: interval, count in it, count in the one before.
 local counters = {}
 
--- Returns the count at this time.
 function counters.value(row, place, window)
   local count, before = row[place + 1], row[place + 2]
   if count + before == 0 then return 0 end
@@ -12,7 +11,7 @@ function counters.value(row, place, window)
   return count + before * (1 - (now % window) / window)
 end
 
--- Counts one more. A clock that was set back counts on where it was.
+-- A clock that was set back counts on where it was.
 function counters.add(row, place, window)
   local interval, present = row[place], math.floor(now / window)
   if present > interval then

@@ -1,34 +1,30 @@
--- What became of a dispatch, in its slot of the record:
--- channel|gateway|status|time|reason|choice|begun|raw status|reference|identifier. `choice` is why this gateway was chosen,
--- `begun` when it was called, if it was; both times in milliseconds; the identifier is the dispatch's.
--- The first message has waited since the verification began: its slot has no time before there is an outcome.
+-- Dispatches, each in a slot of the record: channel|gateway|status|time|reason|choice|begun|raw status|reference|identifier.
+-- `choice` says why this gateway was chosen, `begun` when it was called; times in milliseconds. The first message waits since the
+-- verification began: its slot has no time before an outcome.
 local deliveries = { FIRST = 'd1.1' }
 
 local rank = { queued = 0, unknown = 1, sent = 2, failed = 3, expired = 3, undelivered = 3, delivered = 3 }
 
--- Returns the slot of a dispatch of a message.
 function deliveries.slot(message, dispatch)
   return string.format('d%d.%d', message, dispatch)
 end
 
--- Returns what the first slot holds at first.
 function deliveries.first_slot(channel)
   return channel .. '||queued|||'
 end
 
--- Returns what a slot holds before there is an outcome; gateway, choice and identifier are empty while the message waits.
+-- Returns a slot without an outcome; gateway, choice and identifier are empty while the message waits.
 function deliveries.new_slot(channel, gateway, choice, id)
   if not gateway then return string.format('%s||queued|%d||', channel, now) end
   return table.concat({ channel, gateway, 'queued', now, '', choice, now, '', '', id }, '|')
 end
 
--- Returns channel, gateway, status and reason of what a slot holds; nil when it holds nothing.
+-- Returns channel, gateway, status and reason of a slot; nil for an empty one.
 function deliveries.parse(value)
   return string.match(value or '', '^(.-)|(.-)|(.-)|.-|(.-)|')
 end
 
--- Counts the calls for a message by what became of them, those up to the number `after` left out. `record` is the
--- record as a flat list.
+-- Counts a message's calls by status, those up to the number `after` left out. `record` is a flat list.
 function deliveries.tally(record, message, after)
   local tally = { sent = 0, delivered = 0, unknown = 0 }
   for i = 1, #record, 2 do
@@ -41,15 +37,13 @@ function deliveries.tally(record, message, after)
   return tally
 end
 
--- Tells whether any call for a message brought it to a gateway. `key` is the record's.
 function deliveries.has_arrived(key, message)
   local tally = deliveries.tally(redis.call('HGETALL', key), message, 0)
   return tally.sent + tally.delivered > 0
 end
 
--- Adds to an event's values what tells the ledger that a number's holder opted out at the gateway. `verification` may be nil:
--- its record has gone. `mirror` is the mirror's head: what was lifted after the place that it has come to is lifted since.
--- While it is built anew, the place of the verification's start has to do.
+-- Adds an opt-out at the gateway to an event's values. What was lifted after the mirror's position is lifted since; while the mirror is
+-- built anew, the position of the verification's start serves.
 function deliveries.opt_out(values, verification, mirror)
   if not verification then return values end
   values.opted_out, values.pseudonym = '1', verification.pseudonym
@@ -57,25 +51,22 @@ function deliveries.opt_out(values, verification, mirror)
   return values
 end
 
--- Tells whether a gateway's report has decided what follows for a message: a further one, or nothing.
+-- Tells whether a report has decided what follows for a message: a further one, or nothing.
 function deliveries.is_decided(key, message)
   return redis.call('HEXISTS', key, 'after' .. message) == 1
 end
 
--- Notes a call that is about to be made, by the place of its job: should its worker die, that is what is known of it. `most` is
--- what it may cost, `held` what its slot holds.
+-- Notes a call before it is made, by the place of its job, in case its worker dies.
 function deliveries.open(calls, place, age, slot, max_cost, held)
   redis.call('HSET', calls, place, table.concat({ slot, string.format('%.0f', max_cost), held }, '|'))
   redis.call('PEXPIRE', calls, age)
 end
 
--- Returns the identifier of the dispatch in a slot, which is given as a list; nil where no gateway was called.
 function deliveries.id(values)
   return values[10] ~= '' and values[10] or nil
 end
 
--- Tells the outcome of a call and what it cost. `held` is what its slot holds, as a list: a report may have been faster, and
--- outweigh it. `values` are what else the event tells.
+-- Reports the outcome of a call and its cost. The slot may already hold a faster report, which prevails.
 function deliveries.report(events, verification, slot, outcome, reason, cost, held, values)
   values.status = (held[3] == outcome or held[3] == 'queued') and '' or held[3]
   values.slot, values.channel, values.gateway, values.choice = slot, held[1], held[2], held[6]
@@ -90,8 +81,8 @@ local function values_of(text)
   return values
 end
 
--- Closes the call of a job, if it is that of a slot, or any. Returns the most that it may cost, what its slot held, and the
--- slot; nil when it is closed: its outcome was told.
+-- Closes the call of a job, if it is that of `slot`, or any. Returns its highest cost, its slot's values and its slot; nil when it is
+-- closed already.
 function deliveries.close(calls, place, slot)
   local values = values_of(redis.call('HGET', calls, place) or '')
   if not values[2] or (slot and values[1] ~= slot) then return nil end
@@ -99,10 +90,9 @@ function deliveries.close(calls, place, slot)
   return values[2], { unpack(values, 3) }, values[1]
 end
 
--- Writes an outcome unless it, or a later one, is there already: a receipt may overtake the gateway's answer, and
--- a terminal status is never undone; but what only its answer made us take for failed may be reported as delivered.
--- Returns what the slot holds now, as a list (nil when it holds nothing), and whether that is news. `raw` and
--- `reference` may be empty; then what is known of them stays.
+-- Writes an outcome unless it, or a later one, is stored: a receipt may overtake the gateway's answer. A final status stays, but for a
+-- failure without a raw status, which the gateway may still report as delivered. Returns the slot's values, nil for none, and whether
+-- that is news. An empty `raw` or `reference` changes nothing.
 function deliveries.settle(key, slot, status, reason, raw, reference)
   local values = values_of(redis.call('HGET', key, slot) or '')
   local before = values[3]
@@ -122,8 +112,7 @@ function deliveries.settle(key, slot, status, reason, raw, reference)
   return values, true
 end
 
--- Tells of the call that a worker left open for a job, since it died or was taken for dead: it may have been sent, nobody knows,
--- and may have cost the most that it could.
+-- Reports the call that a dead worker left open for a job as unknown, at its highest cost.
 function deliveries.interrupt(key, events, calls, place, verification)
   local max_cost, held, slot = deliveries.close(calls, place)
   if not max_cost then return end

@@ -1,10 +1,9 @@
--- Checks of a user's factors and recovery codes: what they wait for, and the budget of wrong codes. That is like a number's, under
--- a key of the user's own: one for all factors and recovery codes that the user has with an application.
+-- Checks of a user's factors and recovery codes. They share one budget of wrong codes, kept like a number's.
 local factors = {}
 
--- Returns why nothing of a user is checked now, and for how many milliseconds where that is known: 'mirror-behind', 'settling' or
--- 'frozen'; nil for nothing. A factor is activated at a `place` in the ledger, and a code of it lives for so many milliseconds:
--- which codes were used may be forgotten where Redis was emptied, restored or taken over, until all that were are over.
+-- Returns why nothing of a user is checked now ('mirror-behind', 'settling' or 'frozen', nil for nothing), and the milliseconds until
+-- then. Used codes may be forgotten where Redis was emptied, restored or taken over: checks wait until their `life` is over, unless the
+-- factor was activated later, at a `place` in the ledger.
 function factors.closed(head, user, application, identity, min_sequence, place, life)
   if mirror.unavailable_reason(head, identity, min_sequence) then return 'mirror-behind', 0 end
   local since, of = mirror.server_since(head)
@@ -14,7 +13,7 @@ function factors.closed(head, user, application, identity, min_sequence, place, 
   if mirror.revoked({ application = application, lifted = math.huge }, mirror.basis(user)) then return 'frozen', 0 end
 end
 
--- Returns a user's state, the trust in a device, and the rule hit that keeps guesses back, nil for none.
+-- Returns a user's state, the trust in the device, and the rule hit that refuses, nil for none.
 function factors.budget(key, application, device)
   local state, hits = number.read(key, redis.call('GET', key), application), {}
   local reputation = number.reputation(state, device, 'home')
@@ -25,16 +24,14 @@ function factors.budget(key, application, device)
   return state, trust, first and not first.records and first or nil
 end
 
--- Returns what an approval rests on: a user, a factor, if it was one's, and what the evidence that was `needed` rests on; and the
--- position of the last lift or erasure.
+-- Returns the basis of an approval (user, factor, basis of the evidence used) and the position of the last lift or erasure.
 function factors.basis(application, user, factor, needed)
   local basis = mirror.basis(user, factor)
   local _, last = mirror.revoked({ application = application, lifted = math.huge }, basis)
   return basis .. needed.basis, math.max(last, needed.lifted)
 end
 
--- Notes that a code was accepted now: evidence under a name that ends with the time, for `life` milliseconds. The evidence that was
--- `needed` is used by it. Returns what `factors.basis` does.
+-- Notes an approval as evidence, and the use of the evidence `needed`. Returns what `factors.basis` does.
 function factors.note_approval(name, application, user, factor, needed, life)
   local basis, last = factors.basis(application, user, factor, needed)
   evidence.use(needed, now)

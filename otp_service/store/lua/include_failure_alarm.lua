@@ -1,8 +1,8 @@
 -- Wrong codes of an application, as a share of all it checks: one guess on each of many numbers shows nowhere else.
 local failure_alarm = {}
 
--- Returns the milliseconds until the present interval ends when more codes fail than may, 0 when they do not; and how many
--- failed, and were checked. `application` is its row.
+-- Returns the milliseconds until the interval ends when too many codes fail, 0 when not; how many failed, and how many were checked.
+-- `application` is its row.
 function failure_alarm.wait(application)
   local rule = ruleset.failures
   local wrong = counters.value(application, rule.wrong_at, rule.window)
@@ -11,7 +11,7 @@ function failure_alarm.wait(application)
   return wrong > rule.share * all and rule.window - now % rule.window or 0, wrong, all
 end
 
--- Counts a compared code. Returns when more fail than may, once in an interval: until when the alarm stands, and what tells of it.
+-- Counts a compared code. Returns, once in an interval in which too many fail, the end of the alarm and its text.
 function failure_alarm.count(application, right)
   local rule = ruleset.failures
   local interval = math.floor(now / rule.window)

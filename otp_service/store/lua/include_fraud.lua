@@ -1,12 +1,9 @@
--- Rules against codes that are asked for and never typed in: breakers on conversion, and buckets of unapproved sends.
---
--- They come by the subject that they count in, a part of the ruleset (see ruleset_register). A part exempts what is known: a
--- number that was approved, or a device that was. What is exempt is not counted either.
---
--- What is tested is counted at once, in rows that are not written when anything refuses the message.
+-- Rules against codes that are requested and never typed in: breakers on conversion, and buckets of unapproved sends.
+-- They come by subject, a part of the ruleset (ruleset_register). A part exempts approved numbers or known devices, and does not count
+-- them either. A test counts at once, in rows that are not written when anything refuses the message.
 local fraud = {}
 
--- Judges the breaker of a part. Leaves in `attempt` how it stands.
+-- Judges the breaker of a part; `attempt.stands` has the result.
 local function judge(attempt, part, row)
   local rule, b = part.breaker, part.breaker_at
   conversions.advance(row, b)
@@ -21,13 +18,11 @@ local function judge(attempt, part, row)
   if attempt.kind == 'start' then row[b + 1] = row[b + 1] + 1 end
 end
 
--- Tells whether a message counts in a bucket that has a condition.
 local function meets(attempt, rule)
   return attempt[rule.condition][rule.key] == rule.value
 end
 
--- Tests and counts in a part, whose `row` is given. Its buckets that hold something leak, for they are written together; an empty one
--- has room for one.
+-- Tests and counts in a part. Buckets that hold something leak, for they are written together; an empty one has room.
 local function test_part(attempt, part, row)
   if part.breaker then judge(attempt, part, row) end
   local rules, counted = part.buckets, attempt.counted
@@ -47,7 +42,7 @@ local function test_part(attempt, part, row)
   row[rows.ENDS], row[rows.TIME], row.changed = now + part.life, now, true
 end
 
--- Tests and counts all that applies to a message. Leaves in `attempt` in which buckets it `counted`.
+-- Tests and counts a message; `attempt.counted` has the marks of its buckets.
 function fraud.test(attempt)
   local states, reputation = attempt.subjects, attempt.reputation
   attempt.counted, attempt.stands, attempt.changes = '', {}, {}
@@ -60,7 +55,6 @@ function fraud.test(attempt)
   end
 end
 
--- Takes back what a part counted just now.
 local function take_back(attempt, part, row)
   for _, rule in ipairs(part.buckets) do
     if rule.always or meets(attempt, rule) then row[rule.level] = math.max(0, row[rule.level] - 1) end
@@ -68,7 +62,7 @@ local function take_back(attempt, part, row)
   if attempt.kind == 'start' then row[part.breaker_at + 1] = math.max(0, row[part.breaker_at + 1] - 1) end
 end
 
--- Keeps of a message that is refused the rows whose breakers changed, without what it was counted for.
+-- Writes, for a refused message, the rows whose breakers changed, without its counts.
 function fraud.keep_changes(attempt)
   for _, change in ipairs(attempt.changes) do
     local part, row = change.part, attempt.subjects[change.part.name]

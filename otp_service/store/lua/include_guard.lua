@@ -1,8 +1,6 @@
--- The guard of a message: reads what its rules count, tests them all, and then counts the message in all of them or in
--- none.
---
--- `attempt` holds: kind (start, resend or fallback), zone (home or abroad), allowlisted (whether the fraud rules pass it), price, about
--- (the verification), passed (whether a human check was), range (the carrier's, of a start or resend).
+-- The guard of a message: tests all rules, then counts the message in all of them or in none.
+-- `attempt` holds: kind (start, resend or fallback), zone (home or abroad), allowlisted (exempt from fraud rules), price, verification, passed
+-- (a human check), range (number prefix of a start or resend).
 local guard = {}
 local NOTHING_NEW, NO_QUOTA = {}, { amount = 0, used = 0, ttl = 0 }
 local ONCE = 600000
@@ -21,8 +19,8 @@ function guard.read(keys, place, attempt)
   return attempt
 end
 
--- Notes what stands against a message or a guess in the moving windows of a scope. An unknown device leaves some of them to known
--- ones. Known ones of an application, whose times are its `own`, have so many whatever others used up.
+-- Adds a rule hit for each full moving window of a scope. Unknown devices have a smaller share; known ones of an application, whose
+-- times are `own`, keep theirs whatever others used up.
 function guard.test_moving(list, scope, times, unknown_device, own)
   if times == '' then return end -- all windows have room for one
   local windows = ruleset.windows[scope]
@@ -35,8 +33,7 @@ function guard.test_moving(list, scope, times, unknown_device, own)
   end
 end
 
--- The same for the sliding window counters of a scope, in which the message is counted at once: the row is not written when
--- anything refuses it.
+-- The same for sliding windows, which count the message at once: a refused message's row is not written.
 function guard.test_sliding(list, scope, row)
   local windows = ruleset.windows[scope]
   row.changed = true
@@ -49,15 +46,14 @@ function guard.test_sliding(list, scope, row)
   end
 end
 
--- Notes what stands against it because wrong codes came in a row.
 function guard.test_guesses(list, state, trust)
   local wait, length, locked = number.guess_waits(state, trust)
   if wait > 0 then rule_hits.add(list, ruleset.guess_wait, wait, length, 0) end
   if locked > 0 and ruleset.lock then rule_hits.add(list, ruleset.lock, locked, ruleset.lock.after, ruleset.lock.after) end
 end
 
--- Notes what stands against a message in the windows that it counts in: a further one, or one of a known device, in none of its address,
--- and a fall-back in none of its application, whose request it is not.
+-- A further message, or that of a known device, counts in no window of its address; a fall-back, which the application did not request,
+-- in none of the application.
 local function test_windows(list, attempt)
   local states, reputation, unknown = attempt.subjects, attempt.reputation, attempt.trust == 'unknown'
   guard.test_moving(list, 'failed_checks', states.number.wrong, unknown and reputation.own_device) -- guesses count by application
@@ -67,22 +63,19 @@ local function test_windows(list, attempt)
   if attempt.kind ~= 'fallback' then guard.test_sliding(list, 'application', states.application) end
 end
 
--- Notes what stands against a message because of its application's wrong codes, which strangers type.
 local function test_failures(attempt)
   if not ruleset.failures then return end
   local wait, wrong, all = failure_alarm.wait(attempt.subjects.application)
   if wait > 0 then rule_hits.add(attempt.rule_hits, ruleset.failures, wait, wrong, all) end
 end
 
--- Notes what stands against a message because of what was spent.
 local function test_money(attempt)
   if not ruleset.has_ceilings then return end
   local states = attempt.subjects
   spending.test(attempt.rule_hits, states.application, states.country, attempt.verification.country, attempt.price)
 end
 
--- Tests all rules. Returns the rule hit that refuses the message, nil when none does; and the application's own quota, as it was
--- tested: `most`, `used` and `ttl`.
+-- Tests all rules. Returns the rule hit that refuses, nil for none, and the application's quota (amount, used, ttl).
 function guard.test(attempt)
   local list, states = attempt.rule_hits, attempt.subjects
   test_windows(list, attempt)
@@ -98,8 +91,8 @@ function guard.test(attempt)
   return rule_hits.refusal(list), attempt.kind ~= 'fallback' and ruleset.quota or NO_QUOTA
 end
 
--- Notes that somebody did something under suspicion ('asked' for a check, or 'passed' one). Tells whether it is the first time in ten
--- minutes of an address (IPv6: of a /48), or of a number where there is none.
+-- Tells whether a human check is asked for or passed for the first time in ten minutes by an address (IPv6: a /48), or by a number
+-- without an address.
 local function is_first(verification, event)
   local name = verification.prefix_48 ~= '' and verification.prefix_48 or verification.ip_prefix ~= '' and verification.ip_prefix or verification.pseudonym
   local seen = subjects.tagged(verification.key, 'asked:' .. verification.application .. '/' .. math.floor(now / ONCE))
@@ -108,8 +101,7 @@ local function is_first(verification, event)
   return first
 end
 
--- Counts the message in the rest, and writes what was counted. The first check that an address passes in ten minutes is no further
--- attempt: its being asked was counted.
+-- Counts the message, and writes all states.
 function guard.count(attempt)
   local states, verification, state = attempt.subjects, attempt.verification, attempt.subjects.number
   number.sent(state, attempt.trust, attempt.kind)
@@ -121,8 +113,8 @@ function guard.count(attempt)
   subjects.write(states)
 end
 
--- Counts a start that was asked for a human check, and sent nothing: in the windows of its application and address. Tells whether the
--- traffic of newcomers counts it too: under suspicion, of an address once in ten minutes, or one caller could keep an alarm up.
+-- Counts a start that needs a human check in the windows of its application and address. Tells whether the traffic of unknown numbers
+-- counts it too: once in ten minutes for an address, or a single caller could keep an alarm up.
 function guard.count_asked(attempt)
   local application, address = attempt.subjects.application, attempt.subjects.address
   local longest = ruleset.windows.ip.longest
@@ -145,8 +137,8 @@ function guard.to_sum(attempt)
   return names ~= '' and names or nil
 end
 
--- Reports what the rules found, and the breakers that changed. Returns the identifier of the decision, empty when there
--- is none. What follows is what a decision has besides: name, value, …
+-- Reports breakers that changed and the rule hits. Returns the identifier of the decision, empty for none. Further arguments are its
+-- further fields: name, value, …
 function guard.report(attempt, stream, length, age, ...)
   local verification, changes = attempt.verification, attempt.changes
   for i = 1, #changes do

@@ -1,15 +1,13 @@
 -- The health of gateways, shared by all workers: a breaker, the provider's rate, the calls in flight.
---
--- A gateway's hash holds, while the breaker is open, `until` (when it lets a probe through), `open_for` (for how
--- long it was opened), `probe` (the dispatch that tries it), `probing` (until when its outcome is waited for), `probed` (when
--- it was tried last) and `opened_by` (the operator who opened it); while it is closed, `since`, `calls`, `bad` (of this
--- window) and `run` (bad ones in a row); and `opened` (when the breaker opened last). `paused` and `pause` are about throttling,
--- `turn` about the rate; `refusal` and `refused` tell why and when it refused our account. Times and lengths in milliseconds.
+-- A gateway's hash holds, while the breaker is open, `until` (when a probe may pass), `open_for`, `probe` (its dispatch), `probing`
+-- (until when its outcome is awaited), `probed` (the last probe) and `opened_by` (an operator); while closed, `since`, `calls`, `bad` (of
+-- this window) and `run` (bad ones in a row); and `opened` (last). `paused` and `pause` are about throttling, `turn` about the rate,
+-- `refusal` and `refused` about a refused account. Times and lengths in milliseconds.
 local health = {}
 
 local DAY, PATIENCE, IN_FLIGHT_AGAIN, LAST_RESORT = 86400000, 1000, 50, 10000
 
--- Reads how a gateway is: its hash, its calls in flight, and what it is allowed (0: any).
+-- Reads a gateway's health and its limits, 0 for none.
 function health.read(hash, in_flight, per_second, max_in_flight)
   local names = { 'until', 'probing', 'probed', 'opened_by', 'paused', 'turn' }
   local values = redis.call('HMGET', hash, unpack(names))
@@ -18,14 +16,13 @@ function health.read(hash, in_flight, per_second, max_in_flight)
   return gateway
 end
 
--- Returns a gateway in another slot by the state that gateway_enter returned; an empty one is not known yet.
+-- Returns a gateway in another slot by the answer of gateway_enter; an empty answer is not known yet.
 function health.of_state(text)
   local why, wait, resort, entered = string.match(text, '^(%a*) (%d+) (%S+) (%d)$')
   return { state = { why = why, wait = tonumber(wait), resort = tonumber(resort), entered = entered == '1' } }
 end
 
--- Returns for how many milliseconds a gateway takes no message, 0 when it takes one now; and why: 'breaker' or
--- 'limit'.
+-- Returns the milliseconds until the gateway takes a message, 0 for now, and why: 'breaker' or 'limit'.
 function health.wait(gateway)
   if gateway.state then return gateway.state.wait, gateway.state.why end
   if gateway['until'] and now < gateway['until'] then return gateway['until'] - now, 'breaker' end
@@ -39,8 +36,7 @@ function health.wait(gateway)
   return 0
 end
 
--- Returns for how long an open breaker must be respected although no other gateway is left; nil when it is not
--- for that: opened by an operator, or not open.
+-- Returns the milliseconds until an open breaker may be tried as a last resort; nil when it is closed, or an operator opened it.
 function health.last_resort(gateway)
   if gateway.state then return gateway.state.resort end
   if not gateway['until'] or gateway.opened_by then return nil end

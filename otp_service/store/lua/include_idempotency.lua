@@ -1,8 +1,7 @@
--- What an idempotency key remembers: which request it stood for, and how that was answered.
+-- Idempotency keys: the request and its answer.
 local idempotency = {}
 
--- Returns nil for a request that is new (or has no key), 'mismatch' when the key stood for another one, and
--- otherwise what was remembered: field, value, …
+-- Returns nil for a new request or no key, 'mismatch' for another request, otherwise the remembered answer: field, value, …
 function idempotency.find(key, fingerprint)
   if fingerprint == '' then return nil end
   local remembered = redis.call('HGETALL', key)
@@ -13,13 +12,12 @@ function idempotency.find(key, fingerprint)
   return 'mismatch'
 end
 
--- Remembers an answer (field, value, …) for a time in milliseconds.
 function idempotency.remember(key, fingerprint, milliseconds, ...)
   redis.call('HSET', key, 'fingerprint', fingerprint, ...)
   redis.call('PEXPIRE', key, milliseconds)
 end
 
--- Remembers an answer for as long as the record that it is about.
+-- Remembers an answer for as long as its record.
 function idempotency.remember_with(record, key, fingerprint, ...)
   if fingerprint ~= '' then idempotency.remember(key, fingerprint, redis.call('PTTL', record), ...) end
 end

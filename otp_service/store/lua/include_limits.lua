@@ -1,17 +1,14 @@
--- The algorithms of limits, those of the limits library.
---
--- A window of the ruleset has a scope, an amount, seconds and milliseconds, and may have `for_unknown`, how many of the amount
--- are for those who are not known. A moving window looks at times, newest first, in a text that all windows of a scope share
--- (see number); a sliding window counter is four values of a row: this interval's count, when that expires, and the same of
--- the interval before.
---
--- A sliding window that buckets share has four values more, from its place `full` on (f in rows): a worker sums it over the buckets
--- once a bucket counts more than its `part`. Until a sum is late, each bucket allows the whole amount; then `unsummed`.
+-- The algorithms of the limits library.
+-- A window has a scope, an amount, seconds and milliseconds, and maybe `for_unknown`, the amount's share of unknown devices. A moving
+-- window looks at times, newest first, in a text that all windows of a scope share (see number). A sliding window is four values of a
+-- row: this interval's count, when it expires, and the same of the interval before; where buckets share it, four more from `full` on (f
+-- in rows). A worker sums it over the buckets once a bucket counts more than its `part`. Each bucket allows the whole amount until a sum
+-- is late; then `unsummed`.
 local limits = {}
 local TIME = 6 -- bytes of a time in a text
 local AGAIN, LATE = 2000, 10000
 
--- Returns the milliseconds until one more event fits into a moving window that may hold so many, 0 when it does now.
+-- Returns the milliseconds until an event fits into a moving window of `max_count`, 0 for now.
 function limits.moving_wait(window, times, max_count)
   local place = TIME * (max_count - 1) + 1
   if #times < place then return 0 end
@@ -20,8 +17,7 @@ function limits.moving_wait(window, times, max_count)
   return math.max(1, free)
 end
 
--- The same for a sliding window counter, which is brought to the present. Leaves in the window how many were `used`, and the
--- interval's `ttl`.
+-- The same for a sliding window, which is brought to the present. Leaves `used` and the interval's `ttl` in the window.
 function limits.sliding_wait(window, row, max_count)
   local w, interval = window.place, window.milliseconds
   local ttl = row[w + 1] - now
@@ -38,8 +34,8 @@ function limits.sliding_wait(window, row, max_count)
   return math.max(1, math.floor(window.ttl + interval - max_count * interval / count) + 1)
 end
 
--- Marks a row `unsummed` if a sum of a window is to be requested: its first request, and each from two seconds on without a sum.
--- Returns whether the sum is late: a single request may be lost, and does not count.
+-- Marks a row `unsummed` to request a sum, at first and every two seconds without one. Tells whether the sum is late; a single request
+-- may be lost and is not.
 local function is_sum_late(row, f)
   local requested, due = row[f + 2], row[f + 3]
   if due == 0 or due > now + clock.WRONG or (requested <= due and now - due >= LATE) then
@@ -50,8 +46,7 @@ local function is_sum_late(row, f)
   return now - due >= LATE
 end
 
--- Returns the milliseconds until one more event fits into a sliding window that buckets share, where this bucket alone makes it
--- `wait`.
+-- The same for a sliding window that buckets share; `wait` is that of this bucket alone.
 function limits.shared_wait(window, row, wait)
   local f, own = window.full, window.used
   local full = row[f] - now
@@ -65,7 +60,7 @@ function limits.shared_wait(window, row, wait)
   return wait
 end
 
--- Returns a text of times with one more, those that no window of a scope looks at left out.
+-- Adds now to a text of times, without those that no window of the scope looks at.
 function limits.with_now(scope, times)
   local windows = ruleset.windows[scope]
   if windows.max_count == 0 then return '' end

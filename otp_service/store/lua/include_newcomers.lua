@@ -1,9 +1,6 @@
--- The rule `country.unknown_numbers`: newcomers under suspicion are asked for a human check, or get the trickle where nobody can ask.
--- Other rules ask too; start.lua decides by all of them whether a check would lift the refusal (rule_hits.only_ask).
---
--- A country's row says what they meet, as a worker judged it (traffic_commit): until when they are under suspicion, and whether
--- those who passed a check get the trickle too. Its tail says the same of carrier ranges, a line each. The trickle is one for all
--- of a country: so many pass in an hour.
+-- The rule `country.unknown_numbers`: unknown numbers under suspicion need a human check, or share a trickle where no page can ask.
+-- A worker writes the suspicions into a country's row (suspicions_note): until when, and whether numbers that passed a check share the
+-- trickle too; its tail has the same for number prefixes. A country has one trickle an hour.
 local newcomers = {}
 local HOUR = 3600000
 local TRICKLE = { window = HOUR / 4 } -- as a bucket: a quarter of an hour's messages may come at once
@@ -17,14 +14,13 @@ local function suspicion_of(range, row, at)
   return row[at.tsuspicion], row[at.nchecked] == 1
 end
 
--- Tells whether a number's reputation spares a message. A resend keeps the standing of its start: its own messages may have made the
--- number a stranger.
+-- A resend keeps the standing of its start: its own messages may have made the number a stranger.
 local function spares(attempt)
   return attempt.reputation.approved or (attempt.kind == 'resend' and approvals.has(attempt.verification, 'a'))
 end
 
--- Tests a start or a resend, and counts it in the trickle. A resend is not asked for a check. Leaves in `attempt` whether it is
--- `suspected` and asked for one, or `passed_under_suspicion`.
+-- Tests a start or a resend, and counts it in the trickle. A resend needs no check. Sets `attempt.suspected` for one that needs a check,
+-- or `attempt.passed_under_suspicion`.
 function newcomers.test(attempt)
   local rule, row = ruleset.newcomers, attempt.subjects.country
   if not rule or attempt.kind == 'fallback' or attempt.allowlisted or spares(attempt) then return end
@@ -46,7 +42,6 @@ function newcomers.test(attempt)
   row[at.ltrickle], row[at.ttrickle], row.changed, attempt.trickled = level + 1, now, true, true
 end
 
--- Takes back what was counted in the trickle just now.
 function newcomers.take_back(row)
   local level = row.layout.at.ltrickle
   row[level] = math.max(0, row[level] - 1)

@@ -1,14 +1,9 @@
--- The state of a number: when it was approved and from which devices, its last messages, wrong codes for it by application,
--- and its last verifications.
---
--- Its row has a fixed layout, named by a number, and a tail of four texts: times of the last messages; devices (22 characters
--- of a pseudonym and a time each); last verifications, the newest first (identifier, blank, time, a plus sign for each further
--- message, line feed); and for each application that needs it: the length of its name, the name, and what ENTRY packs,
--- followed by the times of wrong codes, and of the last messages that its known devices had.
---
--- A script has it as the list of the row's values, with the texts `sends`, `devices`, `recent` and `others`, and of the
--- application at hand `entry`, the list of its values, `wrong`, the times of its wrong codes, and `own`, those of its known devices'
--- messages.
+-- The state of a number: approvals and devices, messages, wrong codes by application, and its last verifications.
+-- Its row has a fixed layout, and a tail of four texts: times of messages; devices (22 characters of a pseudonym and a time each); last
+-- verifications, newest first (identifier, blank, time, a plus sign for each further message, line feed); and for each application that
+-- needs it the length of its name, the name, what ENTRY packs, times of wrong codes, and of messages to its known devices.
+-- A script has it as the list of the row's values, with `sends`, `devices`, `recent`, `others`, and of its application `entry`, `wrong`
+-- and `own` (times of wrong codes, and of messages to known devices).
 local number = {}
 
 local ROW = '<I6I6I2I6I2I6I4I2I2'
@@ -19,8 +14,7 @@ local TIME, DEVICE, MAX_RECENT = 6, 28, 20
 local OF_APPLICATION = 4 -- characters with which all devices of an application begin; the rest names one (Keyring.device_pseudonym)
 local VERSION = '1\n'
 
--- A streak is two values: how many events came in a row, and the time of the last one. There is one of known and one of unknown
--- devices: what unknown devices do makes no known one wait.
+-- A streak is its length and the time of its last event. Known devices have their own: unknown ones make no known one wait.
 local function streak_place(trust, known, unknown) return trust == 'known' and known or unknown end
 
 -- Returns the milliseconds to wait, longer with each event of a streak, and its length.
@@ -29,14 +23,12 @@ local function streak_wait(rule, length, last)
   return math.max(0, last + rule.waits[math.min(length, #rule.waits)] - now), length
 end
 
--- Returns the length of a streak with one event more.
 local function longer_streak(rule, length, last)
   return (now - last >= rule.reset_after and 0 or length) + 1
 end
 
 local function recently(at) return at > 0 and now - at < ruleset.known end
 
--- Reads what a row has of applications, from a place on.
 local function read_entries(self, text, place)
   local others = {}
   while place <= #text do
@@ -90,8 +82,8 @@ local function is_stranger(self, messages)
   return false
 end
 
--- Returns whether the number was approved recently, and is no stranger in a zone (home or abroad) since: with a known device it
--- never is, however many messages it got. Also whether it was approved from some device, one of this application (`own_device`), and this one.
+-- Returns how well a number is known: recently `approved` and no stranger since (a known device's number never is one), from `some_device`,
+-- from one of this application (`own_device`), from this one (`known_device`).
 function number.reputation(self, device, zone)
   if self[APPROVED] == 0 then return UNKNOWN_NUMBER end
   local at = device ~= '' and string.find(self.devices, string.sub(device, 1 + OF_APPLICATION), 1, true)
@@ -101,13 +93,12 @@ function number.reputation(self, device, zone)
     known_device = known }
 end
 
--- Returns the milliseconds that a device of this trust has to wait after the number's messages, and how many came in a row.
+-- Returns the milliseconds that a device of this trust waits after messages, and the streak's length.
 function number.cooldown(self, trust)
   local place = streak_place(trust, KNOWN, UNKNOWN)
   return streak_wait(ruleset.cooldown, self[place], self[place + 1])
 end
 
--- Notes a message.
 function number.sent(self, trust, kind)
   self.sends = limits.with_now('number', self.sends)
   if trust == 'known' then self.own = limits.with_now('number', self.own) end
@@ -118,7 +109,6 @@ function number.sent(self, trust, kind)
   end
 end
 
--- Notes a verification that begins.
 function number.started(self, id)
   self.recent = string.format('%s %d\n%s', id, now, self.recent)
   if #self.recent < MAX_RECENT * #id then return end -- a line is longer than its identifier
@@ -126,12 +116,11 @@ function number.started(self, id)
   if count > MAX_RECENT then self.recent = string.match(self.recent, '^(.*\n)[^\n]*\n$') end
 end
 
--- Notes a further message of a verification.
 function number.resent(self, id)
   self.recent = string.gsub(self.recent, id .. ' %d+', '%0+')
 end
 
--- Returns the milliseconds to wait after wrong codes, how many came in a row, and the milliseconds that a lock still holds.
+-- Returns the milliseconds to wait after wrong codes, the streak's length, and the milliseconds that a lock still holds.
 function number.guess_waits(self, trust)
   local entry = self.entry
   if entry[E_WRITTEN] == 0 then return 0, 0, 0 end -- there was none
@@ -153,8 +142,8 @@ function number.guessed_wrong(self, trust)
   return true
 end
 
--- Returns devices with the one that was approved now in front, so they are in order of approval, newest first. A new device takes the
--- place of its application's oldest if that has too many: no application makes others' devices unknown.
+-- Puts a device in front of others, newest first. It takes the place of its application's oldest if that has too many: no application
+-- makes others' devices unknown.
 local function with_device(devices, device)
   local list, count = { device .. struct.pack('<I6', now) }, 1
   local application, name = string.sub(device, 1, OF_APPLICATION), string.sub(device, 1 + OF_APPLICATION)
@@ -169,8 +158,7 @@ local function with_device(devices, device)
   return table.concat(list)
 end
 
--- Notes a right code: it ends the streaks of its own kind of device, and the row of all. The number is known from now on, and
--- the device.
+-- Notes a right code, which ends the streaks of its kind of device and the row of wrong codes.
 function number.approved(self, trust, device)
   local entry = self.entry
   self[streak_place(trust, KNOWN, UNKNOWN)], entry[streak_place(trust, E_KNOWN, E_UNKNOWN)], entry[E_ROW] = 0, 0, 0
@@ -180,7 +168,6 @@ function number.approved(self, trust, device)
   self.devices = with_device(self.devices, device)
 end
 
--- Returns the times that a text holds.
 function number.times(text)
   local list = {}
   for place = 1, #text, TIME do list[#list + 1] = struct.unpack('<I6', text, place) end
@@ -193,15 +180,15 @@ local function is_needed(entry, wrong)
     and (entry[E_KNOWN] > 0 or entry[E_UNKNOWN] > 0 or entry[E_ROW] > 0 or entry[E_LOCKED] > now)
 end
 
--- Forgets the times of wrong codes, and those of messages, which all applications share. Returns of how many there were any.
+-- Forgets times of wrong codes, and those of messages, which all applications share. Returns how many of the two there were.
 function number.forget_windows(self)
   local count = (self.wrong ~= '' and 1 or 0) + (self.sends ~= '' and 1 or 0)
   self.wrong, self.sends, self.own = '', '', ''
   return count
 end
 
--- Forgets the waits and the lock after wrong codes, and the wait after messages, which all applications share. Returns of how many
--- there was any.
+-- Forgets waits and lock after wrong codes, and the wait after messages, which all applications share. Returns how many of the two there
+-- were.
 function number.forget_waits(self)
   local entry = self.entry
   local guesses = (entry[E_KNOWN] > 0 or entry[E_UNKNOWN] > 0 or entry[E_ROW] > 0 or entry[E_LOCKED] > now) and 1 or 0
@@ -211,7 +198,7 @@ function number.forget_waits(self)
   return guesses + messages
 end
 
--- Returns when devices were approved that begin with a text, and the others.
+-- Returns the times of devices that begin with a text, and the other devices.
 local function split_devices(devices, begin)
   local times, others = {}, {}
   for place = 1, #devices, DEVICE do
@@ -225,24 +212,21 @@ local function split_devices(devices, begin)
   return times, table.concat(others)
 end
 
--- Returns what a number's holder may see: when it was approved, and each of its devices that begin with a text; times of messages; and of
--- the application when a device of it was approved last, times of messages to its known devices and of wrong codes, and until when it is
--- locked.
+-- Returns what its holder may see: approval, times of devices that begin with a text, times of messages; and of the application the last
+-- approved device, times of messages to known devices, of wrong codes, and the end of a lock.
 function number.shown(self, begin)
   local entry = self.entry
   return { self[APPROVED], split_devices(self.devices, begin), number.times(self.sends) },
     { entry[E_DEVICE], number.times(self.own), number.times(self.wrong), entry[E_LOCKED] > now and entry[E_LOCKED] or 0 }
 end
 
--- Forgets the devices that begin with a text, and that the application knows any; with an empty text all that the number is known by.
--- What counts messages and wrong codes stays.
+-- Forgets the devices that begin with a text; with an empty text all that makes the number known. Counts stay.
 function number.forget_standing(self, begin)
   local _, others = split_devices(self.devices, begin)
   self.devices, self.entry[E_DEVICE] = others, 0
   if begin == '' then self[APPROVED], self[ANYWHERE], self.recent = 0, 0, '' end
 end
 
--- Writes the state, which is kept while anything of it counts.
 function number.write(self)
   local entry, own, life = self.entry, '', ruleset.ttls.number
   self[SENDS], self[DEVICES], self[RECENT] = #self.sends / TIME, #self.devices / DEVICE, #self.recent

@@ -1,6 +1,5 @@
--- The verification's record, a hash: what never changes (`f`), its state with the sealed number behind it, which goes when the
--- verification has ended (`s`), what else than the number it rests on (`basis`, see `mirror.revoked`), and fields of its messages (see
--- verifications.py).
+-- A verification's record, a hash: what never changes (`f`), its state and, until it ends, the sealed number (`s`), what else it rests on
+-- (`basis`, see `mirror.revoked`), and fields of its messages (verifications.py).
 local record = {}
 
 local FORM = 2
@@ -27,7 +26,7 @@ local function pack_state(self)
     self.status, #self.channel, self.channel, #self.tag, self.tag) .. self.sealed_number
 end
 
--- Refuses a record that another release wrote.
+-- Refuses a record of another release.
 local function unpacked(fixed, state)
   local form = string.byte(fixed)
   if form ~= FORM then error('a record of the form ' .. form) end
@@ -48,30 +47,27 @@ local function parse_policy(self)
     self.resend_delays = string.match(self.policy, NEEDED)
 end
 
--- Returns what a record stores of a tag: 126 bits.
+-- Returns the 126 bits of a tag that a record stores.
 function record.stored_tag(tag)
   return string.sub(tag, 1, TAG_LENGTH)
 end
 
--- Tells whether a tag is that of the verification's code.
 function record.is_tag(self, tag)
   return self.tag == record.stored_tag(tag)
 end
 
--- Notes a verification that names a user: as many of the last ones are known as of a number.
+-- Notes a user's verification: of the last 20, as of a number.
 function record.note_of_user(key, id, life)
   redis.call('LPUSH', key, id)
   redis.call('LTRIM', key, 0, 19)
   redis.call('PEXPIRE', key, life)
 end
 
--- Returns the identifier that a record's key ends with.
 function record.id(key)
   return string.match(key, '[^:]+$')
 end
 
--- Returns a verification's values by name, its expiry that of before a fence is over; nil when there is no record, or one of
--- another application than a given one. What is missing is '' or 0.
+-- Returns a verification by name; nil for no record, or one of another application. A fence makes it expire.
 function record.read(key, application)
   local stored = redis.call('HMGET', key, 'f', 's', 'basis')
   if not stored[1] then return nil end
@@ -83,8 +79,7 @@ function record.read(key, application)
   return self
 end
 
--- Returns the newest verification of an application and purpose, of those that a number's state lists and whose records are kept; nil
--- for none. Keys of records begin with a `beginning`.
+-- Returns a number's newest recorded verification of an application and purpose; nil for none. Record keys start with `beginning`.
 function record.newest(state, beginning, application, purpose)
   for id in string.gmatch(state.recent, '(%S+) %d+%+*\n') do
     local verification = record.read(beginning .. id, application)
@@ -99,20 +94,18 @@ function record.create(self, ends, ...)
   redis.call('PEXPIREAT', self.key, ends)
 end
 
--- Writes what changes of a record.
 function record.write(self)
   redis.call('HSET', self.key, 's', pack_state(self))
 end
 
--- Makes a verification final: the number goes, and the start's idempotency key learns the outcome, since it outlives the
--- record.
+-- Makes a verification final: its number goes, and the start's idempotency key, which outlives the record, learns the status.
 function record.finish(self, status)
   self.status, self.sealed_number = status, ''
   record.write(self)
   if self.start ~= '' and redis.call('EXISTS', self.start) == 1 then redis.call('HSET', self.start, 'status', status) end
 end
 
--- Returns all of it as a flat list, as it is handed out; empty when there is none. `expires` comes last where a fence changes it.
+-- Returns the whole record as a flat list, empty for none. A fence puts `expires` last.
 function record.read_all(key)
   local list, verification = redis.call('HGETALL', key), fence.at and record.read(key)
   if not verification then return list end

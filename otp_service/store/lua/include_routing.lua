@@ -1,16 +1,15 @@
 -- Chooses the gateway of a dispatch among those of its route.
 local routing = {}
 
--- How often a gateway may answer a message with an error of its own, for each may have sent it; the rounds at 0, 1, 6 and 21
--- seconds outlast a short outage.
+-- Errors of its own that a gateway may answer for a message, for each may have sent it; the rounds at 0, 1, 6 and 21 seconds outlast a
+-- short outage.
 local MAX_ERRORS = 4
 
--- Milliseconds until a worker asks again that has no room for a call: it also asks when one of its calls ends.
+-- Milliseconds until a worker without room for a call asks again; it also asks when one of its calls ends.
 local ROOM_AGAIN = 1000
 
--- Counts, by gateway, the calls that were made through a channel: for this message, and for others of the
--- verification; and those for this message that ended in an error of the gateway, calls up to the number `after` left out.
--- `record` is the record as a flat list.
+-- Counts calls through a channel by gateway, for this message and for others, and those of this message after the number `after` that
+-- ended in an error of the gateway. `record` is a flat list.
 local function tried(record, message, channel, after)
   local of_message, of_others, errors = {}, {}, {}
   for i = 1, #record, 2 do
@@ -29,8 +28,8 @@ local function tried(record, message, channel, after)
   return of_message, of_others, errors
 end
 
--- Reads the gateways of a route, the preferred one first: of each a `RouteGateway` from `argument` on, and its two keys from `first_key` on
--- where they are in this slot.
+-- Reads the gateways of a route, preferred first: a `RouteGateway` each from `argument` on, and two keys each from `first_key` on where
+-- they are in this slot.
 function routing.read(first_key, argument, record, message, channel, after)
   local of_message, of_others, errors = tried(record, message, channel, after)
   local gateways = {}
@@ -48,19 +47,18 @@ function routing.read(first_key, argument, record, message, channel, after)
   return gateways
 end
 
--- Returns why a gateway was chosen: what kept the route's first one from it.
+-- Returns why a gateway was chosen: what kept the route's first from it.
 local function choice(first, gateway)
   if gateway == first then return gateway.of_message > 0 and 'retry' or 'configured' end
   if first.why then return first.why end
   return (first.called or first.out or first.of_message > gateway.of_message) and 'fail_over' or 'already_tried'
 end
 
--- Returns the gateway to call and why; or nil and the milliseconds until one may be free, -1 when all were called since
--- the job was taken; or nil alone when each has answered the message with too many errors. First comes what was called
--- least for this message, then least for the verification, then the route's order. When all breakers are open, one of
--- the gateways is tried all the same now and then, but not while another only waits for its rate. A gateway for which this worker has no
--- room is waited for while it answers, and passed over while it does not. Where the state of a
--- gateway in another slot is needed, returns nil, nil and that gateway.
+-- Returns the gateway to call and why. Otherwise nil and the milliseconds until one may be free, -1 when all were called since the job
+-- was taken; or nil alone when each answered with too many errors; or nil, nil and a gateway in another slot whose state is needed.
+-- Fewest calls for this message come first, then fewest for the verification, then the route's order. A gateway that this worker has no
+-- room for is waited for while it answers. When all breakers are open, a gateway is tried now and then, unless another waits for its
+-- rate only.
 function routing.choose(gateways)
   local first, wait, limited = gateways[1], -1, false
   local order = {}

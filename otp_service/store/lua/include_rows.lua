@@ -1,10 +1,6 @@
--- States of subjects: what is kept of a number, an address, a wide network, a block, a country of an application or an
--- application, each under one key, as a row: the names of its values, a line feed, the values packed, and a tail of texts.
---
--- The letter that a name begins with tells how its values are packed. A row with other names was written by another release,
--- or under other settings: it is read by its names, and what this ruleset has no name for is kept.
---
--- A script has a row as the list of its values, with `key`, `layout` and `tail`.
+-- States of subjects other than numbers, each under its key as a row: names of its values, a line feed, the values packed, a tail.
+-- The first letter of a name tells how its values are packed. A row with other names, of another release or other settings, is read by
+-- them, and values that this ruleset does not name are kept. A script has it as a list of values, with `key`, `layout` and `tail`.
 local rows = { ENDS = 1, TIME = 2 } -- places of two values: when what fades ends, and when the levels were so
 
 local FORMATS = {
@@ -23,8 +19,7 @@ local STAYS = { w = true, s = true, m = true, f = true } -- they tell themselves
 local layouts, count = {}, 0
 local written -- rows as they were written last, by key, until their memory is needed: to unpack one again costs as much as to write it
 
--- Returns how a row with these names, blanks between, is packed: `at` has the place of each name's first value, `sizes` how many
--- values it has.
+-- Returns how a row with these names is packed: `at` has the place of each name's first value, `sizes` their number.
 function rows.layout(names)
   local layout = layouts[names]
   if layout then return layout end
@@ -46,7 +41,7 @@ function rows.layout(names)
   return layout
 end
 
--- Moves the values of a row into places of the wanted names, which come first; those that only the row has stay behind them.
+-- Moves a row's values into places of the requested names; those that only the row has follow.
 local function convert(row, requested)
   local from, further = row.layout, {}
   for name in string.gmatch(from.names, '%S+') do
@@ -61,17 +56,16 @@ local function convert(row, requested)
   return moved
 end
 
--- Returns the layout that a row has itself.
 function rows.layout_of(text)
   return rows.layout(string.match(text, '^[^\n]*'))
 end
 
--- Returns a row of these values. It has room for what is noted of it: a table that grows costs more than all of its reads.
+-- With room for what is noted later: a table that grows costs more than all of its reads.
 local function new(key, layout, ...)
   return { key = key, layout = layout, tail = '', life = 0, changed = false, text = '', ... }
 end
 
--- Returns the row that was written last, if its text is what is kept now. It is forgotten: a script may change it and not write it.
+-- Returns the row as it was written last, if that is still stored. It is forgotten: a script may change it and not write it.
 local function take(key, text, layout)
   local row = written and written[key]
   if not row then return nil end
@@ -87,7 +81,7 @@ local function parse(key, text, requested)
   return layout == requested and row or convert(row, requested)
 end
 
--- Reads a row, for a wanted layout; a new one for false.
+-- Reads a row, for a requested layout; a new one for false.
 function rows.unpack(key, text, requested)
   if not text then return new(key, requested, unpack(requested.zeros)) end
   local row = take(key, text, requested) or parse(key, text, requested)

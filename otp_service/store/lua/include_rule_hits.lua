@@ -1,15 +1,13 @@
--- What rules have to say of a request: each rule hit is a rule, and how long it refuses. Those of rules that only record
--- refuse nothing; they are told all the same.
+-- Hits of rules on a request: a rule, and how long it refuses. Hits of rules that only record refuse nothing.
 local rule_hits = {}
 
--- Notes what a rule says that makes wait. `used` of `most` tells how far it is from its limit.
 function rule_hits.add(list, rule, wait, used, max_count)
   local window = rule.window or rule.interval or rule.milliseconds or 0
   list[#list + 1] = { rule = rule.rule, wait = wait, used = used, max_count = max_count, window = window,
     records = rule.record_only, asks = rule.asks }
 end
 
--- Returns whether a human check would lift every refusal.
+-- Tells whether a human check would lift every refusal.
 function rule_hits.only_ask(list)
   for _, hit in ipairs(list) do
     if not hit.records and not hit.asks then return false end
@@ -17,7 +15,7 @@ function rule_hits.only_ask(list)
   return true
 end
 
--- Returns the rule hit with the longest wait: of those that refuse when there is one, otherwise of all; nil for none.
+-- Returns the hit with the longest wait, of those that refuse if any; nil for none.
 function rule_hits.first(list)
   local first
   for _, hit in ipairs(list) do
@@ -27,13 +25,11 @@ function rule_hits.first(list)
   return first
 end
 
--- Returns the rule hit that refuses, nil where none does.
 function rule_hits.refusal(list)
   local first = rule_hits.first(list)
   return first and not first.records and first or nil
 end
 
--- Returns the rules that found something, blanks between.
 function rule_hits.rules(list)
   if #list == 0 then return '' end
   local names = {}
@@ -41,9 +37,8 @@ function rule_hits.rules(list)
   return table.concat(names, ' ')
 end
 
--- Writes a decision. Returns its identifier. `about` names a verification, without an identifier when none was made. What a
--- message was that is refused follows, for `guard replay`: `attempt` of a start and `price` of another, pseudonyms only, and
--- `after`, the event that was the last one then.
+-- Writes a decision. Returns its identifier. A refused message follows for `guard replay`, in pseudonyms: `attempt` of a start, `price` of
+-- another, and `after`, the last event then.
 function rule_hits.append(stream, length, age, rule, mode, kind, trust, ends, verification, text, ...)
   local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'rule', rule, 'mode', mode, 'kind', kind,
     'trust', trust, 'until', ends, 'id', verification.id or '', 'application', verification.application,
@@ -53,8 +48,7 @@ function rule_hits.append(stream, length, age, rule, mode, kind, trust, ends, ve
   return id
 end
 
--- Reports what rules found: the one that decided, and what the others say. Returns the identifier of the decision. `trust`
--- is known or unknown.
+-- Reports the hit that decided, and the others. Returns the identifier of the decision. `trust` is known or unknown.
 function rule_hits.report(stream, length, age, list, verification, kind, trust, ...)
   local first, all = rule_hits.first(list), {}
   for i, hit in ipairs(list) do
@@ -65,7 +59,7 @@ function rule_hits.report(stream, length, age, list, verification, kind, trust, 
     now + first.wait, verification, table.concat(all, ','), ...)
 end
 
--- Reports what changed for all: that a breaker opened or closed, an alarm. The country is empty where it is about all.
+-- Reports a change for all: a breaker that opened or closed, an alarm. The country is empty where it concerns all.
 function rule_hits.report_change(stream, length, age, rule, mode, ends, application, country, text)
   rule_hits.append(stream, length, age, rule.rule, mode, 'change', '', ends, { application = application, country = country }, text)
 end

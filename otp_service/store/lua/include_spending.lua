@@ -1,23 +1,20 @@
--- Money that an application has spent, by calendar intervals (UTC). Amounts are millionths of the currency's unit.
--- Kept for each ceiling, in the row of the application or of its country: number of the interval, and the amount in it; where
--- buckets share a ceiling, the same of what was moved to this one, which is negative where more was taken.
+-- Money that an application has spent, by calendar intervals (UTC), in millionths of the currency's unit.
+-- A ceiling is a value pair in the row of the application or of its country: interval and amount; where buckets share it, a second pair
+-- of what was moved to this one, negative where more was taken.
 local spending = {}
 
--- Returns the ceilings that a message to a country counts in, those of the application and those of the country.
 local function ceilings(country)
   local own = ruleset.ceilings_of_countries
   return ruleset.ceilings, own[country] or own['*'] or {}
 end
 
--- Returns the present interval of a ceiling and the amount in it. A clock that was set back a little counts on where it was;
--- one that was far ahead was wrong.
+-- Returns the interval of a ceiling and the amount in it. A clock that was set back a little counts on; one far ahead was wrong.
 local function spent(row, ceiling)
   local interval, present = row[ceiling.place], math.floor(now / ceiling.interval)
   if interval == present or interval == present + 1 then return interval, row[ceiling.place + 1] end
   return present, 0
 end
 
--- Returns what a ceiling allows this bucket in an interval.
 local function share(row, ceiling, interval)
   local place = ceiling.moved
   return place and row[place] == interval and ceiling.amount + row[place + 1] or ceiling.amount
@@ -34,14 +31,14 @@ local function test(list, of, row, price)
   end
 end
 
--- Notes which ceilings a price would pass; `application` and `country` are the rows.
+-- Adds a hit for each ceiling that a price would pass; `application` and `country` are rows.
 function spending.test(list, application, country, code, price)
   local all, own = ceilings(code)
   test(list, all, application, price)
   test(list, own, country, price)
 end
 
--- Tells whether a message may pass with a larger share: only ceilings that buckets share refuse it.
+-- Tells whether a larger share would let a message pass: only ceilings that buckets share refuse it.
 function spending.may_move(list)
   if not list.is_short then return false end
   for _, ceiling in ipairs(list) do
@@ -50,8 +47,8 @@ function spending.may_move(list)
   return true
 end
 
--- Moves an amount to what a ceiling allows this bucket in an interval; a negative one is taken, no more of it than is not spent.
--- Returns what was moved: nothing where the interval is another by this server's clock.
+-- Moves an amount to this bucket's share of a ceiling; a negative one is taken, as far as it is not spent. Returns what was moved: nothing
+-- where the interval is another by this clock.
 function spending.move(row, country, name, interval, amount)
   local all, own = ceilings(country)
   for _, ceiling in ipairs(country == '' and all or own) do
@@ -76,27 +73,26 @@ local function add(of, row, amount, at)
   end
 end
 
--- Adds an amount, which may be negative, to all ceilings whose interval is still the one of `at`.
+-- Adds an amount, which may be negative, to all ceilings whose interval is still that of `at`.
 function spending.add(states, code, amount, at)
   local all, own = ceilings(code)
   add(all, states.application, amount, at)
   add(own, states.country, amount, at)
 end
 
--- Adds an amount to what was spent, of a call that was made or settled, and writes the rows.
+-- Adds the cost of a call that was made or settled, and writes the rows.
 function spending.settle(money, code, amount, at)
   spending.add(money, code, amount, at)
   subjects.write(money)
 end
 
--- Notes in a record what is reserved for a dispatch that is to come (price|time), and what its message may cost.
+-- Notes in a record what is reserved for a dispatch (price|time), and what its message may cost.
 function spending.reserve(record, message, dispatch, price)
   redis.call('HSET', record, 'p' .. message, string.format('%.0f', price),
     'r' .. message .. '.' .. dispatch, string.format('%.0f|%d', price, now))
 end
 
--- Returns what was reserved for a dispatch and when, and takes the note away: once it is settled, to do it again changes
--- nothing. Nil when nothing was.
+-- Returns what was reserved for a dispatch and when, and deletes the note, so that it is settled once; nil for none.
 function spending.release(record, slot)
   local reserved = string.gsub(slot, '^d', 'r')
   local price, at = string.match(redis.call('HGET', record, reserved) or '', '^(%d+)|(%d+)$')

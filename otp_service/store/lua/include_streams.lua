@@ -1,14 +1,11 @@
--- The outbox and the events. Streams never expire: an expiry would take the consumer group with it. The outbox is trimmed
--- by age hourly (queues_sweep), the events by whoever records them (events.py): none goes that is not in the ledger. `about`
--- names a verification: id, application, purpose, country.
---
--- The outbox has queues, so that workers can take turns among them: one for each application, kind of message, country
--- and channel.
+-- The outbox and the events. Streams never expire, for that would take their consumer groups. The outbox is trimmed hourly by age
+-- (queues_sweep), events once they are in the ledger (events.py). The outbox has a queue for each application, kind of message, country
+-- and channel, which workers take in turn.
 local streams = {}
 local MANY = 20 -- messages from which on their pace says how long one more will wait
 local LEFT = 5 -- messages that must have left before there is a pace: one that leaves during an outage is none
 
--- Returns what an entry holds as a table by name: one field of JSON, and others; or a field for each value.
+-- Returns an entry by name: a field of JSON and others, or a field for each value.
 function streams.fields(list)
   local fields = by_name(list)
   local readable, values = pcall(cjson.decode, fields.json or '')
@@ -17,13 +14,13 @@ function streams.fields(list)
   return fields
 end
 
--- Appends to a stream of letters: the oldest entries go when it is too long, or they are too old.
+-- Appends to a stream that is trimmed by length and age.
 function streams.append(stream, length, age, ...)
   redis.call('XADD', stream, 'MAXLEN', '~', length, '*', ...)
   redis.call('XTRIM', stream, 'MINID', '~', now - age)
 end
 
--- Reports what happened to a verification, and some values, without personal data but for pseudonyms.
+-- Reports an event of a verification, with values that hold nothing personal but pseudonyms.
 function streams.report(stream, event, verification, values)
   values = values or {}
   values.type, values.id, values.application = event, verification.id, verification.application
@@ -31,40 +28,36 @@ function streams.report(stream, event, verification, values)
   streams.add(stream, cjson.encode(values))
 end
 
--- Adds an event, as JSON.
 function streams.add(stream, json)
   redis.call('XADD', stream, '*', 'json', json)
 end
 
--- Returns the name of a stream's last entry.
 function streams.last_entry(stream)
   local entry = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
   return entry and entry[1] or '0-0'
 end
 
--- Puts a job into a queue, and wakes a worker when nothing else waited there. It pushes out nothing that was accepted
--- before, however long the queue is. `queues`, `ready` and `wake` are keys (see keys.py).
--- A job, as JSON, knows how many had come and `gone` before it.
+-- Puts a job, as JSON, into a queue, and wakes a worker when the queue was empty. The entry has `gone`, how many left before it came.
+-- Nothing accepted is pushed out. `queues`, `ready` and `wake` are keys (keys.py).
 function streams.put(queue, queues, ready, wake, ahead, job)
   redis.call('XADD', queue, '*', 'gone', redis.call('HINCRBY', queues, queue, 1) - 1 - ahead, 'json', job)
   if redis.call('SADD', ready, queue) == 1 then streams.wake(wake) end
 end
 
--- Puts a job back, as a table by name: what it knows of those before it is of another queue.
+-- Puts a job back, as a table; its `gone` is of another queue.
 function streams.put_back(queue, queues, ready, wake, job)
   job.gone = nil
   streams.put(queue, queues, ready, wake, redis.call('XLEN', queue), cjson.encode(job))
 end
 
--- Wakes a worker that has nothing to do.
 function streams.wake(wake)
   redis.call('LPUSH', wake, '')
   redis.call('LTRIM', wake, 0, 63)
   redis.call('PEXPIRE', wake, 60000)
 end
 
--- Tells whether a queue moves quickly enough again, as after a time without a worker, by its pace in the last second; a worker that has
--- just begun has none yet. `count` messages wait; `gone` have left the queue, `first` of them before the oldest that waits came.
+-- Tells by its pace in the last second whether a queue is quick again, as after a time without a worker; a new worker has no pace yet.
+-- `count` messages wait; `gone` have left, `first` of them before the oldest came.
 local function moves_again(queue, count, first, gone, longest)
   local entry = redis.call('XREVRANGE', queue, now - 1000, '-', 'COUNT', 1)[1]
   local recent, since = tonumber(by_name(entry and entry[2] or {}).gone), entry and tonumber(string.match(entry[1], '^%d+'))
@@ -73,8 +66,8 @@ local function moves_again(queue, count, first, gone, longest)
   return before < left or (now - since) * count / (left - 1) < longest
 end
 
--- Tells whether a queue is so long, or moves so slowly, that one more message would come when less than a quarter of its
--- code's life (milliseconds) is left to read and type the code. Returns also how many messages there are.
+-- Tells whether a queue is so long or slow that a new message would leave less than a quarter of its code's life to type it in; and
+-- returns how many messages wait.
 function streams.is_full(queue, queues, length, life)
   local count, longest = redis.call('XLEN', queue), 0.75 * life
   if count >= length then return true, count end
@@ -91,8 +84,7 @@ function streams.is_full(queue, queues, length, life)
   return slow and not moves_again(queue, count, tonumber(job.gone), gone, longest), count
 end
 
--- Tells whether a consumer still has a job, nobody else has claimed it meanwhile; or, without a consumer, whether anybody
--- has it: it was not brought to an end.
+-- Tells whether a consumer still has a job; without a consumer, whether any has it.
 function streams.is_held(queue, group, entry, ...)
   local pending = redis.pcall('XPENDING', queue, group, entry, entry, 1, ...)
   return not pending.err and #pending > 0

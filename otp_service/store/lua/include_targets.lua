@@ -1,5 +1,5 @@
--- The numbers and countries that an address asked codes for: the tail of its row. It holds the last time at which they count,
--- the countries with a comma after each, a line feed, and beginnings of the numbers' pseudonyms.
+-- The numbers and countries that an address requested codes for: the tail of its row holds the time until which they count, countries
+-- with a comma after each, a line feed, and beginnings of the numbers' pseudonyms.
 local targets = {}
 local MAX_NUMBERS, LENGTH = 1000, 12 -- numbers that are kept; characters of each
 
@@ -12,14 +12,12 @@ end
 
 local function has(text, word) return string.find(text, word, 1, true) ~= nil end
 
--- Returns whether number and country are new to an address.
 function targets.are_new(address, pseudonym, country)
   local ends, countries, numbers = parse(address.tail)
   if now > ends or address[rows.ENDS] == 0 then return { number = true, country = true } end
   return { number = not has(numbers, string.sub(pseudonym, 1, LENGTH)), country = not has(countries, country .. ',') }
 end
 
--- Notes a number and a country, unless they are noted.
 function targets.add(address, pseudonym, country)
   local ends, countries, numbers = parse(address.tail)
   local short = string.sub(pseudonym, 1, LENGTH)
@@ -31,7 +29,6 @@ function targets.add(address, pseudonym, country)
   address.tail, address.changed = struct.pack('<I6', ends) .. countries .. '\n' .. numbers, true
 end
 
--- Forgets a number or a country, which may be nil.
 function targets.forget(address, pseudonym, country)
   local ends, countries, numbers = parse(address.tail)
   if pseudonym then

@@ -1,5 +1,4 @@
--- Claims jobs that other workers hold for too long: they died. The queues come from their names (same hash tags).
-
+-- Claims jobs that dead workers hold for too long. The queues come from their names (same hash tags).
 local jobs = {}
 for i = key.rest, #KEYS / 2 do
   for _, queue in ipairs(redis.call('HKEYS', KEYS[i])) do

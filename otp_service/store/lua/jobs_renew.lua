@@ -1,7 +1,5 @@
--- Shows that a worker is still busy with its jobs, or lets others have them at once. A job that another worker claimed
--- meanwhile stays there.
+-- Renews a worker's jobs, or lets others have them at once. A job that another worker claimed stays there.
 -- include clock streams
-
 local renewed = 0
 for i = key.rest, #KEYS do
   local queue, entry = KEYS[i], ARGV[arg.rest + i - key.rest]

@@ -1,7 +1,6 @@
--- Takes new jobs for a worker, the queues in turn: payments more often than logins, fresh messages more often than retries,
--- and none of them never; within a kind one queue after the other. The queues come from their names (same hash tags).
+-- Takes new jobs for a worker: payments more often than logins, fresh messages more often than retries, none of them never; within a kind
+-- the queues in turn. The queues come from their names (same hash tags).
 -- include clock streams
-
 local TURNS, KINDS = { 1, 2, 1, 1, 2, 1, 3 }, { transaction = 1, possession = 2 }
 
 local left_out, kinds, ready_of = {}, { {}, {}, {} }, {}
@@ -15,7 +14,7 @@ for i = key.rest, #KEYS / 2 do
   end
 end
 
--- Returns an entry of a queue; nil when it has none, or cannot be read. One that nobody has read yet gets its group.
+-- Returns a queue's next entry; nil for none, or where it cannot be read. A new queue gets its group.
 local function entry_of(queue)
   local answer = redis.pcall('XREADGROUP', 'GROUP', arg.group, arg.consumer, 'COUNT', 1, 'STREAMS', queue, '>')
   if type(answer) == 'table' and answer.err then
@@ -28,7 +27,7 @@ end
 local start, place = tonumber(arg.turn), {}
 for kind = 1, 3 do place[kind] = math.floor(start / #TURNS) % math.max(1, #kinds[kind]) + 1 end
 
--- Returns an entry of a kind and its queue; nil when all its queues are empty.
+-- Returns a kind's next entry and its queue; nil when all its queues are empty.
 local function take(kind)
   local queues = kinds[kind]
   while #queues > 0 do

@@ -1,6 +1,5 @@
 -- Renews a worker's lease of a share of the buckets, or ends it.
 -- include clock
-
 redis.call('ZADD', key.leases, now + arg.life, arg.worker)
 redis.call('ZREMRANGEBYSCORE', key.leases, '-inf', now)
 redis.call('PEXPIRE', key.leases, 60000)

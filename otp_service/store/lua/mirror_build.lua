@@ -1,6 +1,5 @@
--- Keeps the turn to build the mirror, or ends it, if the builder still has it.
+-- Keeps or ends the turn to build the mirror, if the builder still has it.
 -- include clock mirror
-
 local builders_at, forgotten_at = key.rest + arg.heads, key.rest + 2 * arg.heads
 local builders, forgotten = { unpack(KEYS, builders_at, forgotten_at - 1) }, { unpack(KEYS, forgotten_at) }
 for _, builder in ipairs(builders) do

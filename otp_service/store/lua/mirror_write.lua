@@ -1,6 +1,5 @@
 -- Writes the states of numbers as they are in the ledger, and the mirror's new place.
 -- include clock
-
 local builders_at, numbers_at, current = key.rest + arg.heads, key.rest + 2 * arg.heads, {}
 if arg.builder ~= '' then
   for i = builders_at, numbers_at - 1 do

@@ -1,7 +1,5 @@
--- Forgets what a number, or an application's user, is known by: approvals and devices. Counts of messages and wrong codes
--- stay.
+-- Forgets the approvals and devices of a number or user. Counts of messages and wrong codes stay.
 -- include clock limits number
-
 local row = redis.call('GET', key.number)
 if not row then return 0 end
 for _, application in ipairs({ unpack(ARGV, arg.rest) }) do

@@ -1,6 +1,5 @@
 -- Reads what is stored of a number.
 -- include clock limits number
-
 local row = redis.call('GET', key.number)
 local state = number.read(key.number, row, '')
 local wrong = {}

@@ -1,6 +1,5 @@
 -- Reads all that is stored of a number, or an application's user, for its holder.
 -- include clock limits number
-
 local row, whole, applications = redis.call('GET', key.number), { 0, {}, {} }, {}
 for i, application in ipairs({ unpack(ARGV, arg.rest) }) do
   whole, applications[i] = number.shown(number.read(key.number, row, application), arg.devices)

@@ -1,7 +1,5 @@
--- Forgets what holds messages to a number back: the times of its messages and wrong codes, or its waits and locks. Its
--- approvals stay.
+-- Forgets the times of a number's messages and wrong codes, or its waits and locks. Approvals stay.
 -- include clock limits number
-
 local forgotten = 0
 for _, application in ipairs({ unpack(ARGV, arg.rest) }) do
   local row = redis.call('GET', key.number)

@@ -1,7 +1,6 @@
--- Notes that the result of a page is used. Its record outlives every result; a lost or restored Redis that lacks it
--- redeems nothing. Revocations are read from the keys of the record's number and of its basis (same hash tag).
+-- Uses the result of a page, once. A lost or restored Redis without the record redeems nothing. Revocations come from the keys of the
+-- record's number and basis (same hash tag).
 -- include clock fence record mirror
-
 local verification = record.read(key.record, arg.application)
 if not verification or now >= tonumber(arg.ends) then return reply.not_redeemable() end
 local status = verification.status

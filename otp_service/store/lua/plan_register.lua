@@ -1,6 +1,4 @@
--- Registers a plan: what the starts of an application, purpose, country and channel have in common. It stays until the server
--- restarts, or thousands of others were registered.
-
+-- Registers a plan: what the starts of an application, purpose, country and channel have in common.
 local values = cjson.decode(arg.text)
 -- How each event and job of a start begins: JSON that the start ends.
 local event = { application = values.application, purpose = values.purpose, country = values.country, channel = values.channel }

@@ -1,7 +1,6 @@
--- Notes that the proof of an approval is used. A lost or restored Redis without the evidence proves nothing. Revocations
--- are read from the keys of the evidence's basis (same hash tag).
+-- Uses the proof of an approval, once. A lost or restored Redis without the evidence proves nothing. Revocations come from the keys of
+-- its basis (same hash tag).
 -- include clock fence mirror evidence
-
 local approval, revoked = evidence.read(key.evidence, arg.application, arg.elsewhere)
 if not approval then return reply.not_redeemable() end
 if not mirror.is_there(key.mirror) then return reply.mirror_behind() end

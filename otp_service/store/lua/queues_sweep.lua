@@ -1,8 +1,6 @@
--- Deletes the queues that are empty, for the next job makes them again; and of the others the consumers that have nothing
--- and are silent for long, and the jobs that are too old. In one step, for a consumer that takes a job meanwhile would lose it.
--- The queues come from their names (same hash tags).
+-- Deletes empty queues, which the next job makes again, and elsewhere old jobs and silent consumers without one. In one step: a consumer
+-- that takes a job meanwhile would lose it. The queues come from their names (same hash tags).
 -- include clock streams
-
 local forgotten = 0
 for _, queue in ipairs(redis.call('HKEYS', key.queues)) do
   redis.pcall('XTRIM', queue, 'MINID', '~', now - arg.max_age)

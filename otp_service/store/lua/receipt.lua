@@ -1,7 +1,5 @@
--- Records a gateway's later report on a dispatch. It never approves anything. The record comes from the dispatch (same hash
--- tag).
+-- Records a gateway's later report on a dispatch, which approves nothing. The record comes from the dispatch (same hash tag).
 -- include clock fence streams record deliveries
-
 local dispatch = redis.call('HMGET', key.dispatch, 'record', 'slot', 'gateway', 'trace')
 if not dispatch[1] or dispatch[3] ~= arg.gateway then return reply.not_found() end
 local verification = record.read(dispatch[1])

@@ -1,5 +1,4 @@
 -- Finds the dispatch of a receipt by the gateway's reference; stores a receipt that comes too early.
-
 for i = key.rest, #KEYS, 2 do
   local dispatch = redis.call('GET', KEYS[i])
   if dispatch then return reply.reference_found { dispatch = dispatch } end

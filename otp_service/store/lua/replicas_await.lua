@@ -1,3 +1,2 @@
--- Changes nothing: replicas that are waited for after it have all that was written before, over any connection.
-
+-- Changes nothing: replicas that are waited for after it have all earlier writes, of any connection.
 return redis.call('EXISTS', key.any_key)

@@ -1,8 +1,7 @@
--- Sends a verification's code again: the same one, or the next generation. Neither its life nor a budget of guesses is
--- renewed. Revocations come from the record's basis (same hash tag).
+-- Sends a verification's code again: the same code, or the next generation. Its life and budget of guesses stay. Revocations come from the
+-- record's basis (same hash tag).
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror deliveries
-
 local verification = record.read(key.record, arg.application)
 if not verification then return reply.not_found() end
 local remembered = idempotency.find(key.idempotency, arg.fingerprint)

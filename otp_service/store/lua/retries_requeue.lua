@@ -1,7 +1,5 @@
--- Puts retries that are due back into the outbox. The queue of each job has its application, country and channel (same hash
--- tag).
+-- Puts due retries back into the outbox. A job's queue has its application, country and channel (same hash tag).
 -- include clock streams
-
 local due = redis.call('ZRANGE', key.delayed, '-inf', now, 'BYSCORE', 'LIMIT', 0, arg.max_jobs)
 for _, job in ipairs(due) do
   local readable, fields = pcall(cjson.decode, job)

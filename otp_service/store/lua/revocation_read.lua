@@ -1,5 +1,4 @@
--- Tells a script of another bucket whether what rests on this one is still valid: 'valid', why it is not, or 'mirror-behind'.
+-- Tells a script of another bucket whether a basis in this one is still valid: 'valid', why not, or 'mirror-behind'.
 -- include clock mirror
-
 if not mirror.is_there(key.mirror) then return 'mirror-behind' end
 return mirror.revoked({ application = arg.application, lifted = arg.lifted }, arg.basis) or 'valid'

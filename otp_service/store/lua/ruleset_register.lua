@@ -1,7 +1,5 @@
--- Registers an application's rules: computes once where their counts are in the rows of subjects, and which of them apply
--- where. They stay until the server restarts, or thousands of others were registered.
+-- Registers an application's rules: computes once where they count in the rows of subjects, and which apply where.
 -- include clock rows
-
 local DAY = 86400000
 local rules = cjson.decode(arg.text)
 local layouts = rules.layouts
@@ -23,10 +21,9 @@ for scope, windows in pairs(rules.windows) do
   end
 end
 
--- What a bucket counts that has a condition is told by `attempt[about][key]`, which has to be `value` (see fraud).
---
--- Rules for home and for abroad may share a level or a window, to which an approval gives back once: `levels` and `approvals`
--- have each once. A level's `mark` names it in a record of what it counted (see approvals); a part that counts starts needs none.
+-- A bucket with a condition counts where `attempt[condition][key]` is `value` (include_fraud). Rules for home and abroad may share a level
+-- or a window: `levels` and `approvals` have each once, for an approval gives back once. A level's `mark` names it in a record; a part
+-- that counts starts needs none.
 for _, part in ipairs(rules.parts) do
   local at, known = layouts[part.name].at, {}
   part.life, part.breaker_at, part.levels, part.approvals = rules.lifetimes[part.name], at.b, {}, {}
@@ -60,7 +57,6 @@ local function of_zone(list, zone)
   return matching
 end
 
--- What of the parts applies to each kind of message in each zone.
 rules.parts_of = { start = {}, resend = {}, fallback = {} }
 for _, zone in ipairs({ 'home', 'abroad' }) do
   local all, further = {}, {}

@@ -1,10 +1,9 @@
--- Starts a verification: counted, recorded, queued and reported in one step. A refused start stores only the decision and
--- changes of breakers; one that a human check would let pass is counted as a request as well. The record of the first start
--- comes from the idempotency key, those of the number's last verifications from its state, revocations from the basis of the
--- evidence (same hash tag). What is in other buckets is claimed before (claims.py).
+-- Starts a verification: counted, recorded, queued and reported in one step. A refused start stores only the decision and breaker
+-- changes; one that needs a human check also counts as a request. The first start's record comes from the idempotency key, the number's
+-- last verifications from its state, revocations from the evidence's basis (same hash tag). What is in other buckets is claimed before
+-- (claims.py).
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror evidence deliveries
-
 local remembered = idempotency.find(key.idempotency, arg.fingerprint)
 if remembered == 'mismatch' then return reply.mismatch() end
 if remembered then
@@ -79,7 +78,7 @@ end
 record.create(verification, verification.expires + plan.grace, deliveries.FIRST, deliveries.first_slot(plan.channel))
 if user then record.note_of_user(user.verifications, verification.id, plan.of_user) end
 if attempt.price > 0 then spending.reserve(key.record, 1, 1, attempt.price) end
--- As JSON, in which none of these texts needs an escape: to encode a table costs six times as much.
+-- As JSON, in which no text needs an escape: to encode a table costs six times as much.
 streams.put(key.queue, key.queues, key.ready, key.wake, ahead, plan.job .. ',"id":"' .. verification.id .. '","trace":"' .. arg.trace
   .. string.format('","expires":"%d","queued":"%d"}', verification.expires, now))
 streams.add(key.events, plan.event .. ',"id":"' .. verification.id .. '","pseudonym":"' .. pseudonym .. '","ledger":"' .. position

@@ -1,7 +1,5 @@
--- Tells why every start would be refused now. It only reads, but as a function that may write: a server that is full, or
--- takes no writes, refuses it as it would a start.
+-- Tells why every start would be refused now. It is a function that may write, so that a server that takes no writes refuses it too.
 -- include clock mirror
-
 local reason
 for i = key.rest, #KEYS, 2 do
   local closed = mirror.unavailable_reason(KEYS[i], arg.identity, arg.min_sequence)

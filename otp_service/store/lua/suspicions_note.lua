@@ -1,6 +1,5 @@
--- Notes in the rows of an application's countries in a bucket what newcomers meet there.
+-- Notes the suspicions of unknown numbers in the rows of an application's countries in a bucket.
 -- include clock rows
-
 local ends = now + arg.life
 for i, suspicion in ipairs(cjson.decode(arg.suspicions)) do
   local country = KEYS[key.rest + i - 1]

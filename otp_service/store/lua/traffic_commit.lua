@@ -1,5 +1,4 @@
--- Stores what was learnt of an application's traffic, unless another process has changed it since it was read.
-
+-- Stores what was learnt of an application's traffic, unless another process changed it since it was read.
 if (redis.call('HGET', key.traffic, 'version') or '0') ~= arg.version then return 0 end
 redis.call('HINCRBY', key.traffic, 'version', 1)
 for i = arg.rest, #ARGV, 2 do redis.call('HSET', key.traffic, ARGV[i], ARGV[i + 1]) end -- there may be more than unpack can take

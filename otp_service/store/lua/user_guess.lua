@@ -1,8 +1,7 @@
--- Counts a code of a user that is compared elsewhere: a recovery code, or the first code of a factor. Repeated with its idempotency key
--- it is answered as before. The key of the evidence comes from the time, and revocations from its basis (same hash tag).
+-- Counts a code of a user that is compared elsewhere: a recovery code, or a factor's first code. Repeated with its idempotency key it is
+-- answered as before. The key of the evidence comes from the time, revocations from its basis (same hash tag).
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency mirror evidence factors
-
 local remembered = idempotency.find(key.idempotency, arg.fingerprint)
 if remembered == 'mismatch' then return reply.mismatch() end
 local first = by_name(remembered or {})

@@ -1,6 +1,5 @@
 -- Reads the sliding windows of subjects of a scope.
 -- include clock rows limits
-
 local values = {}
 for i, text in ipairs(redis.call('MGET', unpack(KEYS, key.rest))) do
   local row = rows.unpack(KEYS[i], text, ruleset.layouts[arg.subject])

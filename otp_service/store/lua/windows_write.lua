@@ -1,6 +1,5 @@
--- Writes the sums of sliding windows over all buckets: of full ones, where a sum is due, and of the quota that applications are told.
+-- Writes sums of sliding windows over all buckets: of full windows, those with a sum due, and the quota.
 -- include clock rows
-
 local place = arg.rest
 for i, text in ipairs(redis.call('MGET', unpack(KEYS, key.rest))) do
   local row, life = rows.unpack(KEYS[i], text, ruleset.layouts[arg.subject]), 0
