@@ -160,7 +160,7 @@ _BREAKERS: dict[str, Mutant] = {
         "include_conversions", "  elseif not rule.passes_while_open then\n    return 'probing', false\n"
     ),
     "a-breaker-that-never-closes": one("include_conversions", "    row[b + 7], row[b + 8] = 0, 0\n"),
-    "late-approvals-count-now": one("include_conversions", "row[b] - math.floor(created / SLOT), 1)", "0, 1)"),
+    "late-approvals-count-now": one("include_conversions", "row[b] - math.floor(created / SLOT), 1\n", "0, 1\n"),
     "late-approvals-count-in-full": one("include_conversions", "do amount = amount * DECAY end", "do end"),
     "home-is-closed": one("include_fraud", "stands == 'open' and not rule.passes_while_open", "stands == 'open'"),
     "nothing-is-closed": one("include_fraud", "stands == 'open' and not rule.passes_while_open", "false"),
@@ -207,12 +207,12 @@ _FAILURES: dict[str, Mutant] = {
     ),
     "an-alarm-that-is-not-told": one("check", "    rule_hits.report_change(", "    local function never() end never("),
     "failures-stop-nothing": one(
-        "include_guard", "  if wait > 0 then rule_hits.add(attempt.rule_hits, ruleset.failures, wait, wrong, all) end\n"
+        "include_guard", "    if wait > 0 then rule_hits.add(list, ruleset.failures, wait, wrong, all) end\n"
     ),
     "failures-stop-known-devices": one(
         "include_guard",
-        "if attempt.trust == 'unknown' then test_failures(attempt) end",
-        "guard.test_failures(attempt)",
+        "if attempt.trust == 'unknown' and ruleset.failures then",
+        "if ruleset.failures then",
     ),
 }
 TESTS = ("store/test_guard_*.py",)

@@ -60,8 +60,8 @@ DEFECTS: dict[str, Mutant] = {
         "faded_ttl - (max_count - count) * interval / faded",
         "faded_ttl - max_count * interval / faded",
     ),
-    "rows-as-they-were-before-others-wrote": one("include_rows", "row.text == text and "),
-    "rows-as-other-settings-had-them": one("include_rows", " and row.layout == layout"),
+    "rows-as-they-were-before-others-wrote": one("include_rows", " or row.text ~= text"),
+    "rows-as-other-settings-had-them": one("include_rows", " or row.layout ~= requested"),
     "rows-as-a-refused-message-left-them": one(
         "include_rows", "written[key], row.changed = nil, false", "row.changed = false"
     ),

@@ -61,9 +61,7 @@ DEFECTS: dict[str, Mutant] = {
         "detect_failover", "tonumber(noted[4] or now + arg.patience)", "now + arg.patience"
     ),
     "take-over-forgotten-by-who-moves": one("detect_failover", "~= shard and not noted[4]", "~= shard"),
-    "take-over-lets-apps-wait": one(
-        "detect_failover", "for _, head in ipairs(noted[1] and heads or {}) do mirror.go_on(head) end\n"
-    ),
+    "take-over-lets-apps-wait": one("detect_failover", "ipairs(noted[1] and heads or {})", "ipairs({})"),
     "move-is-a-take-over": one("detect_failover", "not noted[1] or has_moved", "not noted[1]"),
     "fail-over-planned-waited-for-by-nobody": one("detect_failover", "tonumber(noted[3] or 0)", "0"),
     "fail-over-planned-for-ever": one("detect_failover", "if ends > now then", "if ends > 0 then"),

@@ -150,7 +150,11 @@ _FORGOTTEN: dict[str, Mutant] = {
     ),
     "unblock-of-the-first-application": one("number_unblock", "{ unpack(ARGV, arg.rest) }", "{ ARGV[arg.rest] }"),
     "unblock-of-nobody-leaves-a-ghost": one("number_unblock", "  if not row then return forgotten end\n"),
-    "unblock-finds-no-lock": one("include_number", " or entry[E_LOCKED] > now) and 1 or 0\n", ") and 1 or 0\n"),
+    "unblock-finds-no-lock": one(
+        "include_number",
+        "holds_guesses(entry) and 1 or 0",
+        "(entry[E_KNOWN] > 0 or entry[E_UNKNOWN] > 0 or entry[E_ROW] > 0) and 1 or 0",
+    ),
     "unblock-finds-no-cool-down": one("include_number", "return guesses + messages", "return guesses"),
     "unblock-finds-no-waits": one("include_number", "return guesses + messages", "return messages"),
     "limits-reset-ends-the-waits": one("number_unblock", "arg.kind == 'windows' and", "false and"),
@@ -218,7 +222,7 @@ _MONEY: dict[str, Mutant] = {
     "a-call-that-no-rule-refused": one("dispatch", "dropped('spend_ceiling', first.rule)", "dropped('spend_ceiling')"),
     "ceilings-are-not-asked": one(
         "include_guard",
-        "  spending.test(attempt.rule_hits, states.application, states.country, attempt.verification.country, attempt.price)\n",
+        "    spending.test(list, states.application, states.country, attempt.verification.country, attempt.price)\n",
     ),
     "calls-are-not-settled": one(
         "dispatch_finish", "    spending.settle(money, verification.country, tonumber(arg.cost) - price, at)\n"

@@ -5,8 +5,10 @@ from mutant import Mutant, one
 TESTS = ("store/test_[oqrstw]*.py", "store/test_dead_letters.py", "store/test_leases.py")
 """Where most of them are noticed."""
 DEFECTS: dict[str, Mutant] = {
-    "streams-of-any-length": one("include_streams", "'MAXLEN', '~', length, "),
-    "streams-of-any-age": one("include_streams", "  redis.call('XTRIM', stream, 'MINID', '~', now - age)\n"),
+    "streams-of-any-length": one("dispatch_finish", "'MAXLEN', '~', arg.max_letters, "),
+    "streams-of-any-age": one(
+        "dispatch_finish", "  redis.call('XTRIM', key.dead_letters, 'MINID', '~', now - arg.max_age)\n"
+    ),
     "outbox-of-any-age": one("queues_sweep", "  redis.pcall('XTRIM', queue, 'MINID', '~', now - arg.max_age)\n"),
     "outbox-of-no-age": one("queues_sweep", "now - arg.max_age", "now"),
     "lease-for-ever": one("lease_renew", "redis.call('ZREMRANGEBYSCORE', key.leases, '-inf', now)\n"),

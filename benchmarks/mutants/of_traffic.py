@@ -48,19 +48,21 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "nobody-is-under-suspicion": one("include_newcomers", "if now >= ends then return end", "do return end"),
     "a-suspicion-without-end": one("include_newcomers", "if now >= ends then return end", "local _ = ends"),
-    "known-numbers-are-asked": one("include_newcomers", "return attempt.reputation.approved or (", "return ("),
+    "known-numbers-are-asked": one(
+        "include_newcomers", "attempt.allowlisted or attempt.reputation.approved then", "attempt.allowlisted then"
+    ),
     "safe-numbers-are-asked": one("include_newcomers", " or attempt.allowlisted or", " or"),
     "resends-are-asked": one("include_newcomers", " or attempt.kind == 'resend' then return", " then return"),
     "resends-of-who-was-known-take-from-the-trickle": one(
-        "include_newcomers", "(attempt.kind == 'resend' and approvals", "(false and approvals"
+        "include_newcomers", "if attempt.kind == 'resend' and approvals", "if false and approvals"
     ),
     "resends-escape-the-trickle": one("include_newcomers", "attempt.kind == 'fallback'", "attempt.kind ~= 'start'"),
     "a-resend-that-costs-nobody": one("resend", ", guard = verification.guard,", ","),
     "a-resend-without-its-carrier-range": one(
         "resend", ", range = string.match(verification.guard, '^%a*(%d*)') })", ", range = '' })"
     ),
-    "a-range-like-its-country": one("include_newcomers", "if row.tail ~= '' then", "if false then"),
-    "a-range-by-its-beginning": one("include_newcomers", "'\\n' .. range .. ' (%d+)", "'\\n%d* (%d+)"),
+    "a-range-like-its-country": one("include_newcomers", "if own_ends then", "if false then"),
+    "a-range-by-its-beginning": one("include_newcomers", "'\\n' .. attempt.range .. ' (%d+)", "'\\n%d* (%d+)"),
     "a-check-that-helps-nobody": one("include_newcomers", "if attempt.passed or attempt.kind", "if attempt.kind"),
     "a-check-that-always-helps": one("include_newcomers", "rule.asks and not checked_too", "rule.asks"),
     "asking-where-nobody-can": one("include_newcomers", "rule.asks and not checked_too", "not checked_too"),

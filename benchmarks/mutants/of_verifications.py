@@ -103,7 +103,7 @@ DEFECTS: dict[str, Mutant] = {
     "start-remembered-for-a-day": one(
         "include_number", "own, life = self.entry, '', ruleset.ttls.number", "own, life = self.entry, '', 86400000"
     ),
-    "start-shows-no-message": one("start", ", deliveries.FIRST, deliveries.first_slot(plan.channel))", ")"),
+    "start-shows-no-message": one("start", ", deliveries.FIRST, plan.channel .. '||queued|||')", ")"),
     "check-of-any-number": one("check", "arg.pseudonym ~= verification.pseudonym", "false"),
     "check-of-a-final-one": one(
         "check",
@@ -165,7 +165,9 @@ DEFECTS: dict[str, Mutant] = {
     "check-one-guess-less": one(
         "check", "if verification.checks < max_checks then", "if verification.checks < max_checks - 1 then"
     ),
-    "check-accepts-anything": one("check", "local right = record.is_tag(verification, arg.tag)", "local right = true"),
+    "check-accepts-anything": one(
+        "check", "local right = verification.tag == record.stored_tag(arg.tag)", "local right = true"
+    ),
     "check-consumes-nothing": one("check", "  record.finish(verification, 'approved')\n"),
     "check-forgets-the-last-guess": one("check", "record.finish(verification, 'max_attempts_reached')\n"),
     "check-forgets-a-changed-transaction": one("check", "  record.finish(verification, 'failed')\n"),

@@ -67,7 +67,7 @@ guard.test_moving(hits, 'failed_checks', state.wrong, trust == 'unknown' and rep
 guard.test_guesses(hits, state, trust)
 local refusal = rule_hits.first(hits)
 local is_locked = refusal and not refusal.records
-local right = record.is_tag(verification, arg.tag) -- two keyed MACs: how long the comparison takes tells nothing of the code
+local right = verification.tag == record.stored_tag(arg.tag) -- two keyed MACs: how long the comparison takes tells nothing of the code
 if right and not is_locked and elsewhere ~= '' then return reply.elsewhere { basis = elsewhere, lifted = verification.lifted } end
 if #hits > 0 then rule_hits.report(key.decisions, arg.max_decisions, arg.max_age, hits, verification, 'check', trust) end
 if is_locked then return answer('pending', 'number_locked', 'check.refused', { rule = refusal.rule }) end

@@ -41,5 +41,7 @@ if not is_whole then
   fencing.put(fences, tonumber(arg.life))
   return reply.fenced()
 end
-for _, head in ipairs(noted[1] and heads or {}) do mirror.go_on(head) end
+for _, head in ipairs(noted[1] and heads or {}) do
+  if redis.call('HEXISTS', head, 'server') == 1 then redis.call('HSET', head, 'server', mirror.server_name()) end
+end
 return reply.same()

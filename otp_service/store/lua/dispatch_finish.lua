@@ -31,7 +31,8 @@ if follows == 'retry' then
   redis.call('ZADD', key.delayed, now + tonumber(arg.delay), cjson.encode(job))
   redis.call('PEXPIRE', key.delayed, arg.max_age)
 elseif follows == 'dead' then
-  streams.append(key.dead_letters, arg.max_letters, arg.max_age, 'reason', arg.reason, unpack(job))
+  redis.call('XADD', key.dead_letters, 'MAXLEN', '~', arg.max_letters, '*', 'reason', arg.reason, unpack(job))
+  redis.call('XTRIM', key.dead_letters, 'MINID', '~', now - arg.max_age)
   redis.call('PEXPIRE', key.dead_letters, arg.max_age) -- it has no consumer group that could be lost
   verification.reason = arg.reason
   streams.report(key.events, 'message.given_up', verification, verification)

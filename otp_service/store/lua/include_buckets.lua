@@ -4,19 +4,15 @@
 -- approvals in a `usual_window`.
 local buckets = {}
 
-local function capacity_of(row, rule)
+-- Returns the level of a bucket now, and its capacity. A level above the capacity falls to it: a bucket that filled while it was large
+-- would refuse for days.
+function buckets.leak(row, rule)
   local more = rule.factor * counters.value(row, rule.approved, rule.window)
   if rule.most_growth and more > rule.amount then
     local usual = rule.usual_window and counters.value(row, rule.usual, rule.usual_window) or row[rule.usual]
     more = math.min(more, math.max(rule.growth_of_usual * usual, rule.amount))
   end
-  return rule.amount + more
-end
-
--- Returns the level of a bucket now, and its capacity. A level above the capacity falls to it: a bucket that filled while it was large
--- would refuse for days.
-function buckets.leak(row, rule)
-  local capacity = capacity_of(row, rule)
+  local capacity = rule.amount + more
   local level, passed = row[rule.level], now - row[rows.TIME]
   if level > capacity then level = capacity end
   if passed > 0 then level = level - capacity / rule.window * passed end

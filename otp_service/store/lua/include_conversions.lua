@@ -48,15 +48,11 @@ function conversions.judge(row, b, rule)
   return 'closed', was_open
 end
 
--- Adds to a count as of a slot that ended `age` slots ago; `place` is that of the present count.
-local function add(row, place, age, amount)
-  for _ = 1, math.min(age - 2, FORGOTTEN) do amount = amount * DECAY end
-  place = place + 2 * math.max(0, math.min(age, 2))
-  row[place] = math.max(0, row[place] + amount)
-end
-
 function conversions.approve(row, b, created)
   if created < row[b + 9] then return end
-  add(row, b + 2, row[b] - math.floor(created / SLOT), 1)
+  local age, amount = row[b] - math.floor(created / SLOT), 1
+  for _ = 1, math.min(age - 2, FORGOTTEN) do amount = amount * DECAY end
+  local place = b + 2 + 2 * math.max(0, math.min(age, 2)) -- the approvals of the slot, of the one before, or of all before that
+  row[place] = math.max(0, row[place] + amount)
 end
 

@@ -9,10 +9,6 @@ function deliveries.slot(message, dispatch)
   return string.format('d%d.%d', message, dispatch)
 end
 
-function deliveries.first_slot(channel)
-  return channel .. '||queued|||'
-end
-
 -- Returns a slot without an outcome; gateway, choice and identifier are empty while the message waits.
 function deliveries.new_slot(channel, gateway, choice, id)
   if not gateway then return string.format('%s||queued|%d||', channel, now) end
@@ -62,15 +58,11 @@ function deliveries.open(calls, place, age, slot, max_cost, held)
   redis.call('PEXPIRE', calls, age)
 end
 
-function deliveries.id(values)
-  return values[10] ~= '' and values[10] or nil
-end
-
 -- Reports the outcome of a call and its cost. The slot may already hold a faster report, which prevails.
 function deliveries.report(events, verification, slot, outcome, reason, cost, held, values)
   values.status = (held[3] == outcome or held[3] == 'queued') and '' or held[3]
   values.slot, values.channel, values.gateway, values.choice = slot, held[1], held[2], held[6]
-  values.dispatch = deliveries.id(held)
+  values.dispatch = held[10] ~= '' and held[10] or nil
   values.reason, values.cost = reason, cost
   streams.report(events, 'delivery.' .. outcome, verification, values)
 end

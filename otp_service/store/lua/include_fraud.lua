@@ -55,19 +55,15 @@ function fraud.test(attempt)
   end
 end
 
-local function take_back(attempt, part, row)
-  for _, rule in ipairs(part.buckets) do
-    if rule.always or meets(attempt, rule) then row[rule.level] = math.max(0, row[rule.level] - 1) end
-  end
-  if attempt.kind == 'start' then row[part.breaker_at + 1] = math.max(0, row[part.breaker_at + 1] - 1) end
-end
-
 -- Writes, for a refused message, the rows whose breakers changed, without its counts.
 function fraud.keep_changes(attempt)
   for _, change in ipairs(attempt.changes) do
     local part, row = change.part, attempt.subjects[change.part.name]
     if row then
-      take_back(attempt, part, row)
+      for _, rule in ipairs(part.buckets) do
+        if rule.always or meets(attempt, rule) then row[rule.level] = math.max(0, row[rule.level] - 1) end
+      end
+      if attempt.kind == 'start' then row[part.breaker_at + 1] = math.max(0, row[part.breaker_at + 1] - 1) end
       if attempt.trickled and part.name == 'country' then newcomers.take_back(row) end
       rows.write(row, row.life)
     end

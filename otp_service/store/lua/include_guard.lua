@@ -63,18 +63,6 @@ local function test_windows(list, attempt)
   if attempt.kind ~= 'fallback' then guard.test_sliding(list, 'application', states.application) end
 end
 
-local function test_failures(attempt)
-  if not ruleset.failures then return end
-  local wait, wrong, all = failure_alarm.wait(attempt.subjects.application)
-  if wait > 0 then rule_hits.add(attempt.rule_hits, ruleset.failures, wait, wrong, all) end
-end
-
-local function test_money(attempt)
-  if not ruleset.has_ceilings then return end
-  local states = attempt.subjects
-  spending.test(attempt.rule_hits, states.application, states.country, attempt.verification.country, attempt.price)
-end
-
 -- Tests all rules. Returns the rule hit that refuses, nil for none, and the application's quota (amount, used, ttl).
 function guard.test(attempt)
   local list, states = attempt.rule_hits, attempt.subjects
@@ -84,8 +72,13 @@ function guard.test(attempt)
     if wait > 0 then rule_hits.add(list, ruleset.cooldown, wait, length, 0) end
   end
   guard.test_guesses(list, states.number, attempt.trust)
-  if attempt.trust == 'unknown' then test_failures(attempt) end
-  test_money(attempt)
+  if attempt.trust == 'unknown' and ruleset.failures then
+    local wait, wrong, all = failure_alarm.wait(states.application)
+    if wait > 0 then rule_hits.add(list, ruleset.failures, wait, wrong, all) end
+  end
+  if ruleset.has_ceilings then
+    spending.test(list, states.application, states.country, attempt.verification.country, attempt.price)
+  end
   newcomers.test(attempt)
   fraud.test(attempt)
   return rule_hits.refusal(list), attempt.kind ~= 'fallback' and ruleset.quota or NO_QUOTA

@@ -88,30 +88,6 @@ function mirror.server_since(head)
   return now, tonumber(EVERYTHING)
 end
 
--- Opens a mirror that was restored with a fence, if no other fence closed it since.
-function mirror.vouch(head, fence)
-  if redis.call('HGET', head, 'restored') == fence then redis.call('HDEL', head, 'restored') end
-end
-
-function mirror.note_compared(head)
-  if redis.call('HGET', head, 'compared') ~= mirror.server_name() then
-    redis.call('HSET', head, 'compared', mirror.server_name())
-  end
-end
-
--- Returns the mirror's place, if a process compared it with the ledger in this run of the server; otherwise, or while it is closed,
--- nothing.
-function mirror.compared_place(head)
-  local stored = redis.call('HMGET', head, 'identity', 'sequence', 'entry', 'link', 'compared', 'closed', 'restored')
-  local fits = stored[1] and stored[2] and stored[5] == mirror.server_name() and not (stored[6] or stored[7])
-  return fits and { unpack(stored, 1, 4) } or {}
-end
-
--- Notes a new server that lost nothing.
-function mirror.go_on(head)
-  if redis.call('HEXISTS', head, 'server') == 1 then redis.call('HSET', head, 'server', mirror.server_name()) end
-end
-
 local function without_consent(stored, demand, since, consented_at)
   local state, from, stated = string.match(stored or '', '^(%a+)|(%d+)|(-?%d+)$')
   if consented_at then return state == 'withdrawn' and consented_at <= tonumber(stated) and 'consent-outdated' or nil end

@@ -5,28 +5,18 @@ local newcomers = {}
 local HOUR = 3600000
 local TRICKLE = { window = HOUR / 4 } -- as a bucket: a quarter of an hour's messages may come at once
 
--- Returns until when a range is under suspicion, and whether a check does not help.
-local function suspicion_of(range, row, at)
-  if row.tail ~= '' then
-    local ends, checked = string.match('\n' .. row.tail, '\n' .. range .. ' (%d+) (%d)')
-    if ends then return tonumber(ends), checked == '1' end
-  end
-  return row[at.tsuspicion], row[at.nchecked] == 1
-end
-
--- A resend keeps the standing of its start: its own messages may have made the number a stranger.
-local function spares(attempt)
-  return attempt.reputation.approved or (attempt.kind == 'resend' and approvals.has(attempt.verification, 'a'))
-end
-
 -- Tests a start or a resend, and counts it in the trickle. A resend needs no check. Sets `attempt.suspected` for one that needs a check,
 -- or `attempt.passed_under_suspicion`.
 function newcomers.test(attempt)
   local rule, row = ruleset.newcomers, attempt.subjects.country
-  if not rule or attempt.kind == 'fallback' or attempt.allowlisted or spares(attempt) then return end
+  if not rule or attempt.kind == 'fallback' or attempt.allowlisted or attempt.reputation.approved then return end
+  -- A resend keeps the standing of its start: its own messages may have made the number a stranger.
+  if attempt.kind == 'resend' and approvals.has(attempt.verification, 'a') then return end
   local at = row.layout.at
   if row[at.tsuspicion] == 0 and row.tail == '' then return end
-  local ends, checked_too = suspicion_of(attempt.range, row, at)
+  local ends, checked_too = row[at.tsuspicion], row[at.nchecked] == 1
+  local own_ends, own_checked = string.match('\n' .. row.tail, '\n' .. attempt.range .. ' (%d+) (%d)')
+  if own_ends then ends, checked_too = tonumber(own_ends), own_checked == '1' end
   if now >= ends then return end
   attempt.passed_under_suspicion = attempt.passed
   if rule.asks and not checked_too then

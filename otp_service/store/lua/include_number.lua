@@ -174,10 +174,8 @@ function number.times(text)
   return list
 end
 
-local function is_needed(entry, wrong)
-  if entry[E_DEVICE] > 0 or wrong ~= '' then return true end
-  return entry[E_WRITTEN] > 0
-    and (entry[E_KNOWN] > 0 or entry[E_UNKNOWN] > 0 or entry[E_ROW] > 0 or entry[E_LOCKED] > now)
+local function holds_guesses(entry)
+  return entry[E_KNOWN] > 0 or entry[E_UNKNOWN] > 0 or entry[E_ROW] > 0 or entry[E_LOCKED] > now
 end
 
 -- Forgets times of wrong codes, and those of messages, which all applications share. Returns how many of the two there were.
@@ -191,7 +189,7 @@ end
 -- were.
 function number.forget_waits(self)
   local entry = self.entry
-  local guesses = (entry[E_KNOWN] > 0 or entry[E_UNKNOWN] > 0 or entry[E_ROW] > 0 or entry[E_LOCKED] > now) and 1 or 0
+  local guesses = holds_guesses(entry) and 1 or 0
   local messages = (self[KNOWN] > 0 or self[UNKNOWN] > 0) and 1 or 0
   for place = E_KNOWN, E_LOCKED do entry[place] = 0 end
   for place = KNOWN, UNKNOWN + 1 do self[place] = 0 end
@@ -230,7 +228,7 @@ end
 function number.write(self)
   local entry, own, life = self.entry, '', ruleset.ttls.number
   self[SENDS], self[DEVICES], self[RECENT] = #self.sends / TIME, #self.devices / DEVICE, #self.recent
-  if is_needed(entry, self.wrong) then
+  if entry[E_DEVICE] > 0 or self.wrong ~= '' or (entry[E_WRITTEN] > 0 and holds_guesses(entry)) then
     entry[E_TIMES], entry[E_OWN] = #self.wrong / TIME, #self.own / TIME
     own = string.char(#self.application) .. self.application .. struct.pack(ENTRY, unpack(entry, 1, E_OWN)) .. self.wrong
       .. self.own

@@ -39,21 +39,14 @@ local function unpacked(fixed, state)
     struct.unpack(STATE, state)
   self.sealed_number = string.sub(state, place)
   self.expires, self.last_send = self.created + life, self.created + self.last_send
-  return self
-end
-
-local function parse_policy(self)
   self.application, self.purpose, self.country, self.kind, self.code_length, self.max_checks, self.max_sends,
     self.resend_delays = string.match(self.policy, NEEDED)
+  return self
 end
 
 -- Returns the 126 bits of a tag that a record stores.
 function record.stored_tag(tag)
   return string.sub(tag, 1, TAG_LENGTH)
-end
-
-function record.is_tag(self, tag)
-  return self.tag == record.stored_tag(tag)
 end
 
 -- Notes a user's verification: of the last 20, as of a number.
@@ -63,19 +56,14 @@ function record.note_of_user(key, id, life)
   redis.call('PEXPIRE', key, life)
 end
 
-function record.id(key)
-  return string.match(key, '[^:]+$')
-end
-
 -- Returns a verification by name; nil for no record, or one of another application. A fence makes it expire.
 function record.read(key, application)
   local stored = redis.call('HMGET', key, 'f', 's', 'basis')
   if not stored[1] then return nil end
   local self = unpacked(stored[1], stored[2])
-  parse_policy(self)
   if application and self.application ~= application then return nil end
   self.basis = stored[3] or ''
-  self.key, self.id, self.expires = key, record.id(key), fence.expiry(self.expires, self.fence)
+  self.key, self.id, self.expires = key, string.match(key, '[^:]+$'), fence.expiry(self.expires, self.fence)
   return self
 end
 

@@ -10,7 +10,7 @@ local ROOM_AGAIN = 1000
 
 -- Counts calls through a channel by gateway, for this message and for others, and those of this message after the number `after` that
 -- ended in an error of the gateway. `record` is a flat list.
-local function tried(record, message, channel, after)
+local function count_calls(record, message, channel, after)
   local of_message, of_others, errors = {}, {}, {}
   for i = 1, #record, 2 do
     local number, dispatch = string.match(record[i], '^d(%d+)%.(%d+)$')
@@ -31,7 +31,7 @@ end
 -- Reads the gateways of a route, preferred first: a `RouteGateway` each from `argument` on, and two keys each from `first_key` on where
 -- they are in this slot.
 function routing.read(first_key, argument, record, message, channel, after)
-  local of_message, of_others, errors = tried(record, message, channel, after)
+  local of_message, of_others, errors = count_calls(record, message, channel, after)
   local gateways = {}
   for i = argument, #ARGV, 6 do
     local name, per_second, max_in_flight, lease, room, state = unpack(ARGV, i, i + 5)

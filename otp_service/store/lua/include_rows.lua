@@ -65,26 +65,18 @@ local function new(key, layout, ...)
   return { key = key, layout = layout, tail = '', life = 0, changed = false, text = '', ... }
 end
 
--- Returns the row as it was written last, if that is still stored. It is forgotten: a script may change it and not write it.
-local function take(key, text, layout)
-  local row = written and written[key]
-  if not row then return nil end
-  written[key], row.changed = nil, false
-  return row.text == text and row.layout == layout and row
-end
-
-local function parse(key, text, requested)
-  local layout = requested
-  if string.find(text, layout.head, 1, true) ~= 1 then layout = rows.layout_of(text) end
-  local row = new(key, layout, struct.unpack(layout.format, text, #layout.head + 1))
-  row.tail = string.sub(text, row[layout.size + 1]) -- which tells where the values end
-  return layout == requested and row or convert(row, requested)
-end
-
 -- Reads a row, for a requested layout; a new one for false.
 function rows.unpack(key, text, requested)
   if not text then return new(key, requested, unpack(requested.zeros)) end
-  local row = take(key, text, requested) or parse(key, text, requested)
+  local row = written and written[key]
+  if row then written[key], row.changed = nil, false end -- a script may change it and not write it
+  if not row or row.text ~= text or row.layout ~= requested then
+    local layout = requested
+    if string.find(text, layout.head, 1, true) ~= 1 then layout = rows.layout_of(text) end
+    row = new(key, layout, struct.unpack(layout.format, text, #layout.head + 1))
+    row.tail = string.sub(text, row[layout.size + 1]) -- which tells where the values end
+    if layout ~= requested then row = convert(row, requested) end
+  end
   local ends = row[rows.ENDS]
   if ends > 0 and (now >= ends or row[rows.TIME] > now + clock.WRONG) then
     local fading = row.layout.fading

@@ -14,12 +14,6 @@ function streams.fields(list)
   return fields
 end
 
--- Appends to a stream that is trimmed by length and age.
-function streams.append(stream, length, age, ...)
-  redis.call('XADD', stream, 'MAXLEN', '~', length, '*', ...)
-  redis.call('XTRIM', stream, 'MINID', '~', now - age)
-end
-
 -- Reports an event of a verification, with values that hold nothing personal but pseudonyms.
 function streams.report(stream, event, verification, values)
   values = values or {}

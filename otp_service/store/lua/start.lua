@@ -75,7 +75,7 @@ if arg.fingerprint ~= '' then
     'status', 'pending')
   fence.note(key.idempotency)
 end
-record.create(verification, verification.expires + plan.grace, deliveries.FIRST, deliveries.first_slot(plan.channel))
+record.create(verification, verification.expires + plan.grace, deliveries.FIRST, plan.channel .. '||queued|||')
 if user then record.note_of_user(user.verifications, verification.id, plan.of_user) end
 if attempt.price > 0 then spending.reserve(key.record, 1, 1, attempt.price) end
 -- As JSON, in which no text needs an escape: to encode a table costs six times as much.
