@@ -44,7 +44,7 @@ _FRAUD: dict[str, Mutant] = {
     "a-bucket-of-one-more": one(
         "include_buckets", "level + 1 - (capacity > 1 and capacity or 1)", "level - (capacity > 1 and capacity or 1)"
     ),
-    "nothing-is-given-back": one("include_approvals", "math.max(0, row[place] - times)", "row[place]"),
+    "nothing-is-given-back": one("include_approvals", "math.max(0, row[rule.level] - times)", "row[rule.level]"),
     "one-message-is-given-back": one(
         "include_approvals", "_, times = string.gsub(record.guard, rule.mark, '')", "times = 1"
     ),
@@ -68,7 +68,7 @@ _FRAUD: dict[str, Mutant] = {
     "all-messages-are-given-back-to-an-address": one(
         "include_approvals", "new[rule.new]) and 1 or 0", "new[rule.new]) and record.sends or 0"
     ),
-    "approvals-that-are-not-counted": one("include_approvals", "makes_room and #part.approvals or 0", "0"),
+    "approvals-that-are-not-counted": one("include_approvals", "makes_room and part.approvals or {}", "{}"),
     "approvals-that-are-counted-twice": one("ruleset_register", "      known[place] = true\n"),
     "given-back-each-time-that-it-is-seen": one("guard_roll_back", "    verification.guard = '' -- so it is done\n"),
     "what-is-given-back-is-not-written": one(

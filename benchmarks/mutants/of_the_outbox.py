@@ -126,8 +126,8 @@ DEFECTS: dict[str, Mutant] = {
     "requeue-stumbles": one("retries_requeue", "pcall(cjson.decode, job)", "true, cjson.decode(job)"),
     "requeue-keeps-its-place": one("include_streams", "  job.gone = nil\n"),
     "requeue-tells-no-wait": one("retries_requeue", "next_due and math.max", "false and math.max"),
-    "redrive-of-a-final-one": one("dead_letter_redrive", "if verification.status ~= 'pending' then", "if false then"),
-    "redrive-of-an-expired-one": one("dead_letter_redrive", "if now >= verification.expires then", "if false then"),
+    "redrive-of-a-final-one": one("dead_letter_redrive", "if status ~= 'pending' then", "if false then"),
+    "redrive-of-an-expired-one": one("dead_letter_redrive", "= record.status(verification)", "= verification.status"),
     "redrive-of-an-old-code": one(
         "dead_letter_redrive", "if verification.generation ~= tonumber(arg.generation) then", "if false then"
     ),

@@ -22,10 +22,10 @@ DEFECTS: dict[str, Mutant] = {
         "page_redeem", "record.read(key.record, arg.application)", "record.read(key.record)"
     ),
     "page-result-that-never-ends": one("page_redeem", " or now >= tonumber(arg.ends)"),
-    "page-result-of-what-waits": one(
-        "page_redeem", "  if now < verification.expires then return reply.not_redeemable() end\n"
+    "page-result-of-what-waits": one("page_redeem", "if status == 'pending' then return reply.not_redeemable() end\n"),
+    "page-result-of-what-expired-unnoticed": one(
+        "page_redeem", "= record.status(verification)", "= verification.status"
     ),
-    "page-result-of-what-expired-unnoticed": one("page_redeem", "  status = 'expired'\n"),
     "page-requests-never-refused": one(
         "page_count", "if count <= tonumber(arg.max_requests) then return 0 end", "do return 0 end"
     ),
@@ -182,7 +182,9 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "check-approves-nobody-knows-when": one("check", ", 'at', now)", ")"),
     "check-approves-when-it-was-started": one("check", "left, at = now", "left, at = verification.created"),
-    "check-again-tells-an-old-status": one("check", "over and 'expired' or verification.status", "verification.status"),
+    "check-again-tells-an-old-status": one(
+        "check", "status = record.status(verification)", "status = verification.status"
+    ),
     "resend-at-once": one("resend", "if wait > 0 and falls_back_from == 0 then", "if false then"),
     "resend-once-more": one(
         "resend",
@@ -191,10 +193,10 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "resend-of-a-final-one": one(
         "resend",
-        "if verification.status ~= 'pending' then return reply.already_final { status = verification.status } end\n",
+        "if status ~= 'pending' then return reply.already_final { status = status } end\n",
     ),
-    "resend-of-an-expired-one": one("resend", "if now >= verification.expires then", "if false then"),
-    "resend-expires-later": one("resend", "if now >= verification.expires then", "if now > verification.expires then"),
+    "resend-of-an-expired-one": one("resend", "= record.status(verification)", "= verification.status"),
+    "expires-later": one("include_record", "now >= self.expires", "now > self.expires"),
     "resend-last-delay-does-not-repeat": one(
         "resend", "if place_of_delay <= sends then", "if place_of_delay == sends then"
     ),
@@ -245,10 +247,8 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "cancel-of-a-final-one": one(
         "cancel",
-        "  if verification.status ~= 'pending' then return reply.already_final { status = verification.status } end\n",
+        "  if status ~= 'pending' then return reply.already_final { status = status } end\n",
     ),
-    "cancel-of-an-expired-one": one(
-        "cancel", "  if now >= verification.expires then return reply.already_final { status = 'expired' } end\n"
-    ),
+    "cancel-of-an-expired-one": one("cancel", "= record.status(verification)", "= verification.status"),
     "cancel-does-nothing": one("cancel", "  record.finish(verification, 'canceled')\n"),
 }

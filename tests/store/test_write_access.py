@@ -197,7 +197,7 @@ def test_he_can_have_the_ledger_record_what_never_happened(shop: Caller, client:
 
 def test_who_can_load_functions_can_have_any_code_approved(shop: Caller, client: redis.Redis) -> None:
     one, ours = shop.start(), library().text
-    theirs = ours.replace("record.is_tag(found, ARGV[2])", "true")
+    theirs = ours.replace("verification.tag == record.stored_tag(ARGV[2])", "true")
     assert theirs != ours
     client.function_load(theirs, replace=True)
     try:

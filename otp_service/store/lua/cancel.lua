@@ -4,9 +4,9 @@ local verification = record.read(key.record, arg.application)
 if not verification then return reply.not_found() end
 local remembered = idempotency.find(key.idempotency, arg.fingerprint)
 if remembered == 'mismatch' then return reply.mismatch() end
-if not remembered and verification.status ~= 'canceled' then
-  if verification.status ~= 'pending' then return reply.already_final { status = verification.status } end
-  if now >= verification.expires then return reply.already_final { status = 'expired' } end
+local status = record.status(verification)
+if not remembered and status ~= 'canceled' then
+  if status ~= 'pending' then return reply.already_final { status = status } end
   record.finish(verification, 'canceled')
   streams.report(key.events, 'verification.canceled', verification, { reason = arg.reason, request = arg.request ~= '' and arg.request or nil })
 end

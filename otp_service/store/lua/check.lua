@@ -22,8 +22,7 @@ if remembered then
     return reply.checked { status = verification.status, reason = 'revoked', checks_left = 0, at = tonumber(first[3]), alarm = 0,
       record = {} }
   end
-  local over = verification.status == 'pending' and now >= verification.expires
-  return reply.checked { status = over and 'expired' or verification.status, reason = first[1], checks_left = tonumber(first[2]),
+  return reply.checked { status = record.status(verification), reason = first[1], checks_left = tonumber(first[2]),
     at = tonumber(first[3]), alarm = 0, record = approved_record(first[1]) }
 end
 

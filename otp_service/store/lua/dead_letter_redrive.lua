@@ -2,8 +2,8 @@
 -- include clock fence streams record deliveries
 local verification = record.read(key.record, arg.application)
 if not verification or #redis.call('XRANGE', key.dead_letters, arg.entry, arg.entry) == 0 then return reply.gone() end
-if verification.status ~= 'pending' then return reply.unwanted { reason = verification.status } end
-if now >= verification.expires then return reply.unwanted { reason = 'expired' } end
+local status = record.status(verification)
+if status ~= 'pending' then return reply.unwanted { reason = status } end
 if verification.generation ~= tonumber(arg.generation) then return reply.unwanted { reason = 'superseded' } end
 if deliveries.has_arrived(key.record, arg.message) then return reply.unwanted { reason = 'sent' } end
 if deliveries.is_decided(key.record, arg.message) then return reply.unwanted { reason = 'reported' } end

@@ -1,10 +1,7 @@
 -- Learns a gateway's health from a call, and opens or closes the breaker. An answer in time is well, whatever it says of the message.
 -- include clock
 if arg.result ~= 'late' then redis.call('ZREM', key.in_flight, arg.dispatch) end
-local names = { 'until', 'open_for', 'probe', 'since', 'calls', 'bad', 'run', 'opened', 'pause', 'paused' }
-local values = redis.call('HMGET', key.health, unpack(names))
-local known = {}
-for i, name in ipairs(names) do known[name] = values[i] or nil end
+local known = by_name(redis.call('HGETALL', key.health))
 local bad = arg.result == 'bad' or arg.result == 'late'
 
 local function keep(milliseconds)

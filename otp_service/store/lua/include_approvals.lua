@@ -13,25 +13,16 @@ function approvals.note(attempt)
     .. attempt.counted
 end
 
-function approvals.has(record, flag)
-  return string.find(record.guard, '^%a*' .. flag) ~= nil
-end
+function approvals.has(record, flag) return string.find(record.guard, '^%a*' .. flag) ~= nil end
 
 -- Gives back to a row what a verification was counted for in a part; counts the approval if `makes_room`. `new`: see `targets.are_new`.
 local function roll_back(part, row, record, new, makes_room)
-  for i = 1, #part.levels do
-    local rule, _, times = part.levels[i], nil, nil
-    local place = rule.level
-    if part.starts then
-      times = (not rule.new or new[rule.new]) and 1 or 0
-    else
-      _, times = string.gsub(record.guard, rule.mark, '')
-    end
-    if row[place] > 0 then row[place] = math.max(0, row[place] - times) end
+  for _, rule in ipairs(part.levels) do
+    local _, times = string.gsub(record.guard, rule.mark, '')
+    if part.starts then times = (not rule.new or new[rule.new]) and 1 or 0 end
+    row[rule.level] = math.max(0, row[rule.level] - times)
   end
-  for i = 1, makes_room and #part.approvals or 0 do
-    counters.add(row, part.approvals[i].approved, part.approvals[i].window)
-  end
+  for _, approval in ipairs(makes_room and part.approvals or {}) do counters.add(row, approval.approved, approval.window) end
   if part.breakers[1] and not approvals.has(record, 'a') then
     conversions.advance(row, part.breaker_at)
     conversions.approve(row, part.breaker_at, record.created)

@@ -5,9 +5,7 @@ local deliveries = { FIRST = 'd1.1' }
 
 local rank = { queued = 0, unknown = 1, sent = 2, failed = 3, expired = 3, undelivered = 3, delivered = 3 }
 
-function deliveries.slot(message, dispatch)
-  return string.format('d%d.%d', message, dispatch)
-end
+function deliveries.slot(message, dispatch) return string.format('d%d.%d', message, dispatch) end
 
 -- Returns a slot without an outcome; gateway, choice and identifier are empty while the message waits.
 function deliveries.new_slot(channel, gateway, choice, id)
@@ -16,9 +14,7 @@ function deliveries.new_slot(channel, gateway, choice, id)
 end
 
 -- Returns channel, gateway, status and reason of a slot; nil for an empty one.
-function deliveries.parse(value)
-  return string.match(value or '', '^(.-)|(.-)|(.-)|.-|(.-)|')
-end
+function deliveries.parse(value) return string.match(value or '', '^(.-)|(.-)|(.-)|.-|(.-)|') end
 
 -- Counts a message's calls by status, those up to the number `after` left out. `record` is a flat list.
 function deliveries.tally(record, message, after)

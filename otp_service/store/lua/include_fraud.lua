@@ -18,9 +18,7 @@ local function judge(attempt, part, row)
   if attempt.kind == 'start' then row[b + 1] = row[b + 1] + 1 end
 end
 
-local function meets(attempt, rule)
-  return attempt[rule.condition][rule.key] == rule.value
-end
+local function meets(attempt, rule) return attempt[rule.condition][rule.key] == rule.value end
 
 -- Tests and counts in a part. Buckets that hold something leak, for they are written together; an empty one has room.
 local function test_part(attempt, part, row)

@@ -44,10 +44,11 @@ local function unpacked(fixed, state)
   return self
 end
 
+-- Returns the status now: that of a pending verification becomes 'expired'.
+function record.status(self) return self.status == 'pending' and now >= self.expires and 'expired' or self.status end
+
 -- Returns the 126 bits of a tag that a record stores.
-function record.stored_tag(tag)
-  return string.sub(tag, 1, TAG_LENGTH)
-end
+function record.stored_tag(tag) return string.sub(tag, 1, TAG_LENGTH) end
 
 -- Notes a user's verification: of the last 20, as of a number.
 function record.note_of_user(key, id, life)

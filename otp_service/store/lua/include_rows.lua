@@ -56,9 +56,7 @@ local function convert(row, requested)
   return moved
 end
 
-function rows.layout_of(text)
-  return rows.layout(string.match(text, '^[^\n]*'))
-end
+function rows.layout_of(text) return rows.layout(string.match(text, '^[^\n]*')) end
 
 -- With room for what is noted later: a table that grows costs more than all of its reads.
 local function new(key, layout, ...)

@@ -3,11 +3,8 @@
 -- include clock fence record mirror
 local verification = record.read(key.record, arg.application)
 if not verification or now >= tonumber(arg.ends) then return reply.not_redeemable() end
-local status = verification.status
-if status == 'pending' then
-  if now < verification.expires then return reply.not_redeemable() end
-  status = 'expired'
-end
+local status = record.status(verification)
+if status == 'pending' then return reply.not_redeemable() end
 if status == 'approved' and not mirror.is_there(key.mirror) then return reply.mirror_behind() end
 local elsewhere = mirror.elsewhere(verification.basis)
 if status == 'approved' and elsewhere ~= '' and arg.elsewhere == '' then return reply.elsewhere { basis = elsewhere, lifted = verification.lifted } end

@@ -11,8 +11,8 @@ if remembered then
     record_only_rules = '' }
 end
 
-if verification.status ~= 'pending' then return reply.already_final { status = verification.status } end
-if now >= verification.expires then return reply.already_final { status = 'expired' } end
+local status = record.status(verification)
+if status ~= 'pending' then return reply.already_final { status = status } end
 local sends, falls_back_from = verification.sends, tonumber(arg.falls_back_from) -- 0 for a caller's
 if sends >= tonumber(verification.max_sends) then return reply.no_sends_left() end
 
