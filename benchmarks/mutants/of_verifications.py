@@ -103,7 +103,7 @@ DEFECTS: dict[str, Mutant] = {
     "start-remembered-for-a-day": one(
         "include_number", "own, life = self.entry, '', ruleset.ttls.number", "own, life = self.entry, '', 86400000"
     ),
-    "start-shows-no-message": one("start", ", deliveries.FIRST, plan.channel .. '||queued|||')", ")"),
+    "start-shows-no-message": one("start", ", 'd1.1', plan.channel .. '||queued|||')", ")"),
     "check-of-any-number": one("check", "arg.pseudonym ~= verification.pseudonym", "false"),
     "check-of-a-final-one": one(
         "check",

@@ -1,7 +1,7 @@
 -- Dispatches, each in a slot of the record: channel|gateway|status|time|reason|choice|begun|raw status|reference|identifier.
 -- `choice` says why this gateway was chosen, `begun` when it was called; times in milliseconds. The first message waits since the
 -- verification began: its slot has no time before an outcome.
-local deliveries = { FIRST = 'd1.1' }
+local deliveries = {}
 
 local rank = { queued = 0, unknown = 1, sent = 2, failed = 3, expired = 3, undelivered = 3, delivered = 3 }
 

@@ -3,7 +3,7 @@
 -- last verifications from its state, revocations from the evidence's basis (same hash tag). What is in other buckets is claimed before
 -- (claims.py).
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
--- include approvals newcomers fraud guard streams idempotency record mirror evidence deliveries
+-- include approvals newcomers fraud guard streams idempotency record mirror evidence
 local remembered = idempotency.find(key.idempotency, arg.fingerprint)
 if remembered == 'mismatch' then return reply.mismatch() end
 if remembered then
@@ -75,7 +75,7 @@ if arg.fingerprint ~= '' then
     'status', 'pending')
   fence.note(key.idempotency)
 end
-record.create(verification, verification.expires + plan.grace, deliveries.FIRST, plan.channel .. '||queued|||')
+record.create(verification, verification.expires + plan.grace, 'd1.1', plan.channel .. '||queued|||')
 if user then record.note_of_user(user.verifications, verification.id, plan.of_user) end
 if attempt.price > 0 then spending.reserve(key.record, 1, 1, attempt.price) end
 -- As JSON, in which no text needs an escape: to encode a table costs six times as much.
