@@ -171,7 +171,8 @@ _BREAKERS: dict[str, Mutant] = {
     ),
     "trickles-hold-always": one(
         "ruleset_register",
-        "    if rule.breaker then rule.condition, rule.key, rule.value = 'stands', rule.breaker, rule.breaker_state end\n",
+        "    if rule.breaker then rule.condition, rule.key, rule.value = 'stands',"
+        " rule.breaker, rule.breaker_state end\n",
     ),
     "starts-that-no-breaker-sees": one(
         "include_fraud", "  if attempt.kind == 'start' then row[b + 1] = row[b + 1] + 1 end\n"

@@ -65,7 +65,8 @@ DEFECTS: dict[str, Mutant] = {
     "frozen-stays-pending": one("check", "  record.finish(verification, 'canceled')\n"),
     "frozen-is-not-told": one(
         "check",
-        "  streams.report(key.events, 'verification.canceled', verification, { reason = revoked, request = request })\n",
+        "  streams.report(key.events, 'verification.canceled', verification,"
+        " { reason = revoked, request = request })\n",
     ),
     "frozen-counts-as-right": one(
         "check",
@@ -75,7 +76,8 @@ DEFECTS: dict[str, Mutant] = {
     "frozen-is-remembered-as-right": one(
         "check",
         "local revoked = right and",
-        "if right then streams.report(key.events, 'verification.approved', verification) end\nlocal revoked = right and",
+        "if right then streams.report(key.events, 'verification.approved', verification) end"
+        "\nlocal revoked = right and",
     ),
     "canceled-without-a-reason": one("cancel", "{ reason = arg.reason, ", "{ reason = '', "),
     "consent-off-is-looked-at": one("include_mirror", "demand ~= 'off' and", "true and"),
