@@ -55,17 +55,17 @@ class EventBatch:
     def consents(self) -> tuple[str, ...]:
         """The entries with consents that came with starts."""
         pairs = zip(self.entries, self.events, strict=True)
-        return tuple(entry for entry, one in pairs if one.type == CONSENT_GIVEN)
+        return tuple(entry for entry, event in pairs if event.type == CONSENT_GIVEN)
 
     def split(self) -> Iterator["EventBatch"]:
         """Yield the entries one by one."""
         for entry in self.entries:
             yield self.only({entry})
 
-    def only(self, wanted: Container[str]) -> "EventBatch":
+    def only(self, entries: Container[str]) -> "EventBatch":
         """Return some of the entries."""
-        kept = [(entry, one) for entry, one in zip(self.entries, self.events, strict=True) if entry in wanted]
-        return replace(self, entries=tuple(entry for entry, _ in kept), events=tuple(one for _, one in kept))
+        kept = [(entry, event) for entry, event in zip(self.entries, self.events, strict=True) if entry in entries]
+        return replace(self, entries=tuple(entry for entry, _ in kept), events=tuple(event for _, event in kept))
 
 
 EntryPosition = tuple[int, int]
@@ -110,20 +110,20 @@ class EventLog:
 
     def _read(self, after: Mapping[str, str], consumer: str, most: int, wait: int) -> list[EventBatch]:
         streams: dict[Any, Any] = {keys.events(bucket): entry for bucket, entry in after.items()}
-        found = self._with_groups(
+        answers = self._with_groups(
             lambda: read_group(self._client, GROUP, consumer, streams, count=most, block=wait or None)
         )
-        there = ((bucket, _there(entries)) for bucket, entries in self._by_bucket(found))
-        return [_batch(bucket, entries) for bucket, entries in there if entries]
+        present = ((bucket, _present(entries)) for bucket, entries in self._by_bucket(answers))
+        return [_batch(bucket, entries) for bucket, entries in present if entries]
 
     def claim(self, consumer: str, most: int, idle: int) -> list[EventBatch]:
-        """Take over entries that were taken ``idle`` milliseconds ago, and not acknowledged: nobody else will."""
-        found = ((bucket, self._claimed(keys.events(bucket), consumer, most, idle)) for bucket in self.share.buckets)
-        return [_batch(bucket, entries) for bucket, entries in found if entries]
+        """Take over entries that were taken ``idle`` milliseconds ago, and not acknowledged."""
+        claimed = ((bucket, self._claimed(keys.events(bucket), consumer, most, idle)) for bucket in self.share.buckets)
+        return [_batch(bucket, entries) for bucket, entries in claimed if entries]
 
     def _claimed(self, stream: str, consumer: str, most: int, idle: int) -> list[Any]:
         answer = self._with_groups(lambda: self._client.xautoclaim(stream, GROUP, consumer, idle, count=most))
-        return _there(answer[1])
+        return _present(answer[1])
 
     def acknowledge(self, taken: EventBatch) -> None:
         """Note that entries are recorded; consents go with that."""
@@ -135,14 +135,15 @@ class EventLog:
             pipeline.execute()
 
     def consents(self, bucket: str, pseudonym: str) -> Iterator[EventBatch]:
-        """Yield the consents of a number that are not known to be recorded, some at once; whoever has them goes on."""
+        """Yield the consents of a number that are not known to be recorded, including those that a recorder holds."""
         stream = keys.events(bucket)
         with translate_errors():
             begin = "{}-{}".format(*self._recorded(stream))
         for entries in read_pages(self._client, stream, begin, "+", size=_TRIM_BATCH):
             taken = _batch(bucket, entries)
-            mine = [one for one in taken.split() if one.consents and one.events[0].member("pseudonym") == pseudonym]
-            yield from mine
+            for entry in taken.split():
+                if entry.consents and entry.events[0].member("pseudonym") == pseudonym:
+                    yield entry
 
     def counted_until(self) -> int:
         """Return the time (ms, by Redis' clock) before which all that happened is counted: now, if nothing waits."""
@@ -179,9 +180,9 @@ class EventLog:
             stream = keys.events(bucket)
             with translate_errors():
                 consumers: Any = self._client.xinfo_consumers(stream, GROUP) if any(self._groups(stream)) else ()
-                for one in consumers:
-                    if not one["pending"] and one["idle"] > _CONSUMER_IDLE:
-                        self._client.xgroup_delconsumer(stream, GROUP, one["name"])
+                for consumer in consumers:
+                    if not consumer["pending"] and consumer["idle"] > _CONSUMER_IDLE:
+                        self._client.xgroup_delconsumer(stream, GROUP, consumer["name"])
 
     def unrecorded(self) -> int:
         """Return about how many events are not in the ledger yet."""
@@ -232,13 +233,13 @@ class EventLog:
             if "BUSYGROUP" not in str(error):
                 raise
 
-    def _by_bucket(self, found: Any) -> Iterator[tuple[str, Sequence[Any]]]:  # noqa: ANN401 - of two protocols
+    def _by_bucket(self, answers: Any) -> Iterator[tuple[str, Sequence[Any]]]:  # noqa: ANN401 - of two protocols
         buckets = {keys.events(bucket).encode(): bucket for bucket in self._buckets}
-        for stream, entries in found.items() if isinstance(found, dict) else found or ():
+        for stream, entries in answers.items() if isinstance(answers, dict) else answers or ():
             yield buckets[stream], entries
 
 
-def _there(entries: Iterable[Any]) -> list[Any]:
+def _present(entries: Iterable[Any]) -> list[Any]:
     """Return the entries that were not deleted meanwhile: those have no fields."""
     return [entry for entry in entries if entry[1]]
 
@@ -318,7 +319,7 @@ class History:
         names = NumberKeys(keys.number(bucket, pseudonym))
         read = self._scripts.call(NUMBER_READ, names, Applications(()), NO_RULES)
         pairs = (line.partition(" ") for line in read.recent.decode().splitlines())
-        return tuple(RecentVerification(one, int(at.rstrip("+"))) for one, _, at in pairs)
+        return tuple(RecentVerification(verification_id, int(at.rstrip("+"))) for verification_id, _, at in pairs)
 
     def events_of(
         self, bucket: str, since: Mapping[str, int | None], begin: EntryPosition = (0, 0), pages: int | None = None
@@ -328,8 +329,8 @@ class History:
         One whose start is not known (``None``) may be anywhere. Entries before ``begin`` are not read, and no more than
         so many ``pages``.
         """
-        found: dict[str, list[Event]] = {one: [] for one in since}
-        named = re.compile(b"|".join(re.escape(one.encode()) for one in since))
+        by_id: dict[str, list[Event]] = {verification_id: [] for verification_id in since}
+        named = re.compile(b"|".join(re.escape(verification_id.encode()) for verification_id in since))
         left = min(self._most, pages or self._most)
         for first, last in _spans(since.values(), begin):
             for entries in read_pages(self._client, keys.events(bucket), first, last, size=self._page):
@@ -337,12 +338,12 @@ class History:
                     if not any(map(named.search, raw.values())):
                         continue  # to parse one takes longer than to read it
                     event = _parse_event(bucket, entry.decode(), raw)
-                    if event.member("id") in found:
-                        found[event.member("id")].append(event)
+                    if event.member("id") in by_id:
+                        by_id[event.member("id")].append(event)
                 left -= 1
                 if not left:
-                    return EventHistory(_in_tuples(found), complete=False)
-        return EventHistory(_in_tuples(found))
+                    return EventHistory(_in_tuples(by_id), complete=False)
+        return EventHistory(_in_tuples(by_id))
 
     def verifications_with(
         self, member: str, value: str, spans: Mapping[str, tuple[str, str]]
@@ -381,8 +382,8 @@ class History:
         return waiting
 
 
-def _in_tuples(found: Mapping[str, list[Event]]) -> dict[str, tuple[Event, ...]]:
-    return {one: tuple(events) for one, events in found.items()}
+def _in_tuples(by_id: Mapping[str, list[Event]]) -> dict[str, tuple[Event, ...]]:
+    return {verification_id: tuple(events) for verification_id, events in by_id.items()}
 
 
 def _spans(begins: Collection[int | None], first: EntryPosition) -> list[tuple[str, str]]:
@@ -399,7 +400,7 @@ def _spans(begins: Collection[int | None], first: EntryPosition) -> list[tuple[s
 
 
 LIFTED = "lifted"
-"""Mode of what tells that somebody lifted what a rule held back."""
+"""Mode of a decision that an operator lifted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,12 +474,11 @@ class Decisions:
         return self._note(bucket, rule, application, purpose, country, "enforce", request=request)
 
     def note_lift(self, bucket: str, rule: str, application: str = "", country: str = "") -> None:
-        """Note that somebody lifted what a rule held back."""
+        """Note that an operator lifted what a rule held back."""
         self._note(bucket, rule, application, "", country, LIFTED)
 
-    def _note(  # noqa: PLR0913, PLR0917 - what a decision has
-        self, bucket: str, rule: str, application: str, purpose: str, country: str, mode: str, until: int = 0,
-        found: str = "", request: str = "",
+    def _note(
+        self, bucket: str, rule: str, application: str, purpose: str, country: str, mode: str, request: str = "",
     ) -> str:  # fmt: skip
         arguments = DecisionNoteArguments(
             max_decisions=self._limits.decisions,
@@ -488,8 +488,6 @@ class Decisions:
             purpose=purpose,
             country=country,
             mode=mode,
-            ends=until,
-            details=found,
             request=request,
         )
         entry = self._scripts.call(DECISION_NOTE, DecisionNoteKeys(keys.decisions(bucket)), arguments)
@@ -506,8 +504,8 @@ class Decisions:
             return None
         bucket, entry = place
         with translate_errors():
-            found: Any = self._client.xrange(keys.decisions(bucket), entry, entry)
-        return parse_decision(bucket, found[0]) if found else None
+            entries: Any = self._client.xrange(keys.decisions(bucket), entry, entry)
+        return parse_decision(bucket, entries[0]) if entries else None
 
     def latest(self, most: int) -> Iterator[Decision]:
         """Yield the decisions of all buckets, the newest of each first, at most so many of each."""
@@ -525,7 +523,7 @@ class Decisions:
         """Return the decisions of a bucket after an entry, or from the first one on, oldest first, at most so many."""
         with translate_errors():
             entries: Any = self._client.xrange(keys.decisions(bucket), f"({entry}" if entry else "-", count=most)
-        return tuple(parse_decision(bucket, one) for one in entries)
+        return tuple(parse_decision(bucket, entry) for entry in entries)
 
     def of_request(self, request: str, first: int, last: int) -> tuple[Decision, ...]:
         """Return the decisions that refused a request, of those from a time to another (ms)."""
@@ -538,21 +536,20 @@ class Decisions:
         )
 
     def of_subject(self, bucket: str, names: Collection[str]) -> tuple[Decision, ...]:
-        """Return the decisions that have a name of somebody's, the first ones first: a pseudonym, a verification.
+        """Return the decisions that name a pseudonym or a verification of these, oldest first.
 
         All that is kept is read.
         """
         named = re.compile(b"|".join(re.escape(name.encode()) for name in names))
-        recorded = (
-            entry for entries in read_pages(self._client, keys.decisions(bucket), size=PAGE) for entry in entries
-        )
+        pages = read_pages(self._client, keys.decisions(bucket), size=PAGE)
+        recorded = (entry for entries in pages for entry in entries)
         return tuple(parse_decision(bucket, entry) for entry in recorded if any(map(named.search, entry[1].values())))
 
     def of_verification(self, bucket: str, verification_id: str) -> tuple[Decision, ...]:
         """Return the decisions on a verification, the first ones first. All that is kept is read."""
-        kept = (one for entries in read_pages(self._client, keys.decisions(bucket), size=PAGE) for one in entries)
-        found = (parse_decision(bucket, entry) for entry in kept)
-        return tuple(one for one in found if one.verification == verification_id)
+        pages = read_pages(self._client, keys.decisions(bucket), size=PAGE)
+        decisions = (parse_decision(bucket, entry) for entries in pages for entry in entries)
+        return tuple(decision for decision in decisions if decision.verification == verification_id)
 
 
 def parse_decision(bucket: str, entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision:
@@ -601,7 +598,7 @@ class Attempts:
 
     def all(self) -> Iterator[Attempt]:
         """Yield all attempts that are kept, in the order in which they were made."""
-        return heapq.merge(*map(self._of, self._buckets), key=lambda one: one.at)
+        return heapq.merge(*map(self._of, self._buckets), key=lambda attempt: attempt.at)
 
     def _of(self, bucket: str) -> Iterator[Attempt]:
         """Yield the attempts of a bucket, from where on both of its streams are complete."""
@@ -617,10 +614,10 @@ class Attempts:
         with translate_errors():
             if not self._client.exists(stream):
                 return 0
-            about: Any = self._client.xinfo_stream(stream)
-        if about["entries-added"] == about["length"]:
+            info: Any = self._client.xinfo_stream(stream)
+        if info["entries-added"] == info["length"]:
             return 0
-        return _position(about["first-entry"][0] if about["length"] else about["last-generated-id"])[0]
+        return _position(info["first-entry"][0] if info["length"] else info["last-generated-id"])[0]
 
     def _entries(self, stream: str, begin: str) -> Iterator[tuple[EntryPosition, Mapping[str, str]]]:
         for entries in read_pages(self._client, stream, begin, size=PAGE):

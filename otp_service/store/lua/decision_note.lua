@@ -1,6 +1,6 @@
--- Notes a decision from outside the scripts: a start that a rule refused before Redis was used, an unblocked block, an alarm of another
--- slot.
+-- Notes a decision from outside the scripts: a start that a rule refused before Redis was used, or a lifted block.
 -- include clock rule_hits
 local verification = { application = arg.application, purpose = arg.purpose, country = arg.country }
 local kind = arg.mode == 'enforce' and 'start' or 'change'
-return rule_hits.append(key.decisions, arg.max_decisions, arg.max_age, arg.rule, arg.mode, kind, '', arg.ends, verification, arg.details, 'request', arg.request)
+return rule_hits.append(key.decisions, arg.max_decisions, arg.max_age, arg.rule, arg.mode, kind, '', 0, verification, '',
+  'request', arg.request)

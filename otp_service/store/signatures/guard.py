@@ -168,10 +168,7 @@ class DecisionNoteArguments(NamedTuple):
     purpose: str
     country: str
     mode: str
-    """``enforce``, ``lifted`` or ``alarm``."""
-    ends: int
-    """Milliseconds since the epoch; 0 for no end."""
-    details: str
+    """``enforce`` or ``lifted``."""
     request: str
     """Its identifier, or empty."""
 
