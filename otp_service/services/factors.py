@@ -209,13 +209,13 @@ def _take_first_code(
     if known.pending is not None:
         steps = _steps_at(context, application, known.pending, known.now, code)
         if steps:
-            guess = replace(guess, found=FIRST, step=steps[0])
+            guess = replace(guess, result=FIRST, step=steps[0])
         else:
-            guess = replace(guess, found=FactorFailure.WRONG_CODE, event="factor.failed")
+            guess = replace(guess, result=FactorFailure.WRONG_CODE, event="factor.failed")
     try:
         outcome = _count_guess(context, application, user, guess)
     except NotFoundError:
-        status = _recorded(context, user, guess.about).status
+        status = _recorded(context, user, guess.subject).status
         raise FactorNotActiveError(f"The factor is {status} already.") from None
     factor = known.pending or known.active
     if outcome.reason is None and factor is not None:
@@ -418,7 +418,7 @@ def check_recovery_code(
         hashes = _hash(context, owner, normalised), _hash(context, owner, new)
         result = codes.spend(*hashes, owner.pseudonym, owner.application) or RIGHT
         life = evidence_life(context, application, purpose)
-        guess = replace(guess, seed=seed, found=result, event=_RECOVERY_EVENTS[result], evidence_life=life)
+        guess = replace(guess, seed=seed, result=result, event=_RECOVERY_EVENTS[result], evidence_life=life)
         reason, at, _ = _count_guess(context, application, owner, guess)
         if result != RIGHT:  # a manipulated Redis may remember another outcome of a repeated request
             reason = reason or FactorFailure(result)

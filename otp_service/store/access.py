@@ -33,5 +33,5 @@ class AccessCopy:
             return None
         try:
             return self._keyring.unseal_without_root_key(sealed.decode(), owner=_KIND, kind=_KIND).decode()
-        except SealBrokenError:  # somebody else wrote it
+        except SealBrokenError:  # not written by this service
             return None

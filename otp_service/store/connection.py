@@ -68,15 +68,15 @@ def connect(url: str, *, timeout: float, connect_timeout: float, sentinels: Sent
     client = redis.Redis.from_url(url, **limits)
     if sentinels is None:
         return client
-    given = client.get_connection_kwargs()
-    service = given.pop("host")
-    given.pop("port", None)
+    settings = client.get_connection_kwargs()
+    service = settings.pop("host")
+    settings.pop("port", None)
     encrypted = is_encrypted(client)
-    of_sentinels = {name: value for name, value in given.items() if name in limits or name.startswith("ssl_")}
+    of_sentinels = {name: value for name, value in settings.items() if name in limits or name.startswith("ssl_")}
     of_sentinels |= {"username": sentinels.user, "password": sentinels.password}
     of_sentinels |= {"socket_timeout": connect_timeout, "ssl": encrypted}
-    found = _Sentinels(sentinels.addresses, of_sentinels)
-    primary: redis.Redis = found.master_for(service, ssl=encrypted, **given)  # type: ignore[no-untyped-call]
+    manager = _Sentinels(sentinels.addresses, of_sentinels)
+    primary: redis.Redis = manager.master_for(service, ssl=encrypted, **settings)  # type: ignore[no-untyped-call]
     return primary
 
 
@@ -118,43 +118,43 @@ class _Sentinels(Sentinel):
         """
         problems: list[str] = []
         now = time.monotonic()
-        left_out = [one for one in self.sentinels if now < self._silent.get(one, 0.0)]
-        asked = [one for one in self.sentinels if one not in left_out]
-        told = self._ask(asked, service_name, problems) or self._ask(left_out, service_name, problems)
-        if not told:
+        left_out = [sentinel for sentinel in self.sentinels if now < self._silent.get(sentinel, 0.0)]
+        reachable = [sentinel for sentinel in self.sentinels if sentinel not in left_out]
+        answers = self._ask(reachable, service_name, problems) or self._ask(left_out, service_name, problems)
+        if not answers:
             raise NoSentinelError(f"No Sentinel answers: {'; '.join(problems)}")
-        newest = max((word.epoch for word in told.values() if word), default=0)
-        words = {one: word for one, word in told.items() if word and word.epoch == newest}
+        newest = max((word.epoch for word in answers.values() if word), default=0)
+        words = {sentinel: word for sentinel, word in answers.items() if word and word.epoch == newest}
         replaced = {word.address for word in words.values() if word.is_replaced}
         named = {word.address for word in words.values() if word.is_up} - replaced
         if not named:
             kind = PrimaryReplacedError if replaced else MasterNotFoundError
             raise kind(f"Sentinels name no primary for {service_name!r}.")
         address = min(named)  # one server, that some know by its name and others by its address
-        self.naming = [one for one, word in words.items() if word.address == address]
+        self.naming = [sentinel for sentinel, word in words.items() if word.address == address]
         return address
 
     def _ask(
         self, sentinels: Iterable[redis.Redis], service_name: str, problems: list[str]
     ) -> dict[redis.Redis, _Word | None]:  # fmt: skip
         """Return the word of each that answers, ``None`` where it does not watch that primary."""
-        told: dict[redis.Redis, _Word | None] = {}
-        for one in sentinels:
-            if one in self._silent:  # while this thread waits for it, others do not
-                self._silent[one] = time.monotonic() + _SILENT
+        answers: dict[redis.Redis, _Word | None] = {}
+        for sentinel in sentinels:
+            if sentinel in self._silent:  # while this thread waits for it, others do not
+                self._silent[sentinel] = time.monotonic() + _SILENT
             was_silent = False
             try:
-                masters: Any = one.sentinel_masters()
-                told[one] = self._word(state) if (state := masters.get(service_name)) else None
+                masters: Any = sentinel.sentinel_masters()
+                answers[sentinel] = self._word(state) if (state := masters.get(service_name)) else None
             except (redis.RedisError, AttributeError, KeyError, TypeError) as problem:  # or it is something else
-                settings = one.get_connection_kwargs()
+                settings = sentinel.get_connection_kwargs()
                 problems.append(f"{settings['host']}:{settings['port']}: {problem}")
                 was_silent = isinstance(problem, redis.TimeoutError)
             if was_silent:
-                self._silent[one] = time.monotonic() + _SILENT
+                self._silent[sentinel] = time.monotonic() + _SILENT
             else:
-                self._silent.pop(one, None)
-        return told
+                self._silent.pop(sentinel, None)
+        return answers
 
     def _word(self, state: Mapping[str, Any]) -> _Word:
         is_up = self.check_master_state(state, "")  # type: ignore[no-untyped-call]
@@ -218,9 +218,9 @@ def had_no_more(replication: Mapping[str, Any], former: str) -> bool:
 def _client_of(client: redis.Redis, host: str, port: int) -> redis.Redis:
     """Return a client for a server that Sentinels know."""
     settings = _sentinel_pool(client).connection_kwargs
-    given = {name: value for name, value in settings.items() if name != "connection_pool"}
+    options = {name: value for name, value in settings.items() if name != "connection_pool"}
     kind = redis.SSLConnection if is_encrypted(client) else redis.Connection
-    return redis.Redis(connection_pool=redis.ConnectionPool(kind, **{**given, "host": host, "port": port}))
+    return redis.Redis(connection_pool=redis.ConnectionPool(kind, **{**options, "host": host, "port": port}))
 
 
 def begin_failover(client: redis.Redis) -> None:
@@ -229,10 +229,10 @@ def begin_failover(client: redis.Redis) -> None:
     Raises `ValueError` where they refuse, as where they have no replica, are too few or older; or where there are none.
     """
     pool = _sentinel_pool(client)
-    asked = pool.sentinel_manager.naming[0]
+    sentinel = pool.sentinel_manager.naming[0]
     try:
-        asked.execute_command("SENTINEL CKQUORUM", pool.service_name)  # begun in vain, nobody is served for a while
-        asked.execute_command("SENTINEL FAILOVER", pool.service_name, "COORDINATED")
+        sentinel.execute_command("SENTINEL CKQUORUM", pool.service_name)  # begun in vain, it interrupts the service
+        sentinel.execute_command("SENTINEL FAILOVER", pool.service_name, "COORDINATED")
     except ResponseError as refused:
         raise ValueError(f"The Sentinel refuses: {refused}") from refused
 
@@ -300,7 +300,7 @@ class Connection:
         self.asked = False
         """Whether the last question may have been sent."""
         self._unread = 0
-        """Answers that nobody waits for: they come before the next one."""
+        """Answers without a reader: they come before the next one."""
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._readable = select.poll()
 
@@ -367,7 +367,7 @@ class Connection:
     def _connected(self) -> socket.socket:
         """Return the socket, a new one where there is none, or the server has closed it.
 
-        Nothing was asked, so what can be read is the end; but for answers that nobody waited for.
+        Nothing was asked, so what can be read is the end; but for answers without a reader.
         """
         self.asked = False
         if self._unread:
@@ -383,13 +383,13 @@ class Connection:
         return opened
 
     def _open(self) -> socket.socket:
-        given, address = self._settings, self._address
+        settings, address = self._settings, self._address
         if by_sentinels := has_sentinels(self._client):
             address = primary_address(self._client)
         if address:
-            given = {**given, "host": address[0], "port": address[1]}
+            settings = {**settings, "host": address[0], "port": address[1]}
         try:
-            opened = _limited(self._encrypt(_dial(given), given), given.get("socket_timeout"))
+            opened = _limited(self._encrypt(_dial(settings), settings), settings.get("socket_timeout"))
         except TimeoutError as silent:
             raise redis.TimeoutError("The server did not take the connection in time.") from silent
         except OSError as refused:
@@ -414,12 +414,12 @@ class Connection:
 
     def _introduce(self, opened: socket.socket) -> None:
         """Say who asks, and for which database; then do what is done first."""
-        given = self._settings
+        settings = self._settings
         commands: list[tuple[Argument, ...]] = [("CLIENT", "SETNAME", CLIENT_NAME)]
-        if password := given.get("password"):
-            user = given.get("username")
+        if password := settings.get("password"):
+            user = settings.get("username")
             commands.insert(0, ("AUTH", *((user, password) if user else (password,))))
-        if database := given.get("db"):
+        if database := settings.get("db"):
             commands.append(("SELECT", database))
         for command in commands:  # not by `ask`: what TLS sends first can be read, and is not the end
             self._answer(opened, hiredis.pack_command(command))  # type: ignore[arg-type]
@@ -428,16 +428,16 @@ class Connection:
     def _begin(self) -> None:
         """Do what is done first on each new connection: nothing, unless a subclass does."""
 
-    def _encrypt(self, dialled: socket.socket, given: Mapping[str, Any]) -> socket.socket:
+    def _encrypt(self, dialled: socket.socket, settings: Mapping[str, Any]) -> socket.socket:
         if not self._encrypted:
             return dialled
-        context = ssl.create_default_context(cafile=given.get("ssl_ca_certs"))
-        demand = given.get("ssl_cert_reqs", "required")
+        context = ssl.create_default_context(cafile=settings.get("ssl_ca_certs"))
+        demand = settings.get("ssl_cert_reqs", "required")
         context.check_hostname = demand != "none"
         context.verify_mode = ssl.VerifyMode[f"CERT_{demand.upper()}"]
-        if certificate := given.get("ssl_certfile"):
-            context.load_cert_chain(certificate, given.get("ssl_keyfile"))
-        return context.wrap_socket(dialled, server_hostname=given["host"])
+        if certificate := settings.get("ssl_certfile"):
+            context.load_cert_chain(certificate, settings.get("ssl_keyfile"))
+        return context.wrap_socket(dialled, server_hostname=settings["host"])
 
     def _answer(self, opened: socket.socket, packed: bytes = b"") -> Any:  # noqa: ANN401
         """Send commands, if there are any, and return the next answer."""
@@ -471,19 +471,19 @@ def _error(text: str) -> redis.RedisError:
     code, _, rest = text.partition(" ")
     if redirection := _REDIRECTIONS.get(code):
         return redirection(rest)
-    found = next((kind for beginning, kind in _ERR_CLASSES if text.startswith(beginning)), ResponseError)
-    return _CLASSES.get(code, found)(text)
+    fallback = next((kind for beginning, kind in _ERR_CLASSES if text.startswith(beginning)), ResponseError)
+    return _CLASSES.get(code, fallback)(text)
 
 
-def _dial(given: Mapping[str, Any]) -> socket.socket:
+def _dial(settings: Mapping[str, Any]) -> socket.socket:
     """Return a connected socket."""
-    limit = given.get("socket_connect_timeout")
-    if path := given.get("path"):
+    limit = settings.get("socket_connect_timeout")
+    if path := settings.get("path"):
         dialled = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         dialled.settimeout(limit)
         dialled.connect(path)
         return dialled
-    dialled = socket.create_connection((given["host"], given["port"]), limit)
+    dialled = socket.create_connection((settings["host"], settings["port"]), limit)
     dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return dialled
 
@@ -501,9 +501,9 @@ def _limited(opened: socket.socket, seconds: float | None) -> socket.socket:
 
 
 PAUSE = 0.5
-"""Seconds after a time-out in which nobody asks."""
+"""Seconds after a time-out without a question."""
 _PROBE = 2.0
-"""Seconds in which nobody else asks while one does; longer than connecting and waiting for an answer, which ends
+"""Seconds in which a single thread asks; longer than connecting and waiting for an answer, which ends
 them."""
 
 
@@ -524,7 +524,7 @@ class FailFast:
         if not self._until:
             return
         with self._turn:
-            if not self._until:  # whoever had the turn was answered
+            if not self._until:  # the thread that had the turn was answered
                 return
             now = time.monotonic()
             if now < self._until:
@@ -646,7 +646,7 @@ def connection_problem(error: StoreUnavailableError) -> ConnectionProblem:
         return ConnectionProblem.CERTIFICATE
     if isinstance(cause, redis.RedisError) and (problem := _CODES.get(_code(cause))):
         return problem
-    return next((found for kind, found in _PROBLEMS if isinstance(cause, kind)), ConnectionProblem.SILENT)
+    return next((result for kind, result in _PROBLEMS if isinstance(cause, kind)), ConnectionProblem.SILENT)
 
 
 def certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:

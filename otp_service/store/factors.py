@@ -98,13 +98,13 @@ class CodeOutcome(NamedTuple):
 class CodeAttempt:
     """A code that is compared elsewhere: a recovery code, or the first one of a factor."""
 
-    about: str
+    subject: str
     """The factor, or the user (the pseudonym)."""
     device: str
     """As a pseudonym; empty where it is not known."""
     seed: str
     """What new recovery codes are derived from."""
-    found: str = ""
+    result: str = ""
     """`RIGHT`, `FIRST`, `REPEATED`, a `FactorFailure`, or empty where that is still to be seen."""
     event: str = ""
     """The type of what is reported; empty for nothing."""
@@ -253,23 +253,23 @@ class FactorStore:
         """
         whose = keys.user(user.bucket, user.pseudonym)
         by = claimant(guess.retry, guess.seed)
-        evidence, claims = self._claim(user, guess.earlier, by, reserves=guess.found == "")
+        evidence, claims = self._claim(user, guess.earlier, by, reserves=guess.result == "")
         names = UserGuessKeys(
             user=whose,
             mirrored=keys.mirrored(user.bucket, user.pseudonym),
             mirror=keys.mirror(user.bucket),
             events=keys.events(user.bucket),
             idempotency=self._retry_key(user, guess.retry, whose),
-            enrolment=keys.pending_factor(user.bucket, guess.about) if guess.step else whose,
+            enrolment=keys.pending_factor(user.bucket, guess.subject) if guess.step else whose,
             rest=evidence,
         )
         arguments = UserGuessArguments(
             application=user.application,
-            id=guess.about,
+            id=guess.subject,
             identity=mirror_query.identity,
             min_sequence=mirror_query.min_sequence,
             device=guess.device,
-            result=guess.found,
+            result=guess.result,
             event=guess.event,
             evidence=keys.evidence(user.bucket, user_id(user.pseudonym)),
             evidence_life=guess.evidence_life,
@@ -328,8 +328,8 @@ class FactorStore:
     def active(self, user: UserKey) -> tuple[str, ...]:
         """Return the identifiers of the user's active factors, as far as the mirror knows."""
         with translate_errors():
-            found: list[bytes] = self._client.hkeys(keys.mirrored(user.bucket, user.pseudonym))  # type: ignore[assignment]
-        named = (one.decode().partition(":") for one in sorted(found))
+            fields: list[bytes] = self._client.hkeys(keys.mirrored(user.bucket, user.pseudonym))  # type: ignore[assignment]
+        named = (field.decode().partition(":") for field in sorted(fields))
         return tuple(factor_id for kind, _, factor_id in named if kind == _FACTOR_FIELD)
 
     def was_accepted(self, user: UserKey, retry: IdempotentRequest) -> bool:
@@ -340,9 +340,9 @@ class FactorStore:
 
     def report(self, user: UserKey, event: str) -> None:
         """Report what happened to a user's recovery codes, where no script does: the audit's chain has it by that."""
-        told = {"type": event, "id": user.pseudonym, "application": user.application}
+        values = {"type": event, "id": user.pseudonym, "application": user.application}
         with translate_errors():
-            self._client.xadd(keys.events(user.bucket), {"json": json.dumps({**told, "purpose": "", "country": ""})})
+            self._client.xadd(keys.events(user.bucket), {"json": json.dumps({**values, "purpose": "", "country": ""})})
 
     def unlock(self, user: UserKey, ruleset: CompiledRuleset) -> int:
         """Forget the wrong codes of a user, waits and a lock; return of how many there was anything."""

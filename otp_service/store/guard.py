@@ -98,7 +98,7 @@ class Guard:
         kind, names = (keys.country, (application, country)) if country else (keys.application, (application,))
         states = [self._read(kind(bucket, *names)) for bucket in self._keyring.buckets]
         return tuple(
-            CeilingUse(ceiling.name, sum(_spent(ceiling, *one) for one in states), ceiling.amount)
+            CeilingUse(ceiling.name, sum(_spent(ceiling, *state) for state in states), ceiling.amount)
             for ceiling in ceilings
         )
 
@@ -106,9 +106,9 @@ class Guard:
         """Return the breaker of an application's country, unless it is closed; of buckets the last one's."""
         ends, times = 0, 0
         for bucket in self._keyring.buckets:
-            _, kept = self._read(keys.country(bucket, application, country))
-            *_, here, opened, _ = kept.get("b", (0, 0, 0))
-            ends, times = max((ends, times), (here, opened))
+            _, values = self._read(keys.country(bucket, application, country))
+            *_, ends_in_bucket, opened, _ = values.get("b", (0, 0, 0))
+            ends, times = max((ends, times), (ends_in_bucket, opened))
         return CountryBreaker(ends, times) if ends else None
 
     def usual_in_block(self, block: str) -> float:
@@ -225,7 +225,7 @@ class LimitReader:
     def reset(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
         """Forget what was counted for a number; return how many windows were."""
         names = tuple(applications)
-        used = sum(one.used > 0 for one in self.windows(bucket, pseudonym, names))
+        used = sum(window.used > 0 for window in self.windows(bucket, pseudonym, names))
         self._scripts.call(
             NUMBER_UNBLOCK,
             NumberKeys(keys.number(bucket, pseudonym)),
@@ -309,10 +309,10 @@ class Health:
                 pipeline.zrange(in_flight, 0, -1, withscores=True)
             time, *answers = pipeline.execute()
         now = to_milliseconds(time)
-        found = zip(answers[::2], answers[1::2], strict=True)
+        states = zip(answers[::2], answers[1::2], strict=True)
         return {
             name: _health_of(fields, calls, now, self._policy.window)
-            for name, (fields, calls) in zip(gateways, found, strict=True)
+            for name, (fields, calls) in zip(gateways, states, strict=True)
         }
 
     def open(self, gateway: str, milliseconds: int, by: str) -> None:

@@ -111,7 +111,7 @@ class Inbox:
         return self._client.xtrim(keys.INBOX, minid=self._oldest(), approximate=False)
 
     def _opened(self, entry: bytes, members: dict[bytes, bytes]) -> WaitingMessage | None:
-        """Return a message; ``None`` for one that somebody changed."""
+        """Return a message; ``None`` for one that was changed."""
         sealed, owner = members[b"sealed"].decode(), members[b"pseudonym"].decode()
         try:
             mask, text = json.loads(self._keyring.unseal_without_root_key(sealed, owner=owner, kind=_KIND))

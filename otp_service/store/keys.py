@@ -130,7 +130,7 @@ installation = Key("otp:installation", "hash", "", _FOR_EVER, "all processes",
     "fingerprint of the pseudonym key, number of bucket bits, format of all that is stored; the replication id of the "
     "server, how many replicas have what it answered, until when a planned fail-over may take, and one that took over "
     "has to be known")
-replicated = Key("otp:{<tag>}:replicated", "string", "", _MINUTE, "nobody",
+replicated = Key("otp:{<tag>}:replicated", "string", "", _MINUTE, "no process",
     "nothing: it is written so that replicas can be waited for")
 server = Key("otp:{<bucket>}:server", "hash", "", _FOR_EVER, "all processes of a cluster",
     "the shard of its server, its replication id and how many replicas have what it answered; until when a planned "
@@ -180,7 +180,7 @@ wake = Key("otp:{<bucket>}:wake", "list", "", _MINUTE, "worker", "wakes a worker
 delayed = Key("otp:{<bucket>}:delayed", "zset", "", _STREAM, "worker",
     "jobs that wait for another round, by time in milliseconds")
 calls = Key("otp:{<bucket>}:calls", "hash", "", _STREAM, "worker",
-    "calls to gateways that are under way, with gateway and price, for whoever finds a worker dead")
+    "calls to gateways that are under way, with gateway and price, for the worker that takes over from a dead one")
 dead_letters = Key("otp:{<bucket>}:dead", "stream", "", _STREAM, "`dead-letters`, `doctor`",
     "dead letters: messages that were given up")
 events = Key("otp:{<bucket>}:events", "stream", "pseudonym",
@@ -233,7 +233,7 @@ country = Key("otp:{<bucket>}:country:<application>/<country>", "string", "",
 tallies = Key("otp:{<application>}:tallies:<application>", "hash", "",
     Life("a day after the last event", _DAY), "worker",
     "starts and approvals by country, number prefix and minute, that are still to be judged")
-asked = Key("otp:{<bucket>}:asked:<application>/<ten minutes>", "string", "",
+human_checks = Key("otp:{<bucket>}:asked:<application>/<ten minutes>", "string", "",
     Life("20 min", 1200), "API",
     "about how many different addresses, or numbers, were asked for a human check or passed one (a HyperLogLog, which "
     "tells none)")

@@ -37,7 +37,7 @@ class BucketShare:
         """What is to be served now."""
 
     def renew(self, worker: str) -> None:
-        """Renew this worker's lease, and learn its share; where nobody answers, that stays as it is.
+        """Renew this worker's lease, and learn its share; without an answer the share stays.
 
         A bucket that falls to another is served for one renewal more, in which that one learns of it.
         """

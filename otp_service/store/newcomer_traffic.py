@@ -29,7 +29,7 @@ from otp_service.store.signatures.guard import (
 
 _VERSION: Final = "version"
 SUSPICION_LIFE: Final = 600_000
-"""Milliseconds for which a suspicion stands that nobody renews, because nobody judges."""
+"""Milliseconds for which a suspicion stands without a judgement that renews it."""
 
 
 _KEPT_BLOCKS, _READ_BLOCKS = 5000, 100
@@ -94,8 +94,8 @@ class TrafficStore:
                 pipeline.expire(of_hour, keys.blocks.seconds)
             for application, counts in tallies.items():
                 key = keys.tallies(application)
-                for one, count in counts.items():
-                    pipeline.hincrby(key, str(one), count)
+                for tally, count in counts.items():
+                    pipeline.hincrby(key, str(tally), count)
                 pipeline.expire(key, keys.tallies.seconds)
             pipeline.execute(raise_on_error=not isinstance(self._client, ClusterClient))
 
@@ -110,11 +110,11 @@ class TrafficStore:
         of_hours = [list(chain(*answers[place : place + count])) for place in range(0, len(answers), count)]
         hours = [{name.decode(): score for name, score in of_hour if score > 0} for of_hour in of_hours]
         part = 1 - now % HOUR / HOUR  # of the hour that began an hour, or a day, before this one did
-        counts = (_block_count(name, hours, part) for name in {name for one in hours for name in one})
-        return heapq.nlargest(most, counts, key=lambda one: (one.day, one.block))
+        counts = (_block_count(name, hours, part) for name in {name for hour in hours for name in hour})
+        return heapq.nlargest(most, counts, key=lambda count: (count.day, count.block))
 
     def lift(self, application: str, country: str) -> None:
-        """Let whoever judges end the alarms of a country."""
+        """Ask the judging worker to end the alarms of a country."""
         self.add(self._buckets[0], {application: {Tally(country, "", 0, Who.UNKNOWN, What.LIFTED): 1}})
 
     def lead(self, name: str) -> bool:
@@ -134,7 +134,7 @@ class TrafficStore:
         with translate_errors():
             version: Any = self._client.hget(keys.traffic(application), _VERSION)
             counted: Any = self._client.hgetall(keys.tallies(application))
-        return (version or b"0").decode(), {parse_tally(one.decode()): int(count) for one, count in counted.items()}
+        return (version or b"0").decode(), {parse_tally(name.decode()): int(count) for name, count in counted.items()}
 
     def learnt(self, application: str) -> tuple[str, dict[str, CountryTraffic]]:
         """Return what is learnt of an application by country, and its version. Raises `ValueError` for another form."""
@@ -166,15 +166,15 @@ class TrafficStore:
         is told what newcomers meet: one whose server is away goes by what it was told before.
         """
         fields = [part for country, (traffic, changed) in learnt.items() for part in _fields(country, traffic, changed)]
-        counts = {str(one): count for one, count in judged.items()}
+        counts = {str(tally): count for tally, count in judged.items()}
         names = TrafficCommitKeys(keys.traffic(application), keys.tallies(application))
         arguments = TrafficCommitArguments(version, 1000 * keys.traffic.seconds, json.dumps(counts), tuple(fields))
         if not self._scripts.call(TRAFFIC_COMMIT, names, arguments):
             return False
         if suspicions:
-            note = SuspicionsNoteArguments(SUSPICION_LIFE, json.dumps([asdict(one) for one in suspicions]))
+            note = SuspicionsNoteArguments(SUSPICION_LIFE, json.dumps([asdict(suspicion) for suspicion in suspicions]))
             countries = [
-                SuspicionsNoteKeys(tuple(keys.country(bucket, application, one.name) for one in suspicions))
+                SuspicionsNoteKeys(tuple(keys.country(bucket, application, suspicion.name) for suspicion in suspicions))
                 for bucket in self._buckets
             ]
             self._scripts.call_all(SUSPICIONS_NOTE, [(of_bucket, note) for of_bucket in countries], ruleset)
@@ -183,7 +183,7 @@ class TrafficStore:
 
 def _block_count(name: str, hours: list[dict[str, float]], part: float) -> BlockCount:
     block, country, number_prefix = name.split("/")
-    first, *others = (one.get(name, 0.0) for one in hours)
+    first, *others = (hour.get(name, 0.0) for hour in hours)
     day = first + sum(others[:-1]) + part * others[-1]
     return BlockCount(block, country, number_prefix, first + part * others[0], day)
 
@@ -191,6 +191,6 @@ def _block_count(name: str, hours: list[dict[str, float]], part: float) -> Block
 def _fields(country: str, traffic: CountryTraffic, changed: Iterable[str]) -> Iterable[str | bytes]:
     yield country
     yield pack_place(traffic.whole)
-    for one in changed:
-        yield f"{country}/{one}"
-        yield pack_place(traffic.ranges[one])
+    for prefix in changed:
+        yield f"{country}/{prefix}"
+        yield pack_place(traffic.ranges[prefix])

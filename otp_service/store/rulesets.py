@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, Final
 
 from otp_service.domain.guard import DAY, LimitScope, Ruleset, Window
@@ -37,11 +38,13 @@ def compile_ruleset(ruleset: Ruleset, remembered: int = 7 * DAY, buckets: int = 
     the buckets.
     """
     data = asdict(ruleset)
-    for ceiling in (*data["ceilings"], *(one for of in data["ceilings_of_countries"].values() for one in of)):
+    for ceiling in chain(data["ceilings"], *data["ceilings_of_countries"].values()):
         ceiling["amount"] //= buckets
     data["sharing"] = buckets if buckets > 1 else None
     data["lifetimes"] = {"guesses": ruleset.known, **ruleset.lifetimes}
-    data["windows"] = {scope: [one for one in data["windows"] if one["scope"] == scope] for scope in LimitScope}
+    data["windows"] = {
+        scope: [window for window in data["windows"] if window["scope"] == scope] for scope in LimitScope
+    }
     data["parts"] = _parts(data.pop("buckets"), data.pop("breakers"))
     ttls = _ttls(ruleset, remembered)
     layouts = _layouts(ruleset, is_shared=buckets > 1)
@@ -63,7 +66,10 @@ def _layouts(ruleset: Ruleset, *, is_shared: bool) -> dict[str, str]:
     """
     names: dict[str, dict[str, None]] = {part: {"ends": None, "time": None} for part in _PARTS}
     for bucket in ruleset.buckets:
-        names[bucket.part] |= {f"l{bucket.name}": None, **{f"a{one // 1000}": None for one in bucket.approval_windows}}
+        names[bucket.part] |= {
+            f"l{bucket.name}": None,
+            **{f"a{window // 1000}": None for window in bucket.approval_windows},
+        }
     for breaker in ruleset.breakers:
         names[breaker.part]["b"] = None
     names["country"] |= dict.fromkeys(("tsuspicion", "ntrickle", "nchecked", "lusual", "ltrickle", "ttrickle"))
@@ -73,7 +79,7 @@ def _layouts(ruleset: Ruleset, *, is_shared: bool) -> dict[str, str]:
     for window in ruleset.windows:
         if subject := _WINDOWS_OF.get(window.scope):
             names[subject] |= {f"{kind}{window.seconds}": None for kind in ("wf" if is_shared else "w")}
-    of_countries = tuple(ceiling for ceilings in ruleset.ceilings_of_countries.values() for ceiling in ceilings)
+    of_countries = tuple(chain(*ruleset.ceilings_of_countries.values()))
     for kind in "sm" if is_shared else "s":
         names["application"] |= {f"{kind}{ceiling.name}": None for ceiling in ruleset.ceilings}
         names["country"] |= {f"{kind}{ceiling.name}": None for ceiling in of_countries}
@@ -94,13 +100,13 @@ def _ttls(ruleset: Ruleset, remembered: int) -> dict[str, int]:
 
 def _parts(buckets: tuple[Rule, ...], breakers: tuple[Rule, ...]) -> tuple[Rule, ...]:
     """Return the rules against fraud by the part that they count in: they are spared, and written, together."""
-    ruled = {one["part"] for one in (*breakers, *buckets)}
+    ruled = {rule["part"] for rule in (*breakers, *buckets)}
     return tuple(_part(name, buckets, breakers) for name in _PARTS if name in ruled)
 
 
 def _part(name: str, buckets: tuple[Rule, ...], breakers: tuple[Rule, ...]) -> Rule:
-    own = [one for one in buckets if one["part"] == name]
-    judging = [one for one in breakers if one["part"] == name]
+    own = [rule for rule in buckets if rule["part"] == name]
+    judging = [rule for rule in breakers if rule["part"] == name]
     first = (own + judging)[0]
     return {
         "name": name,
@@ -119,7 +125,8 @@ def _without_nulls(value: object) -> object:
     """Leave out what says nothing: in Lua it is nil, as JSON's null is not."""
     match value:
         case Mapping():
-            return {name: _without_nulls(one) for name, one in value.items() if one is not None and one is not False}
+            members = ((name, member) for name, member in value.items() if member is not None and member is not False)
+            return {name: _without_nulls(member) for name, member in members}
         case tuple() | list():
             return list(map(_without_nulls, value))
         case _:

@@ -190,7 +190,9 @@ def parse_verification(verification_id: str, fields: Mapping[str, bytes], now: i
         consented=int(text.get("consented", 0)),
         block=text.get("block", ""),
         counted=text.get("guard", ""),
-        deliveries=tuple(sorted(_parse_deliveries(text.items(), created), key=lambda one: (one.message, one.dispatch))),
+        deliveries=tuple(
+            sorted(_parse_deliveries(text.items(), created), key=lambda delivery: (delivery.message, delivery.dispatch))
+        ),
     )
 
 
@@ -799,7 +801,7 @@ class Verifications:
         """Give back to the guard what approved verifications were counted for; return how many were not done before.
 
         ``approved`` tells by identifier whether the number was known before. To ask again changes nothing. A record
-        that is gone, `RECORD_GRACE` after its code, gives nothing back: its buckets leak as if nobody had approved.
+        that is gone, `RECORD_GRACE` after its code, gives nothing back: its buckets leak as without an approval.
         """
         records = signed.GuardRollBackKeys(tuple(keys.record(bucket, verification_id) for verification_id in approved))
         arguments = signed.GuardRollBackArguments(application, tuple(map(int, approved.values())))
@@ -893,8 +895,8 @@ def _idempotency_key(bucket: str, verification: Verification, retry: IdempotentR
     return keys.idempotency(bucket, verification.application, retry.key)
 
 
-def _replayed(now: int, remembered: list[bytes], found: list[bytes]) -> Replayed:
+def _replayed(now: int, remembered: list[bytes], record: list[bytes]) -> Replayed:
     memory = {name: value.decode() for name, value in pairs_to_dict(remembered).items()}
     verification_id = memory["record"].rpartition(":")[2]
-    verification = parse_verification(verification_id, pairs_to_dict(found), now) if found else None
+    verification = parse_verification(verification_id, pairs_to_dict(record), now) if record else None
     return Replayed(memory, verification_id, verification, now)

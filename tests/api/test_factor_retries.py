@@ -310,7 +310,7 @@ def test_a_recovery_check_goes_on_where_redis_failed(
     count = type(store).count_guess
 
     def fails(self: Any, user: Any, guess: Any, *others: Any) -> Any:
-        return count(self, user, guess, *others) if guess.found == "" else _unreachable()
+        return count(self, user, guess, *others) if guess.result == "" else _unreachable()
 
     with monkeypatch.context() as broken:
         broken.setattr(type(store), "count_guess", fails)
