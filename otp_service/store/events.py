@@ -5,8 +5,9 @@ import heapq
 import re
 import time
 from collections import Counter
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -113,17 +114,18 @@ class EventLog:
         answers = self._with_groups(
             lambda: read_group(self._client, GROUP, consumer, streams, count=most, block=wait or None)
         )
-        present = ((bucket, _present(entries)) for bucket, entries in self._by_bucket(answers))
-        return [_batch(bucket, entries) for bucket, entries in present if entries]
+        names = {keys.events(bucket).encode(): bucket for bucket in after}
+        pairs = answers.items() if isinstance(answers, dict) else answers or ()  # of two protocols
+        batches = [_batch(names[stream], entries) for stream, entries in pairs]
+        return [batch for batch in batches if batch.entries]
 
     def claim(self, consumer: str, most: int, idle: int) -> list[EventBatch]:
         """Take over entries that were taken ``idle`` milliseconds ago, and not acknowledged."""
-        claimed = ((bucket, self._claimed(keys.events(bucket), consumer, most, idle)) for bucket in self.share.buckets)
-        return [_batch(bucket, entries) for bucket, entries in claimed if entries]
-
-    def _claimed(self, stream: str, consumer: str, most: int, idle: int) -> list[Any]:
-        answer = self._with_groups(lambda: self._client.xautoclaim(stream, GROUP, consumer, idle, count=most))
-        return _present(answer[1])
+        batches = []
+        for bucket in self.share.buckets:
+            claim = partial(self._client.xautoclaim, keys.events(bucket), GROUP, consumer, idle, count=most)
+            batches.append(_batch(bucket, self._with_groups(claim)[1]))
+        return [batch for batch in batches if batch.entries]
 
     def acknowledge(self, taken: EventBatch) -> None:
         """Note that entries are recorded; consents go with that."""
@@ -149,19 +151,15 @@ class EventLog:
         """Return the time (ms, by Redis' clock) before which all that happened is counted: now, if nothing waits."""
         with translate_errors():
             now = server_time(self._client)
-            waiting = map(self._first_unrecorded, self._buckets)
-            return min([now, *(at for at in waiting if at is not None)])
+            for stream in map(keys.events, self._buckets):
+                entries: Any = self._client.xrange(stream, "{}-{}".format(*self._recorded(stream)), count=1)
+                now = min([now, *(_position(entry)[0] for entry, _ in entries)])
+            return now
 
     def unrecorded_from(self, bucket: str) -> EntryPosition:
         """Return the first entry of a bucket that is not known to be recorded: all before it are."""
         with translate_errors():
             return self._recorded(keys.events(bucket))
-
-    def _first_unrecorded(self, bucket: str) -> int | None:
-        """Return the time of the first entry that is not known to be recorded."""
-        stream = keys.events(bucket)
-        entries: Any = self._client.xrange(stream, "{}-{}".format(*self._recorded(stream)), count=1)
-        return _position(entries[0][0])[0] if entries else None
 
     def trim(self) -> None:
         """Trim what is recorded in the ledger, and too old or too much."""
@@ -233,31 +231,19 @@ class EventLog:
             if "BUSYGROUP" not in str(error):
                 raise
 
-    def _by_bucket(self, answers: Any) -> Iterator[tuple[str, Sequence[Any]]]:  # noqa: ANN401 - of two protocols
-        buckets = {keys.events(bucket).encode(): bucket for bucket in self._buckets}
-        for stream, entries in answers.items() if isinstance(answers, dict) else answers or ():
-            yield buckets[stream], entries
-
-
-def _present(entries: Iterable[Any]) -> list[Any]:
-    """Return the entries that were not deleted meanwhile: those have no fields."""
-    return [entry for entry in entries if entry[1]]
-
 
 def _batch(bucket: str, entries: Sequence[Any]) -> EventBatch:
-    names = tuple(entry.decode() for entry, _ in entries)
-    return EventBatch(bucket, names, tuple(_parse_event(bucket, entry.decode(), fields) for entry, fields in entries))
+    """Return a batch without the entries that were deleted meanwhile, which have no fields."""
+    events = {entry.decode(): fields for entry, fields in entries if fields}
+    return EventBatch(bucket, tuple(events), tuple(_parse_event(bucket, *event) for event in events.items()))
 
 
 def _parse_event(bucket: str, entry: str, raw: Mapping[bytes, bytes]) -> Event:
     fields = entry_values(raw)
     at, kind = int(entry.partition("-")[0]), fields.pop("type", "")
-    return Event(f"{entry_id(bucket, entry)}:{_digest(raw)}", at, kind, fields)
-
-
-def _digest(raw: Mapping[bytes, bytes]) -> str:
-    """Return a short name of what an entry holds: after a fail-over another may have the name of one that was lost."""
-    return hashlib.blake2b(repr(sorted(raw.items())).encode(), digest_size=4).hexdigest()
+    # After a fail-over another entry may have the name of a lost one: a digest of the fields tells them apart.
+    digest = hashlib.blake2b(repr(sorted(raw.items())).encode(), digest_size=4).hexdigest()
+    return Event(f"{entry_id(bucket, entry)}:{digest}", at, kind, fields)
 
 
 def _position(entry: bytes | str) -> EntryPosition:

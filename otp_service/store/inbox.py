@@ -57,7 +57,9 @@ class Inbox:
         """Keep a message; return whether there was room: in all, and for the number today."""
         counter = keys.inbox_count(number.bucket, number.pseudonym)
         with translate_errors():
-            if self._client.xlen(keys.INBOX) >= MAX_WAITING and not self._drop_old():
+            if self._client.xlen(keys.INBOX) >= MAX_WAITING and not self._client.xtrim(
+                keys.INBOX, minid=self._oldest(), approximate=False
+            ):
                 return False
             with self._client.pipeline(transaction=True) as pipeline:
                 pipeline.incr(counter)
@@ -106,9 +108,6 @@ class Inbox:
 
     def _oldest(self) -> str:
         return str(server_time(self._client) - 1000 * INBOX_SECONDS)
-
-    def _drop_old(self) -> int:
-        return self._client.xtrim(keys.INBOX, minid=self._oldest(), approximate=False)
 
     def _opened(self, entry: bytes, members: dict[bytes, bytes]) -> WaitingMessage | None:
         """Return a message; ``None`` for one that was changed."""

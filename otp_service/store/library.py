@@ -82,7 +82,11 @@ def script_names() -> tuple[str, ...]:
 @cache
 def library() -> Library:
     """Return the library of this release."""
-    bodies = {name: _bound(name) for name in script_names()}
+    bodies = {}
+    for script in script_names():
+        body = _read(script)
+        SIGNATURES[script].check(body)
+        bodies[script] = SIGNATURES[script].bind(body)
     names = order(map(included, bodies.values()))
     parts = dict(zip(names, part_texts(names), strict=True))
     functions = [_function(name, body, parts) for name, body in bodies.items()]
@@ -128,13 +132,6 @@ def _function(name: str, body: str, parts: Mapping[str, str]) -> str:
         f"{body}end)\n",
     ]
     return "\n".join(lines)
-
-
-def _bound(name: str) -> str:
-    """Return a script with places for the names of its signature."""
-    body = _read(name)
-    SIGNATURES[name].check(body)
-    return SIGNATURES[name].bind(body)
 
 
 @cache

@@ -51,12 +51,9 @@ def entry_id(bucket: str, entry: str) -> str:
 def parse_entry_id(name: str, buckets: Collection[str]) -> tuple[str, str] | None:
     """Return bucket and entry of a name; ``None`` when it is none of these buckets."""
     bucket, _, entry = name.partition(":")
-    return (bucket, entry) if bucket in buckets and _is_entry(entry) else None
-
-
-def _is_entry(text: str) -> bool:
-    milliseconds, _, sequence = text.partition("-")
-    return all(part.isdecimal() and part.isascii() and int(part) < _END for part in (milliseconds, sequence))
+    milliseconds, _, sequence = entry.partition("-")
+    is_entry = all(part.isdecimal() and part.isascii() and int(part) < _END for part in (milliseconds, sequence))
+    return (bucket, entry) if bucket in buckets and is_entry else None
 
 
 def entry_values(fields: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -176,7 +176,18 @@ def parse_verification(verification_id: str, fields: Mapping[str, bytes], now: i
         country=text["country"],
         channel=text["channel"],
         locale=text["locale"],
-        purpose=_parse_purpose(text, ttl=(expires - created) // 1000),
+        purpose=Purpose(
+            name=text["purpose"],
+            kind=PurposeKind.TRANSACTION if text["transaction"] else PurposeKind.POSSESSION,
+            code_length=int(text["code_length"]),
+            ttl=(expires - created) // 1000,
+            max_checks=int(text["max_checks"]),
+            max_sends=int(text["max_sends"]),
+            resend_delays=tuple(map(int, text["resend_delays"].split(","))),
+            resend=Resend(text["resend"]),
+            channels=tuple(map(Channel, text["channels"].split(","))),
+            fallback=text["fallback"] == "1",
+        ),
         created=created,
         expires=expires,
         checks=int(text["checks"]),
@@ -193,21 +204,6 @@ def parse_verification(verification_id: str, fields: Mapping[str, bytes], now: i
         deliveries=tuple(
             sorted(_parse_deliveries(text.items(), created), key=lambda delivery: (delivery.message, delivery.dispatch))
         ),
-    )
-
-
-def _parse_purpose(text: Mapping[str, str], ttl: int) -> Purpose:
-    return Purpose(
-        name=text["purpose"],
-        kind=PurposeKind.TRANSACTION if text["transaction"] else PurposeKind.POSSESSION,
-        code_length=int(text["code_length"]),
-        ttl=ttl,
-        max_checks=int(text["max_checks"]),
-        max_sends=int(text["max_sends"]),
-        resend_delays=tuple(map(int, text["resend_delays"].split(","))),
-        resend=Resend(text["resend"]),
-        channels=tuple(map(Channel, text["channels"].split(","))),
-        fallback=text["fallback"] == "1",
     )
 
 
@@ -859,9 +855,12 @@ def _started(
                 now, build_quota(ruleset.quota, quota_max, quota_used, quota_reset), _rules(record_only_rules)
             )
         case signed.Replayed(now, remembered, record):
-            return _replayed(now, remembered, record)
-        case signed.Pending(verification_id):
-            return Pending(verification_id.decode())
+            memory = {name: value.decode() for name, value in pairs_to_dict(remembered).items()}
+            verification_id = memory["record"].rpartition(":")[2]
+            verification = parse_verification(verification_id, pairs_to_dict(record), now) if record else None
+            return Replayed(memory, verification_id, verification, now)
+        case signed.Pending(pending):
+            return Pending(pending.decode())
         case refusal:
             return _send_refusal(bucket, refusal, ruleset)
 
@@ -893,10 +892,3 @@ def _idempotency_key(bucket: str, verification: Verification, retry: IdempotentR
     if retry is None:
         return keys.record(bucket, verification.id)
     return keys.idempotency(bucket, verification.application, retry.key)
-
-
-def _replayed(now: int, remembered: list[bytes], record: list[bytes]) -> Replayed:
-    memory = {name: value.decode() for name, value in pairs_to_dict(remembered).items()}
-    verification_id = memory["record"].rpartition(":")[2]
-    verification = parse_verification(verification_id, pairs_to_dict(record), now) if record else None
-    return Replayed(memory, verification_id, verification, now)
