@@ -1,4 +1,4 @@
-"""``otp-service config``: the settings as they are understood."""
+"""otp-service config: check and show the configuration."""
 
 import click
 
@@ -15,19 +15,19 @@ def config() -> None:
 
 @command(config)
 def check(session: Session) -> None:
-    """Read everything as a start would, without connecting to anything."""
+    """Check the configuration as a start of the service does, without connecting to anything."""
     settings = session.settings
     checked_messages(settings)
     load_templates(settings)
-    counts = {one: len(getattr(settings, one)) for one in ("applications", "purposes", "gateways")}
+    counts = {name: len(getattr(settings, name)) for name in ("applications", "purposes", "gateways")}
     out.in_json(environment=settings.environment, **counts)
     summary = ", ".join(out.count_of(count, name.removesuffix("s")) for name, count in counts.items())
     out.done(f"The configuration is complete: {settings.environment}, {summary}.")
 
 
-@command(config, "Print every setting as it is in force.")
+@command(config, "Print all settings.")
 def show(session: Session) -> None:
-    """Print every setting as it is in force, defaults included and secrets masked."""
+    """Print all settings with defaults; secrets are masked."""
     tree = session.settings.redacted()
     if not out.in_json(**tree):
         click.echo("\n".join(out.toml_document(tree)))

@@ -18,7 +18,7 @@ _user = click.argument("user")
 def factor() -> None:
     """Manage the authenticator apps of users.
 
-    USER is the name that the application has for the user.
+    USER is the application's identifier of the user.
     """
 
 
@@ -27,24 +27,24 @@ def factor() -> None:
 @_user
 def list_factors(session: Session, name: str | None, user: str) -> None:
     """List the active authenticator apps of USER, oldest first. Times are in UTC."""
-    found, left = factors.find(session.context, session.application(name), user)
-    rows = [(one.id, one.label, out.when(one.created), out.when(one.used)) for one in found]
+    active, left = factors.find(session.context, session.application(name), user)
+    rows = [(factor.id, factor.label, out.when(factor.created), out.when(factor.used)) for factor in active]
     out.table("factors", ("Factor", "Label", "Activated", "Last used"), rows)
     if not out.in_json(recovery_codes_left=left):
-        out.note(f"{out.count_of(left, 'recovery code')} can be used.")
+        out.note(f"{out.count_of(left, 'unused recovery code')}.")
 
 
 @command(factor, asks=True, applications=True)
 @application_option
-@click.option("--reason", type=click.Choice(get_args(RemovalReason)), required=True, help="Why there is no code.")
+@click.option("--reason", type=click.Choice(get_args(RemovalReason)), required=True, help="Why the user has no code.")
 @click.argument("factor_id", metavar="FACTOR")
 def remove(session: Session, name: str | None, reason: str, factor_id: str) -> None:
-    """Remove the app FACTOR, as list shows it.
+    """Remove the app FACTOR, an identifier from list.
 
-    Make sure of the person first.
+    Verify the user's identity first.
     """
     application = session.application(name).name
-    session.confirm(f"Remove {factor_id}? Its codes are wrong from then on.")
+    session.confirm(f"Remove {factor_id}? Its codes will be refused.")
     operator_action = session.action(OperatorAction.FACTOR_REMOVED, application, factor_id)
     factors.remove(session.context, application, factor_id, reason, operator_action)
     out.done(f"Removed: {factor_id} ({reason}).", factor=factor_id, reason=reason)
@@ -55,14 +55,14 @@ def remove(session: Session, name: str | None, reason: str, factor_id: str) -> N
 @application_option
 @_user
 def unlock(session: Session, name: str | None, user: str) -> None:
-    """Forget the wrong codes of USER.
+    """Reset the wrong codes of USER.
 
-    The waits and the lock that they led to are over.
+    This ends the resulting waits and the lock.
     """
     application = session.application(name).name
     operator_action = session.action(OperatorAction.FACTORS_UNLOCKED, application)
     if not factors.unlock(session.context, application, user, operator_action):
-        raise click.ClickException(f"Nothing holds this user of {application} back.")
+        raise click.ClickException(f"This user of {application} is not locked.")
     out.done(f"Unlocked: the user may try again at {application}.", application=application)
 
 
@@ -70,13 +70,13 @@ def unlock(session: Session, name: str | None, user: str) -> None:
 def reset_steps(session: Session) -> None:
     """Make apps usable again after a clock ran ahead.
 
-    For apps whose last accepted code is ahead of Redis' clock. Set the clock right first. All codes until now stay
-    used; a code that was accepted ahead of its time can be accepted once more.
+    For apps whose last accepted code is ahead of Redis' clock. Correct the clock first. Codes until now stay used; a
+    code that was accepted ahead of its time can be accepted once more.
     """
-    session.confirm("Lower the last steps that are ahead of Redis' clock? Is the clock right?")
+    session.confirm("Lower the last steps that are ahead of Redis' clock? Is the clock correct?")
     done = factors.reset_steps(session.context, session.action(OperatorAction.FACTOR_STEPS_RESET))
     if not done:
-        raise click.ClickException("Nothing is ahead of Redis' clock.")
+        raise click.ClickException("No app is ahead of Redis' clock.")
     out.done(f"Reset: {done}. Codes from now on are accepted.", reset=done)
     warn_of_mirror(session.context)
 
@@ -85,7 +85,7 @@ def reset_steps(session: Session) -> None:
 def reseal(session: Session) -> None:
     """Seal all secrets under the active root key.
 
-    Then the other root keys may go.
+    Older root keys can then be removed.
     """
     done = 0
     for count in out.track("Authenticator apps", factors.reseal(session.context)):
@@ -94,5 +94,5 @@ def reseal(session: Session) -> None:
         session.context.ledger.operator_actions.add(session.action(OperatorAction.FACTORS_RESEALED))
     active = session.context.keyring.active_root
     sealed = out.count_of(done, "authenticator app")
-    out.done(f"Sealed anew: {sealed}. All are under {active} now.", sealed=done, root_key=active)
+    out.done(f"Resealed: {sealed}. All are under {active} now.", sealed=done, root_key=active)
     warn_of_mirror(session.context)

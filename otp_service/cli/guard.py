@@ -1,4 +1,4 @@
-"""otp-service guard and limits: what the guard refused and why, and what is left of a number's limits."""
+"""otp-service guard and limits: decisions of the guard, and the limits of a number."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,8 +20,14 @@ from otp_service.errors import ConfigurationError, InvalidRequestError
 from otp_service.services import explanations, guard_status, operator_actions, what_if
 from otp_service.services.context import Context
 from otp_service.services.explanations import ExplainedRule, explain_rules, find_decisions
-from otp_service.services.guard_status import MAX_DECISIONS, ClosedCountry, RefusalCount
-from otp_service.services.newcomer_traffic import PlaceReport, report_blocks, report_traffic, usual_approvals
+from otp_service.services.guard_status import MAX_DECISIONS, RefusalCount
+from otp_service.services.newcomer_traffic import (
+    BlockReport,
+    PlaceReport,
+    report_blocks,
+    report_traffic,
+    usual_approvals,
+)
 from otp_service.services.operator_actions import BLOCK_RULE, COUNTRY_RULE, Restriction, reset_limits
 from otp_service.services.what_if import Comparison, TriedRules, compare
 from otp_service.settings import Settings
@@ -36,7 +42,7 @@ def guard() -> None:
 
 @command(guard, "List the rules.")
 def rules(session: Session) -> None:
-    """List the rules: what each refuses, what it does when it applies, and what it does when Redis cannot answer."""
+    """List the rules: what each refuses, its mode, and its behaviour while Redis is unavailable."""
     settings = session.settings
     rows = [
         (rule.id, _mode(settings, rule.id), rule.without_store.value, rule.sentence) for rule in GUARD_RULES.values()
@@ -52,14 +58,14 @@ def _mode(settings: Settings, rule: str) -> out.Labelled:
 @command(guard, "Show what the rules do now.", applications=True)
 @click.option("--hours", type=click.IntRange(1, 24 * 90), default=24, show_default=True, help="How far to look back.")
 def status(session: Session, hours: int) -> None:
-    """Show what the rules refused recently, what passed that nobody approved, what is closed, and how much is spent."""
+    """Show recent refusals, unapproved messages, closed countries and blocks, and spending."""
     settings, context = session.settings, session.context
     now = context.store.decisions.now()
     since, traffic = now - hours * 3_600_000, list(report_traffic(context))
-    kept = list(context.store.decisions.latest(MAX_DECISIONS))
-    recent = [one for one in kept if one.at >= since]
+    latest = list(context.store.decisions.latest(MAX_DECISIONS))
+    recent = [decision for decision in latest if decision.at >= since]
     if len(recent) >= min(MAX_DECISIONS, settings.guard.decisions):
-        oldest = moment(min(one.at for one in recent))
+        oldest = moment(min(decision.at for decision in recent))
         out.note(str(guard_status.LIMITED.filled(most=f"{len(recent):,}", at=oldest)))
     _section(
         "refused",
@@ -71,17 +77,39 @@ def status(session: Session, hours: int) -> None:
         "changes",
         guard_status.CHANGED,
         ("At", "Rule", "Application", "Country", "Range", "What", "Until"),
-        [*filter(None, map(_alarmed, traffic)), *map(_change, guard_status.last_changes(kept, since, now))],
+        [*filter(None, map(_alarmed, traffic)), *map(_change, guard_status.last_changes(latest, since, now))],
     )
-    passed = ("Application", "Country", "Range", "In the last", "Messages", "Usual", "Cost", "Currency", "Alarm since")
-    _section("passed", guard_status.PASSED, passed, _passed(settings, traffic))
-    busiest = ("Block", "Country", "Range", "Last hour", "Last day", "Usual a day", "Cost", "Currency")
-    _section("blocks", guard_status.BUSIEST, busiest, _blocks(settings, context))
+    currency = settings.guard.currency
+    _section(
+        "passed",
+        guard_status.PASSED,
+        ("Application", "Country", "Range", "In the last", "Messages", "Usual", "Cost", "Currency", "Alarm since"),
+        [row for report in traffic for row in _passed(report, currency)],
+    )
+    _section(
+        "blocks",
+        guard_status.BUSIEST,
+        ("Block", "Country", "Range", "Last hour", "Last day", "Usual a day", "Cost", "Currency"),
+        [_block(report, currency) for report in report_blocks(context)],
+    )
     closed = ("Application", "Country", "Mode", "Tried again in", "Times")
-    places = _places(kept, COUNTRY_RULE) | {(one.application, one.country) for one in traffic}
-    _section("closed", guard_status.CLOSED, closed, _closed(settings, context, kept, places))
-    spent = ("Application", "Country", "In this", "Spent", "Ceiling", "Currency")
-    _section("spent", guard_status.SPENT, spent, _spent(settings, context, kept))
+    places = {(decision.application, decision.country) for decision in latest if decision.rule == COUNTRY_RULE}
+    places |= {(report.application, report.country) for report in traffic}
+    _section("closed", guard_status.CLOSED, closed, _closed(settings, context, latest, places))
+    _section(
+        "spent",
+        guard_status.SPENT,
+        ("Application", "Country", "In this", "Spent", "Ceiling", "Currency"),
+        [
+            (
+                *(spent.application, out.Labelled(spent.country or None, spent.country or "all"), spent.use.interval),
+                *(format_micros(spent.use.amount), format_micros(spent.use.ceiling), currency),
+            )
+            for spent in guard_status.spending(
+                context, {(decision.application, decision.country) for decision in latest}
+            )
+        ],
+    )
 
 
 def _section(name: str, title: Phrase, headings: Sequence[str], rows: Sequence[Sequence[out.Cell]]) -> None:
@@ -90,144 +118,120 @@ def _section(name: str, title: Phrase, headings: Sequence[str], rows: Sequence[S
         out.table(name, headings, rows)
 
 
-def _refused(one: RefusalCount) -> out.Row:
-    mode = out.Labelled(one.mode, one.mode.replace("_", " "))
-    return one.rule, mode, one.application, one.country, one.times, out.when(one.last.at), one.last.id
+def _refused(count: RefusalCount) -> out.Row:
+    mode = out.Labelled(count.mode, count.mode.replace("_", " "))
+    return count.rule, mode, count.application, count.country, count.times, out.when(count.last.at), count.last.id
 
 
-def _change(one: Decision) -> out.Row:
-    return out.when(one.at), one.rule, one.application, one.country, None, one.mode, out.when(one.until or None)
+def _change(decision: Decision) -> out.Row:
+    place, until = (decision.application, decision.country, None), out.when(decision.until or None)
+    return out.when(decision.at), decision.rule, *place, decision.mode, until
 
 
 def _alarmed(report: PlaceReport) -> out.Row | None:
-    """Return the alarm of newcomers that stands at a place, if there is one."""
+    """Return the active alarm about unknown numbers of a place, if any."""
     if not report.alarmed_since:
         return None
     place = (report.application, report.country, report.number_prefix)
     return out.when(report.alarmed_since), "country.unknown_numbers", *place, f"alarm ({report.cause})", None
 
 
-def _passed(settings: Settings, traffic: Iterable[PlaceReport]) -> list[out.Row]:
-    return [
-        (
-            *(one.application, one.country, out.Labelled(one.number_prefix or None, one.number_prefix or "all")),
+def _passed(report: PlaceReport, currency: str) -> Iterator[out.Row]:
+    since, prefix = out.when(report.alarmed_since or None), report.number_prefix
+    alarm = out.Labelled(since, f"{since:%Y-%m-%d %H:%M:%S} ({report.cause})") if since else None
+    for passed in report.passed:
+        yield (
+            *(report.application, report.country, out.Labelled(prefix or None, prefix or "all")),
             *(passed.window, round(passed.messages), round(passed.usual)),
-            *(format_micros(round(passed.money)), settings.guard.currency, _alarm(one)),
+            *(format_micros(round(passed.money)), currency, alarm),
         )
-        for one in traffic
-        for passed in one.passed
-    ]
 
 
-def _blocks(settings: Settings, context: Context) -> list[out.Row]:
-    return [
-        (
-            *(one.count.block, one.count.country, one.count.number_prefix),
-            *(round(one.count.hour), round(one.count.day), round(one.usual)),
-            *(format_micros(round(one.money)), settings.guard.currency),
-        )
-        for one in report_blocks(context)
-    ]
-
-
-def _alarm(one: PlaceReport) -> out.Cell:
-    since = out.when(one.alarmed_since or None)
-    return out.Labelled(since, f"{since:%Y-%m-%d %H:%M:%S} ({one.cause})") if since else None
+def _block(report: BlockReport, currency: str) -> out.Row:
+    count = report.count
+    return (
+        *(count.block, count.country, count.number_prefix),
+        *(round(count.hour), round(count.day), round(report.usual)),
+        *(format_micros(round(report.money)), currency),
+    )
 
 
 def _closed(
-    settings: Settings, context: Context, kept: Sequence[Decision], places: Iterable[guard_status.Place]
+    settings: Settings, context: Context, latest: Sequence[Decision], places: Iterable[guard_status.Place]
 ) -> list[out.Row]:
-    """Return the countries that are closed, and how many blocks are, whose numbers nobody but Redis knows."""
+    """Return the closed countries, and the number of closed blocks, which have no readable names."""
     mode, block_mode = _mode(settings, COUNTRY_RULE), _mode(settings, BLOCK_RULE)
+    trickle = out.Labelled(0, str(guard_status.TRICKLE))
     rows: list[out.Row] = [
-        (one.application, one.country, mode, _left(one), one.times)
-        for one in guard_status.closed_countries(context, places)
+        (closed.application, closed.country, mode, out.span(closed.left) if closed.left else trickle, closed.times)
+        for closed in guard_status.closed_countries(context, places)
     ]
-    blocks = guard_status.closed_blocks(context, kept)
+    blocks = guard_status.closed_blocks(context, latest)
     if not out.in_json(closed_blocks=list(map(out.span, blocks))) and blocks:
         longest = guard_status.UP_TO.filled(span=timedelta(milliseconds=max(blocks)))
         rows.append(("all", out.count_of(len(blocks), "block"), block_mode, str(longest), None))
     return rows
 
 
-def _places(kept: Iterable[Decision], rule: str = "") -> set[guard_status.Place]:
-    """Return the places where rules spoke, or one of them did."""
-    return {(one.application, one.country) for one in kept if rule in {"", one.rule}}
-
-
-def _left(one: ClosedCountry) -> out.Cell:
-    return out.span(one.left) if one.left else out.Labelled(0, str(guard_status.TRICKLE))
-
-
-def _spent(settings: Settings, context: Context, kept: Iterable[Decision]) -> list[out.Row]:
-    return [
-        (
-            *(one.application, out.Labelled(one.country or None, one.country or "all"), one.use.interval),
-            *(format_micros(one.use.amount), format_micros(one.use.ceiling), settings.guard.currency),
-        )
-        for one in guard_status.spending(context, _places(kept))
-    ]
-
-
 @command(guard, "Explain a refusal.")
 @click.argument("name", metavar="VERIFICATION-OR-DECISION")
 def explain(session: Session, name: str) -> None:
-    """Explain a refusal: what each rule found, and until when it lasts.
+    """Explain a refusal: the finding of each rule, and the end of the refusal.
 
-    By the identifier of the decision, which the API tells with a refusal (`decision`), or by that of a verification:
-    then everything that rules said of it, also those that only record.
+    Takes the identifier of a decision, which is the `decision` in the API's answer, or of a verification, to show all
+    decisions about it, also of rules that only record.
     """
     decisions = find_decisions(session.context, name)
     if not decisions:
-        raise ConfigurationError(f"Nothing is known of {name}: no rule refused it, or that is no longer kept.")
-    told = [(one, list(explain_rules(one, session.settings.guard.currency))) for one in decisions]
-    if not out.in_json(decisions=[decision_members(decision, explained) for decision, explained in told]):
-        for decision, explained in told:
-            print_decision(decision, explained)
+        raise ConfigurationError(f"No decision found for {name}: not refused, or expired.")
+    currency = session.settings.guard.currency
+    explained = [(decision, list(explain_rules(decision, currency))) for decision in decisions]
+    if not out.in_json(decisions=[decision_members(decision, rules) for decision, rules in explained]):
+        for decision, rules in explained:
+            print_decision(decision, rules)
 
 
 def decision_members(decision: Decision, explained: Iterable[ExplainedRule]) -> dict[str, Any]:
-    """Return a decision as JSON has it."""
+    """Return the members of a decision for JSON."""
     times = {"at": out.when(decision.at), "until": out.when(decision.until or None)}
     hits = [
-        {"rule": one.rule, "sentence": str(one.sentence), "details": list(map(str, one.details))} for one in explained
+        {"rule": rule.rule, "sentence": str(rule.sentence), "details": list(map(str, rule.details))}
+        for rule in explained
     ]
     return out.members(decision) | times | {"rule_hits": hits}
 
 
 def print_decision(decision: Decision, explained: Iterable[ExplainedRule]) -> None:
-    """Print what rules found."""
     click.secho(f"{out.moment(decision.at)}  {explanations.title(decision)}", bold=True)
     click.echo(f"  decision {decision.id}" + (f", verification {decision.verification}" * bool(decision.verification)))
-    for one in explained:
-        click.echo(out.wrap(f"  {one.rule}: {one.sentence}", 4))
-        for line in one.details:
+    for rule in explained:
+        click.echo(out.wrap(f"  {rule.rule}: {rule.sentence}", 4))
+        for line in rule.details:
             click.echo(out.wrap(f"    {line}", 4))
 
 
-@command(guard, "Lift a lock, or open what is closed.", asks=True, applications=True)
+@command(guard, "Lift a lock, or reset counters.", asks=True, applications=True)
 @click.option("--number", help="End the waits and locks of a number.")
-@click.option("--block-of", help="Forget what was counted for the block of 10,000 numbers that a number is in.")
-@click.option("--block", metavar="NAME", help="The same, by the block's name, which guard status tells.")
-@click.option("--country", nargs=2, metavar="APPLICATION COUNTRY", help="Forget what was counted for a country.")
-@click.option("--address", help="Forget what was counted for an end user's address.")
+@click.option("--block-of", help="Reset the counters of the block of 10,000 numbers that contains a number.")
+@click.option("--block", metavar="NAME", help="The same, by the block's name in guard status.")
+@click.option("--country", nargs=2, metavar="APPLICATION COUNTRY", help="Reset the counters of a country.")
+@click.option("--address", help="Reset the counters of an end user's address.")
 @region_option
 def unblock(session: Session, region: str | None, **named: Any) -> None:  # noqa: ANN401 - click's
-    """Lift a lock of a number, or forget what was counted for a block, a country or an address.
+    """Lift the lock of a number, or reset the counters of a block, a country or an address.
 
-    Windows are another thing: otp-service limits reset empties those of a number.
+    To reset the limits of a number, use otp-service limits reset.
     """
     if sum(map(bool, named.values())) != 1:
-        raise click.UsageError("Name one, and only one, of --number, --block-of, --block, --country and --address.")
+        raise click.UsageError("Use exactly one of --number, --block-of, --block, --country and --address.")
     name, restriction = _restriction(session, region, **named)
-    session.confirm(f"Let through what rules keep from {name}?")
+    session.confirm(f"Lift the restrictions of {name}?")
     if not operator_actions.unblock(session.context, restriction, session.operator):
-        out.done("Nothing was counted.", reset=False)
+        out.done("Nothing to lift: the counters are empty.", reset=False)
         return
-    out.done("Forgotten. Rules count anew from here.", reset=True)
+    out.done("Lifted. The counters start from zero.", reset=True)
     if named["number"]:
-        out.note(f"Its windows of sends and guesses are another thing: {out.program()} limits reset NUMBER")
+        out.note(f"Its limits of sends and checks remain. To reset them: {out.program()} limits reset NUMBER")
 
 
 def _restriction(
@@ -240,12 +244,12 @@ def _restriction(
     country: tuple[str, str] | None,
     address: str | None,
 ) -> tuple[str, Restriction]:
-    """Return the restriction to lift, and its name in the question."""
+    """Return the name of the restricted subject for the confirmation, and the restriction."""
     context = session.context
     if number:
         to = parse_number(number, region)
-        found = operator_actions.number_restriction(context, session.subject_key(to), context.applications)
-        return f"{to.mask}, at all applications", found
+        restriction = operator_actions.number_restriction(context, session.subject_key(to), context.applications)
+        return f"{to.mask}, at all applications", restriction
     if block_of:
         to = parse_number(block_of, region)
         block = context.keyring.block_pseudonym(to.block)
@@ -255,40 +259,36 @@ def _restriction(
     if country:
         application, code = session.application_or_all(country[0]), country[1].upper()
         if not is_region(code):
-            raise click.UsageError(f"{code} is not the code of a country, such as PK.")
+            raise click.UsageError(f"{code} is not a country code such as PK.")
         return f"{code} at {application}", operator_actions.country_restriction(context, application, code)
     try:
         return "this address", operator_actions.address_restriction(context, address or "")
     except InvalidRequestError as malformed:
-        raise click.UsageError("That is not an IP address.") from malformed
+        raise click.UsageError("--address is not an IP address.") from malformed
 
 
-@command(guard, "Try other rules on what happened.", name="replay")
-@click.option("--rules", "changed", type=out.FILE, help="Configuration with rules to try; default: the one in force.")
-@click.option("--log", type=out.FILE, help="A log that was saved; default: the one in Redis.")
-@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Save the log of Redis into a file.")
+@command(guard, "Try other rules on recorded traffic.", name="replay")
+@click.option("--rules", "changed", type=out.FILE, help="Configuration with the rules to try; default: the current.")
+@click.option("--log", type=out.FILE, help="Saved log; default: the log in Redis.")
+@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Save the log in Redis to a file.")
 def replay_command(session: Session, changed: Path | None, log: Path | None, save: Path | None) -> None:
-    """Run the recorded starts, resends and codes through rules, and show what would have been refused, and its cost.
+    """Apply rules to the recorded starts, resends and checks, and show refusals and costs.
 
-    Nothing is sent, counted or changed. Rules begin with nothing counted, so that the first day tells less.
+    Nothing is sent, counted or changed. Counters start at zero, so the first day shows too few refusals.
     """
     if log and save:
-        raise click.UsageError("--save takes the log of Redis; leave --log out.")
-    kept = _read(log) if log else _recorded_log(session.context)
-    attempts = list(out.track("Attempts", kept))
+        raise click.UsageError("--save saves the log in Redis; it cannot be used with --log.")
+    recorded = _read(log) if log else session.context.store.attempts.all()
+    attempts = list(out.track("Attempts", recorded))
     if save:
-        save.write_text("".join(f"{json.dumps(asdict(one))}\n" for one in attempts), encoding="utf-8")
+        save.write_text("".join(f"{json.dumps(asdict(attempt))}\n" for attempt in attempts), encoding="utf-8")
         out.done(f"Saved: {len(attempts)} attempts.", saved=len(attempts))
         return
     if not attempts:
-        raise ConfigurationError("There is no log: nothing has happened yet.")
+        raise ConfigurationError("The log is empty: no attempts are recorded.")
     tried = Session(changed or session.path, applications=True)
     rules = TriedRules.of(tried.context, tried.settings.guard)
     _show(compare(attempts, rules, None if log else usual_approvals(session.context)), tried.settings.guard.currency)
-
-
-def _recorded_log(context: Context) -> Iterator[Attempt]:
-    return context.store.attempts.all()
 
 
 def _read(log: Path) -> Iterator[Attempt]:
@@ -297,11 +297,11 @@ def _read(log: Path) -> Iterator[Attempt]:
             fields = json.loads(line)
             yield Attempt(**{**fields, "kind": AttemptKind(fields["kind"])}).checked()
         except (ValueError, TypeError, KeyError, RecursionError) as malformed:
-            raise ConfigurationError(f"{log}: line {number} is no attempt of a log.") from malformed
+            raise ConfigurationError(f"{log}: line {number} is not a recorded attempt.") from malformed
 
 
-def _show(found: Comparison, currency: str) -> None:
-    before, after = found.before, found.after
+def _show(comparison: Comparison, currency: str) -> None:
+    before, after = comparison.before, comparison.after
     cost = out.Labelled("cost", str(what_if.COST.filled(currency=currency)))
     rows: list[out.Row] = [
         (str(what_if.MESSAGES), before.messages, after.messages),
@@ -312,11 +312,11 @@ def _show(found: Comparison, currency: str) -> None:
             for rule in sorted(before.refused.keys() | after.refused.keys())
         ),
     ]
-    out.table("compared", ("What", "As it went", "Under these rules"), rows)
+    out.table("compared", ("Figure", "Recorded", "With these rules"), rows)
     counts = ("people_refused", "never_started", "unknown")
-    out.in_json(currency=currency, **{name: getattr(found, name) for name in counts})
-    for one in what_if.notes(found):
-        out.note(str(one))
+    out.in_json(currency=currency, **{name: getattr(comparison, name) for name in counts})
+    for note in what_if.notes(comparison):
+        out.note(str(note))
 
 
 @click.group()
@@ -327,7 +327,7 @@ def limits() -> None:
 @command(limits, applications=True)
 @phone_number
 def show(session: Session, to: Destination) -> None:
-    """Show how far the windows of NUMBER are used. Reading spends nothing."""
+    """Show the limits of NUMBER and their use. Showing them counts nothing."""
     context = session.context
     subject = session.subject_key(to)
     states = context.store.limits.windows(subject.bucket, subject.pseudonym, context.applications)
@@ -335,14 +335,14 @@ def show(session: Session, to: Destination) -> None:
     out.table("limits", ("Limit", "Application", "Used", "Left", "Resets in"), map(_row, states))
 
 
-@command(limits, "Forget what was counted for a number.", asks=True, applications=True)
+@command(limits, "Reset the limits of a number.", asks=True, applications=True)
 @phone_number
 def reset(session: Session, to: Destination) -> None:
-    """Forget what was counted for NUMBER: messages sent to it and wrong codes for it."""
-    session.confirm(f"Allow new messages to {to.mask} and new guesses of its codes?")
+    """Reset the limits of NUMBER: messages sent to it and wrong codes for it."""
+    session.confirm(f"Reset the limits of messages and wrong codes of {to.mask}?")
     context = session.context
     used = reset_limits(context, session.subject_key(to), context.applications, session.operator)
-    out.done(f"Forgotten for {to.mask}: {out.count_of(used, 'used window')}.", to=to.mask, windows=used)
+    out.done(f"Reset for {to.mask}: {out.count_of(used, 'used window')}.", to=to.mask, windows=used)
 
 
 def _row(state: WindowState) -> out.Row:

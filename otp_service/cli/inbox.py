@@ -1,4 +1,4 @@
-"""otp-service inbox: messages from people that match no keyword."""
+"""otp-service inbox: inbound messages that match no keyword."""
 
 import click
 
@@ -12,18 +12,18 @@ from otp_service.store.inbox import WaitingMessage
 
 @click.group()
 def inbox() -> None:
-    """Read replies that match no keyword, and decide on each.
+    """Review inbound messages that match no keyword: some opt out in other words.
 
-    A message waits for five days. Some ask in other words to get no more messages.
+    A message is stored for five days.
     """
 
 
 _message_id = click.argument("message_id", metavar="ID")
 
 
-@command(inbox, "List the messages that wait.")
+@command(inbox, "List the messages to review.")
 def list_(session: Session) -> None:
-    """List the messages that wait, oldest first."""
+    """List the messages to review, oldest first."""
     rows = [(message.id, out.when(message.received), message.application, message.gateway, message.mask, message.text)
             for message in session.context.store.inbox.waiting()]  # fmt: skip
     out.table("messages", ("ID", "Received", "Application", "Gateway", "From", "Text"), rows)
@@ -32,12 +32,12 @@ def list_(session: Session) -> None:
 @command(inbox)
 @_message_id
 def stop(session: Session, message_id: str) -> None:
-    """Suppress the number that wrote the message ID: it asks to stop."""
+    """Suppress the sender of the message ID, which asks for no more messages."""
     message = _waiting(session, message_id)
     stop_for(session.context, message, session.operator)
     whose = message.application or "any application"
     out.done(
-        f"{message.mask} gets no more messages of {whose}.",
+        f"Suppressed: messages of {whose} to {message.mask}.",
         id=message_id, to=message.mask, application=message.application or EVERY_APPLICATION,
     )  # fmt: skip
     warn_of_mirror(session.context)
@@ -46,14 +46,14 @@ def stop(session: Session, message_id: str) -> None:
 @command(inbox, name="dismiss")
 @_message_id
 def dismiss_(session: Session, message_id: str) -> None:
-    """Delete the message ID: it asks for nothing."""
+    """Delete the message ID, which needs no action."""
     if not dismiss(session.context, _waiting(session, message_id), session.operator):
-        raise click.ClickException("Somebody has decided already.")
+        raise click.ClickException("The message was already reviewed.")
     out.done("The message is dismissed.", id=message_id)
 
 
 def _waiting(session: Session, message_id: str) -> WaitingMessage:
     message = session.context.store.inbox.find(message_id)
     if message is None:
-        raise click.ClickException(f"No message {message_id} waits: somebody has decided, or it was older than 5 days.")
+        raise click.ClickException(f"No message {message_id}: already reviewed, or older than five days.")
     return message

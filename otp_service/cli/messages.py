@@ -1,17 +1,14 @@
-"""``otp-service messages``: the words of messages, what they cost, and how they look."""
+"""otp-service messages: check and preview the texts of messages."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from itertools import product
 
 import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import CHANNELS, Session, application_option, command, find_application
-from otp_service.domain.applications import Application
 from otp_service.domain.messages import MessageContent, render_message
 from otp_service.domain.segments import MAX_OCTETS, encoding_of, octets, segments, units
-from otp_service.domain.templates import MessageTemplates
-from otp_service.domain.verification import Channel, Purpose, PurposeKind
+from otp_service.domain.verification import Channel, PurposeKind
 from otp_service.errors import ConfigurationError
 from otp_service.settings import Settings
 from otp_service.settings.message_files import (
@@ -31,14 +28,14 @@ from otp_service.settings.message_files import (
 
 @click.group()
 def messages() -> None:
-    """Check and show the words of messages."""
+    """Check and preview the texts of messages."""
 
 
-@command(messages, "Measure every text, and find what is wrong.")
+@command(messages, "Check the length and cost of all texts.")
 def check(session: Session) -> None:
-    """Measure every text in every language with its longest values, and find what is wrong.
+    """Check the length and cost of all texts in all languages, with their longest values.
 
-    Each configured application's own brand, origin and app hash are tried too.
+    Uses the brand, origin and app hash of each application too.
     """
     measured = checked_messages(session.unchecked_settings)
     out.table("texts", ("Text", "Encoding", "Ordinary", "Longest", "Segments", "Budget"), map(_row, measured))
@@ -49,7 +46,7 @@ def check(session: Session) -> None:
 
 
 def checked_messages(settings: Settings) -> list[MeasuredText]:
-    """Return what messages cost; raise `ConfigurationError` with one line a fault."""
+    """Return the length of all texts; raise `ConfigurationError` with a line for each fault."""
     templates = read_templates(settings)
     measured = list(measure_texts(templates, settings.named_purposes, settings.named_applications.values()))
     if faults := [*alphabet_faults(templates), *cost_faults(measured)]:
@@ -57,19 +54,19 @@ def checked_messages(settings: Settings) -> list[MeasuredText]:
     return measured
 
 
-def _row(one: MeasuredText) -> out.Row:
-    lengths = (units(one.ordinary), units(one.longest))
-    if not one.channel.traits.in_segments:
-        return (one.where, None, *lengths, None, None)
-    taken = f"{len(segments(one.ordinary))}-{len(segments(one.longest))}"
-    return (one.where, encoding_of(one.longest).label, *lengths, taken, one.texts.segments)
+def _row(text: MeasuredText) -> out.Row:
+    lengths = (units(text.ordinary), units(text.longest))
+    if not text.channel.traits.in_segments:
+        return (text.where, None, *lengths, None, None)
+    count = f"{len(segments(text.ordinary))}-{len(segments(text.longest))}"
+    return (text.where, encoding_of(text.longest).label, *lengths, count, text.texts.segments)
 
 
-@command(messages, "List the templates, and where they are approved.")
+@command(messages, "List the templates and their approvals.")
 def templates(session: Session) -> None:
-    """List the templates of text messages with the digests of their words, and where they are approved.
+    """List the templates of text messages with their digests, and the countries that approved them.
 
-    A digest covers all words of a text but the values: brand, code, amount and payee. It is what an approval names.
+    A digest covers the whole text except the values: brand, code, amount and payee. An approval names the digest.
     """
     settings = session.unchecked_settings
     rows: list[out.Row] = []
@@ -81,62 +78,45 @@ def templates(session: Session) -> None:
     out.table("templates", ("Template", "Version", "SHA256", "Approved in"), rows)
 
 
-@command(messages, "Show how messages look.")
-@click.option("--locale", help="Language tag, such as ur-PK; default: every language there is.")
+@command(messages, "Preview messages.")
+@click.option("--locale", help="Language tag, such as ur-PK; default: all languages.")
 @click.option("--purpose", "purpose_name", help="Purpose, or kind of purpose; default: all.")
-@click.option("--channel", type=CHANNELS, help="Default: all.")
+@click.option("--channel", "channel_name", type=CHANNELS, help="Default: all.")
 @application_option
 def preview(
-    session: Session, locale: str | None, purpose_name: str | None, channel: str | None, name: str | None
+    session: Session, locale: str | None, purpose_name: str | None, channel_name: str | None, name: str | None
 ) -> None:
-    """Show how messages look, with a made-up code, and what they cost."""
+    """Preview messages with an example code, and show their cost."""
     settings = session.unchecked_settings
     templates = read_templates(settings)
-    application = _application(settings, name)
-    purposes = _purposes(settings, application, purpose_name)
-    locales = [locale] if locale else [language.tag for language in templates.languages.values()]
-    channels = [Channel(channel)] if channel else [one for one in Channel if one.traits.shows_words]
-    contents = (
-        MessageContent(application, purpose, one, tag, SAMPLE_CODE, min(purpose.ttl // 60, ORDINARY_MINUTES))
-        for tag in locales
-        for purpose in purposes
-        for one in channels
-    )
-    shown = list(_previews(templates, contents))
-    if not out.in_json(messages=shown):
-        for one in shown:
-            found = "" if one["locale"] == one["asked_for"] else f" (in {one['locale']})"
-            heading = f"{one['asked_for']}{found} {one['purpose']} {one['channel']}: {one['cost']}"
-            click.echo(f"--- {heading}\n{one['text']}\n")
-
-
-def _application(settings: Settings, name: str | None) -> Application:
-    """Return the application of a name, or the first, or one that is made up where none is configured."""
     if name is None:
-        return next(iter(settings.named_applications.values()), SAMPLE_APPLICATION)
-    return find_application(settings.named_applications, name)
-
-
-def _purposes(settings: Settings, application: Application, name: str | None) -> list[Purpose]:
+        application = next(iter(settings.named_applications.values()), SAMPLE_APPLICATION)
+    else:
+        application = find_application(settings.named_applications, name)
     known = sample_purposes(settings.named_purposes)
-    wanted = [name] if name else sorted(application.purposes) or list(PurposeKind)
-    if unknown := [one for one in wanted if one not in known]:
+    names = [purpose_name] if purpose_name else sorted(application.purposes) or list(PurposeKind)
+    if unknown := [purpose for purpose in names if purpose not in known]:
         raise ConfigurationError(f"There is no purpose {unknown[0]!r}; there are: {', '.join(known)}.")
-    return [known[one] for one in wanted]
-
-
-def _previews(templates: MessageTemplates, contents: Iterable[MessageContent]) -> Iterator[dict[str, str]]:
-    for content in contents:
-        payment = ORDINARY_PAYMENT if content.purpose.kind is PurposeKind.TRANSACTION else None
-        message = render_message(templates, replace(content, transaction=payment))
-        yield {
-            "asked_for": content.locale,
-            "locale": message.locale,
-            "purpose": content.purpose.name,
-            "channel": content.channel,
-            "cost": _cost(content, message.text),
-            "text": message.text,
-        }
+    locales = [locale] if locale else [language.tag for language in templates.languages.values()]
+    channels = (
+        [Channel(channel_name)] if channel_name else [channel for channel in Channel if channel.traits.shows_words]
+    )
+    previews = []
+    for tag, purpose, channel in product(locales, map(known.__getitem__, names), channels):
+        content = MessageContent(
+            application, purpose, channel, tag, SAMPLE_CODE, min(purpose.ttl // 60, ORDINARY_MINUTES),
+            transaction=ORDINARY_PAYMENT if purpose.kind is PurposeKind.TRANSACTION else None,
+        )  # fmt: skip
+        message = render_message(templates, content)
+        previews.append({
+            "asked_for": tag, "locale": message.locale, "purpose": purpose.name, "channel": channel,
+            "cost": _cost(content, message.text), "text": message.text,
+        })  # fmt: skip
+    if not out.in_json(messages=previews):
+        for preview in previews:
+            used = "" if preview["locale"] == preview["asked_for"] else f" (in {preview['locale']})"
+            heading = f"{preview['asked_for']}{used} {preview['purpose']} {preview['channel']}: {preview['cost']}"
+            click.echo(f"--- {heading}\n{preview['text']}\n")
 
 
 def _cost(content: MessageContent, text: str) -> str:

@@ -30,12 +30,12 @@ from otp_service.services.stats import (
 _ALL: Final = "all"
 _NOTHING: Final = "-"
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What spreadsheets take for the beginning of a formula."""
+"""First characters of a formula in spreadsheets."""
 _SOON: Final = 30_000
-"""Milliseconds that a person waits for a code."""
+"""Milliseconds that a person is expected to wait for a code."""
 _T = TypeVar("_T")
 _Texts = dict[str, tuple[str, ...]]
-"""Statistics as text, by what they are of."""
+"""Statistics as text, by group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,47 +44,47 @@ class Section:
 
     title: str
     of: str
-    """What its rows are of."""
+    """Heading of the groups."""
     stats: tuple[str, ...]
     make: Callable[[Context, StatsQuery, StatsText], _Texts]
 
     def rows(
         self, context: Context, months: Sequence[StatsQuery], text: StatsText
     ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-        """Yield what each row is of, and its stats, of the month and of the month before; that of all comes last."""
-        now, before = (self.make(context, one, text) for one in months)
+        """Yield each group with its statistics of the month and of the month before; the total comes last."""
+        now, before = (self.make(context, month, text) for month in months)
         none = (_NOTHING,) * len(self.stats)
-        for name in sorted(now.keys() | before.keys(), key=lambda one: (one == _ALL, one)):
+        for name in sorted(now.keys() | before.keys(), key=lambda name: (name == _ALL, name)):
             yield name, list(zip(now.get(name, none), before.get(name, none), strict=True))
 
 
 @command(short_help="Write a report on a month.", applications=True)
 @click.option("--month", type=click.DateTime(["%Y-%m"]), required=True, help="UTC, such as 2026-11.")
-@click.option("--application", "name", help="Only of this application; default: of all.")
+@click.option("--application", "name", help="Only this application; default: all.")
 @click.option("--format", "form", type=click.Choice(["markdown", "csv"]), default="markdown", show_default=True)
-@click.option("--exact", is_flag=True, help="Show counts as they are, small ones too.")
+@click.option("--exact", is_flag=True, help="Show exact counts, also below ten.")
 def report(session: Session, month: datetime, name: str | None, form: str, *, exact: bool) -> None:
-    """Write a report on a month, each figure beside that of the month before.
+    """Write a report on a month, compared with the month before.
 
-    What became of verifications, what was spent, what was refused, and how long it took. Counts are rounded to ten, and
-    those below ten hidden, unless --exact is given: small ones may tell who it is.
+    It covers verifications, spending, refusals and delays. Counts are rounded to tens, and counts below ten are hidden,
+    because they may identify a person; --exact shows them.
     """
     application, before = session.application_or_all(name), month - timedelta(days=1)
-    queries = [_query(one, application) for one in (month, before)]
+    queries = [_query(day, application) for day in (month, before)]
     months, is_unfinished = (f"{month:%Y-%m}", f"{before:%Y-%m}"), queries[0].is_unfinished()
     text = StatsText(exact=exact)
-    made = [(one, list(one.rows(session.context, queries, text))) for one in _SECTIONS]
+    made = [(section, list(section.rows(session.context, queries, text))) for section in _SECTIONS]
     currency = session.settings.guard.currency
     cells = [
-        (one.title, of, figure, now, then)
-        for one, rows in made
+        (section.title, of, figure, now, then)
+        for section, rows in made
         for of, stats in rows
-        for figure, (now, then) in zip(one.stats, stats, strict=True)
+        for figure, (now, then) in zip(section.stats, stats, strict=True)
     ]
     names = ("section", "of", "figure", "shown", "before")
-    about = {"month": months[0], "application": name, "currency": currency, "unfinished": is_unfinished}
-    known = ([None if part == _NOTHING else part for part in one] for one in cells)
-    if out.in_json(**about, stats=[dict(zip(names, one, strict=True)) for one in known]):
+    head = {"month": months[0], "application": name, "currency": currency, "unfinished": is_unfinished}
+    stats = [{name: None if part == _NOTHING else part for name, part in zip(names, row, strict=True)} for row in cells]
+    if out.in_json(**head, stats=stats):
         return
     if form == "csv":
         click.echo(_csv([("section", "of", "figure", *months), *cells]), nl=False)
@@ -92,21 +92,20 @@ def report(session: Session, month: datetime, name: str | None, form: str, *, ex
         title = f"# Verifications in {months[0]}{f', {name}' if name else ''}"
         click.echo("\n".join([title, "", *_notes(months[1], currency, text), *_tables(made)]))
     if is_unfinished:
-        out.warn(f"{months[0]} is not over, or some of its stats may still change.")
+        out.warn(f"{months[0]} is not over, or some of its figures may still change.")
 
 
 def _query(day: datetime, application: str) -> StatsQuery:
-    """Return the query about the month of a day."""
     begin = day.replace(day=1, tzinfo=UTC)
     end = (begin + timedelta(days=31)).replace(day=1)
-    since, until = (round(one.timestamp() * 1000) for one in (begin, end))
+    since, until = (round(day.timestamp() * 1000) for day in (begin, end))
     return StatsQuery(since, until, only={} if application == EVERY_APPLICATION else {"application": [application]})
 
 
 def _notes(before: str, currency: str, text: StatsText) -> Iterator[str]:
-    yield f"In brackets: {before}. Money is in {currency}. What follows a start counts in the hour of the start, UTC."
+    yield f"In brackets: {before}. Money is in {currency}. Outcomes count in the hour of the start, in UTC."
     if not text.exact:
-        yield "Counts are rounded to ten, each by itself; shares are of the rounded ones."
+        yield "Each count is rounded to tens; shares are computed from rounded counts."
     yield ""
 
 
@@ -121,9 +120,9 @@ def _tables(made: Iterable[tuple[Section, list[tuple[str, list[tuple[str, str]]]
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> str:
-    """Return rows as CSV that no spreadsheet takes for formulas; where nothing is known a cell is empty."""
+    """Return rows as CSV without formulas; a cell without a figure is empty."""
     written = io.StringIO()
-    csv.writer(written).writerows(map(_safe, row) for row in rows)  # its line ends, CR LF: of others it quotes no CR
+    csv.writer(written).writerows(map(_safe, row) for row in rows)  # with CR LF: with any other it quotes no CR
     return written.getvalue()
 
 
@@ -134,48 +133,45 @@ def _safe(cell: str) -> str:
 
 
 def _funnel(by: str, context: Context, query: StatsQuery, text: StatsText) -> _Texts:
-    def texts(one: VerificationStatsRow) -> tuple[str, ...]:
-        counts = (one.started, one.sent, one.delivered, one.approved, one.unapproved)
-        return (*map(text.count, counts), text.share(one.approved, one.started))
+    def texts(row: VerificationStatsRow) -> tuple[str, ...]:
+        counts = (row.started, row.sent, row.delivered, row.approved, row.unapproved)
+        return (*map(text.count, counts), text.share(row.approved, row.started))
 
-    rows = _each_and_all(count_verifications, context, query, by)
+    rows = _groups_and_total(count_verifications, context, query, by)
     return {name: texts(row) for name, row in rows if row.started}
 
 
 def _spending(context: Context, query: StatsQuery, text: StatsText) -> _Texts:
-    def texts(one: MessageStatsRow) -> tuple[str, ...]:
-        counts = (one.calls, one.delivered, one.undelivered, one.failed, one.unknown)
-        return (*map(text.count, counts), text.amount(one.amount, one.calls))
+    def texts(row: MessageStatsRow) -> tuple[str, ...]:
+        counts = (row.calls, row.delivered, row.undelivered, row.failed, row.unknown)
+        return (*map(text.count, counts), text.amount(row.amount, row.calls))
 
-    rows = _each_and_all(count_messages, context, query, "gateway")
+    rows = _groups_and_total(count_messages, context, query, "gateway")
     return {name: texts(row) for name, row in rows if row.calls}
 
 
 def _refusals(context: Context, query: StatsQuery, text: StatsText) -> _Texts:
-    def texts(one: RefusalStatsRow) -> tuple[str, ...]:
-        counts = (sum(one.refused.values()), one.refused.get("start", 0), sum(one.would_be_refused.values()))
+    def texts(row: RefusalStatsRow) -> tuple[str, ...]:
+        counts = (sum(row.refused.values()), row.refused.get("start", 0), sum(row.would_be_refused.values()))
         return tuple(map(text.count, counts))
 
-    return {name: texts(row) for name, row in _each_and_all(count_refusals, context, query, "rule")}
+    return {name: texts(row) for name, row in _groups_and_total(count_refusals, context, query, "rule")}
 
 
 def _delays(context: Context, query: StatsQuery, text: StatsText) -> _Texts:
-    def texts(one: DelayStatsRow) -> tuple[str, ...]:
-        spans = (_seconds(text.seconds(one, share)) for share in (0.5, 0.95))
-        soon = next(bound.times for bound in one.within if bound.at_most_ms == _SOON)
-        return (text.count(one.times), text.share(soon, one.times), *spans)
+    def texts(row: DelayStatsRow) -> tuple[str, ...]:
+        seconds = (text.seconds(row, share) for share in (0.5, 0.95))
+        soon = next(bound.times for bound in row.within if bound.at_most_ms == _SOON)
+        spans = (count if count == _NOTHING else f"{count} s" for count in seconds)
+        return (text.count(row.times), text.share(soon, row.times), *spans)
 
-    return {one.until: texts(one) for one in count_delays(context, query)}
-
-
-def _seconds(count: str) -> str:
-    return count if count == _NOTHING else f"{count} s"
+    return {row.until: texts(row) for row in count_delays(context, query)}
 
 
-def _each_and_all(
+def _groups_and_total(
     count: Callable[[Context, StatsQuery], list[_T]], context: Context, query: StatsQuery, by: str
 ) -> Iterator[tuple[str, _T]]:
-    """Yield the rows of each group by its name, then that of all."""
+    """Yield the name and row of each group, then the total."""
     yield from ((getattr(row, by) or "", row) for row in count(context, replace(query, by=(by,))))
     yield from ((_ALL, row) for row in count(context, query))
 

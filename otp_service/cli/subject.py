@@ -22,15 +22,15 @@ from otp_service.services.exports import export_document
 
 @click.group()
 def subject() -> None:
-    """Show or erase what is held of a number, or freeze it."""
+    """Export, erase or freeze the data of a number."""
 
 
-@command(subject, "Write all that is held of NUMBER, as JSON.", applications=True)
+@command(subject, "Export the data of NUMBER as JSON.", applications=True)
 @phone_number
 def export(session: Session, to: Destination) -> None:
-    """Write all that is held of NUMBER, by application, as JSON; * has what belongs to all of them.
+    """Export the data of NUMBER as JSON, by application; * has the data common to all applications.
 
-    Each application's part is what POST /v1/subjects/export answers.
+    The part of an application equals the answer of POST /v1/subjects/export.
     """
     out.print_json(export_document(session.context, session.subject_key(to), ()))
 
@@ -38,9 +38,12 @@ def export(session: Session, to: Destination) -> None:
 @command(subject, asks=True, applications=True)
 @phone_number
 def erase(session: Session, to: Destination) -> None:
-    """Erase what no dispute needs of NUMBER, of all applications. No limit, lock or suppression is touched."""
+    """Erase the data of NUMBER that no dispute needs, for all applications.
+
+    Limits, locks and suppressions remain.
+    """
     subject = session.subject_key(to)
-    session.confirm(f"Erase what no dispute needs of {to.mask}? The rest stays.")
+    session.confirm(f"Erase the data of {to.mask} that no dispute needs?")
     did = subjects.erase(session.context, subject, None, session.action(OperatorAction.SUBJECT_ERASED))
     if out.in_json(to=to.mask, erased=did.erased, kept=did.kept, reason=did.reason):
         return
@@ -67,10 +70,10 @@ _application_options = options(
 @reason_option
 @phone_number
 def freeze(session: Session, name: str | None, reason: str, to: Destination, *, every: bool) -> None:
-    """Stop everything for NUMBER: fraud was reported.
+    """Freeze NUMBER after a report of fraud.
 
-    Nothing starts, what is pending is canceled, what waits is not sent, and no code is approved. Nothing but unfreeze
-    lifts it: no START of the holder's, no lift of a suppression, no erasure.
+    No verification can start, pending verifications are canceled, queued messages are not sent, and no code is
+    approved. Only unfreeze ends a freeze: not START, not lifting a suppression, not erasure.
     """
     subject, application, why = (
         session.subject_key(to),
@@ -83,8 +86,7 @@ def freeze(session: Session, name: str | None, reason: str, to: Destination, *, 
         f"Frozen: verifications {number_or_application(application)} for {to.mask}.",
         to=to.mask, application=application, canceled=len(did.ended),
     )  # fmt: skip
-    were = "was" if len(did.ended) == 1 else "were"
-    out.note(f"Canceled: {out.count_of(len(did.ended), 'verification')} that {were} pending.")
+    out.note(f"Canceled: {out.count_of(len(did.ended), 'pending verification')}.")
     warn_of_mirror(session.context)
 
 
@@ -92,11 +94,11 @@ def freeze(session: Session, name: str | None, reason: str, to: Destination, *, 
 @_application_options
 @phone_number
 def unfreeze(session: Session, name: str | None, to: Destination, *, every: bool) -> None:
-    """Let verifications of NUMBER start again. What was canceled stays so."""
+    """Unfreeze NUMBER. Canceled verifications stay canceled."""
     subject, application = session.subject_key(to), _chosen_application(session, name, every=every)
     source, whose = SuppressionSource.OPERATOR, f"{number_or_application(application)} for {to.mask}"
-    found, was_frozen = subjects.unfreeze(session.context, subject, application, source, session.operator)
-    frozen = list(dict.fromkeys(one.application for one in found.entries))
+    remaining, was_frozen = subjects.unfreeze(session.context, subject, application, source, session.operator)
+    frozen = list(dict.fromkeys(entry.application for entry in remaining.entries))
     still = f" Still frozen: verifications {', '.join(map(number_or_application, frozen))}." if frozen else ""
     if not was_frozen:
         raise click.ClickException(f"Verifications {whose} are not frozen.{still}")
@@ -107,7 +109,6 @@ def unfreeze(session: Session, name: str | None, to: Destination, *, every: bool
 
 
 def _chosen_application(session: Session, name: str | None, *, every: bool) -> str:
-    """Return the application, or every one: which has to be said."""
     if every == (name is not None):
-        raise click.UsageError("Say for which application: --application NAME, or --all.")
+        raise click.UsageError("Use either --application NAME or --all.")
     return session.application_or_all(name)

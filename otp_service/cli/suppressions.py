@@ -1,4 +1,4 @@
-"""otp-service suppressions: keep messages back from numbers."""
+"""otp-service suppressions: suppress messages to numbers."""
 
 from contextlib import closing
 from datetime import UTC, datetime
@@ -47,8 +47,8 @@ from otp_service.services.context import Context
 _SCOPES = click.Choice([scope.value for scope in SETTABLE_SCOPES])
 _about = options(
     click.option("--scope", type=_SCOPES, default="all", show_default=True,
-                 help="all: codes that people ask for too. marketing_only: advertising, which is not sent here."),
-    click.option("--application", "name", help="Only messages of this application; default: of all."),
+                 help="all: blocks every message, including codes. marketing_only: advertising, never sent here."),
+    click.option("--application", "name", help="Only messages of this application; default: all."),
 )  # fmt: skip
 """Which messages."""
 _until = click.option("--until", type=DAY, help="Day (UTC) on which it ends; default: never.")
@@ -56,9 +56,9 @@ _until = click.option("--until", type=DAY, help="Day (UTC) on which it ends; def
 
 @click.group()
 def suppressions() -> None:
-    """Keep messages back from numbers, or let them through again.
+    """Suppress messages to numbers, or lift suppressions.
 
-    What is said here is in force at once, for messages that wait too, and is kept in the ledger.
+    Changes apply at once, also to queued messages, and are recorded in the ledger.
     """
 
 
@@ -68,12 +68,12 @@ def suppressions() -> None:
 @_until
 @phone_number
 def add(session: Session, scope: str, name: str | None, reason: str, until: datetime | None, to: Destination) -> None:
-    """Let NUMBER get no more messages."""
+    """Suppress messages to NUMBER."""
     pseudonym, application = session.subject_key(to).pseudonym, session.application_or_all(name)
     why, end = checked_reason(reason), _end(until)
     entry = Suppression(pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, why, end)
     add_suppressions(session.context, (entry,), session.action(OperatorAction.SUPPRESSION_ADDED, application, scope))
-    sentence = _sentence(to.mask, "gets", application, scope)
+    sentence = _sentence(to.mask, application, scope)
     out.done(sentence, to=to.mask, application=application, scope=scope, until=out.when(end))
     warn_of_mirror(session.context)
 
@@ -83,16 +83,18 @@ def add(session: Session, scope: str, name: str | None, reason: str, until: date
 @reason_option
 @phone_number
 def lift(session: Session, scope: str, name: str | None, reason: str, to: Destination) -> None:
-    """Let messages to NUMBER through again. What the person said, such as STOP, is lifted with a reason only."""
+    """Lift the suppression of NUMBER. An opt-out of the number's holder, such as STOP, requires a reason."""
     context, subject = session.context, session.subject_key(to)
     application, why = session.application_or_all(name), checked_reason(reason)
     scoped = SuppressionScope(scope)
     entry = Suppression(subject.pseudonym, application, scoped, SuppressionSource.OPERATOR, why, lifted=True)
-    if not why and any(one.source in HOLDER_SOURCES for one in context.ledger.suppressions.in_force(*entry.about)):
-        raise click.UsageError("The person said stop: say why messages may go out again, by --reason.")
+    if not why and any(
+        active.source in HOLDER_SOURCES for active in context.ledger.suppressions.in_force(*entry.about)
+    ):
+        raise click.UsageError("The number's holder opted out: state why messages may be sent again with --reason.")
     lifted = lift_suppression(context, entry, session.action(OperatorAction.SUPPRESSION_LIFTED, application, scope))
     others, whose = _suppressed_at(context, subject), f"{number_or_application(application)} to {to.mask}"
-    still = f" Still kept back: messages {', '.join(map(number_or_application, others))}." if others else ""
+    still = f" Still suppressed: messages {', '.join(map(number_or_application, others))}." if others else ""
     if not lifted:
         option = f" Lift that by --application {others[0]}." if others and others[0] != EVERY_APPLICATION else ""
         raise click.ClickException(f"Messages {whose} are not suppressed ({scope}).{still}{option}")
@@ -109,7 +111,7 @@ def lift(session: Session, scope: str, name: str | None, reason: str, to: Destin
 @command(suppressions, applications=True)
 @phone_number
 def show(session: Session, to: Destination) -> None:
-    """Show all that is recorded of NUMBER, oldest first. Times are in UTC."""
+    """Show the suppressions of NUMBER, oldest first. Times are in UTC."""
     subject = session.subject_key(to)
     entries = suppressions_of(session.context, subject.pseudonym)
     out.table("entries", ("Recorded", "Application", "Scope", "What", "Source", "Until", "Reason"), map(_row, entries))
@@ -119,16 +121,16 @@ def show(session: Session, to: Destination) -> None:
     )
     out.in_json(to=to.mask, kept_back=kept_back, frozen=frozen)
     if not entries:
-        out.note(f"Nothing is recorded of {to.mask}.")
+        out.note(f"No suppressions recorded for {to.mask}.")
         return
     if frozen:
         out.note(f"Frozen: verifications {', '.join(map(number_or_application, frozen))}.")
     back = ", ".join(map(number_or_application, kept_back))
     if back or not frozen:
-        out.note(f"Kept back: messages {back}." if back else "No messages are kept back.")
+        out.note(f"Suppressed: messages {back}." if back else "No messages are suppressed.")
 
 
-@command(suppressions, "Let the numbers of FILE get no more messages.", applications=True)
+@command(suppressions, "Suppress messages to the numbers in FILE.", applications=True)
 @click.argument("file", type=click.File(encoding="utf-8-sig"))
 @_about
 @reason_option
@@ -143,10 +145,9 @@ def import_(
     until: datetime | None,
     region: str | None,
 ) -> None:
-    """Let the numbers of FILE get no more messages: one a line, - for standard input.
+    """Suppress messages to the numbers in FILE, one per line; - for standard input.
 
-    What follows a comma, a semicolon or # is passed over. A list that is imported again suppresses again who was let
-    through since.
+    Text after a comma, a semicolon or # is ignored. Importing a list again suppresses numbers that were lifted since.
     """
     context, application, why = session.context, session.application_or_all(name), checked_reason(reason)
     of_region = region and region.upper()
@@ -157,22 +158,23 @@ def import_(
             for imported in import_suppressions(context, lines, origin):  # noqa: B007 - the last one counts
                 pass
     except UnicodeDecodeError as foreign:
-        done_so_far = f"{out.count_of(imported.numbers, 'number')} before that place imported"
-        raise click.ClickException(f"The file is not UTF-8 throughout; {done_so_far}. Save it as UTF-8.") from foreign
+        before = out.count_of(imported.numbers, "number")
+        message = f"The file is not valid UTF-8. Imported before the error: {before}. Save the file as UTF-8."
+        raise click.ClickException(message) from foreign
     if imported.unreadable:
         some = ", ".join(map(str, imported.lines))
         more = " …" if imported.unreadable > len(imported.lines) else ""
-        out.warn(f"Left out, since no number is there: {out.count_of(imported.unreadable, 'line')} ({some}{more}).")
+        out.warn(f"Skipped, without a number: {out.count_of(imported.unreadable, 'line')} ({some}{more}).")
     if not imported.numbers:
-        raise click.ClickException("The file holds no number; nothing was changed.")
-    sentence = _sentence(f"The numbers of {out.count_of(imported.numbers, 'line')}", "get", origin.application, scope)
+        raise click.ClickException("The file contains no numbers; nothing was changed.")
+    sentence = _sentence(f"the numbers of {out.count_of(imported.numbers, 'line')}", origin.application, scope)
     out.done(sentence, numbers=imported.numbers, new=imported.new, unreadable=imported.unreadable)
-    out.note(f"New: {imported.new}; the others were there already, in the file or in the ledger, for the same reason.")
+    out.note(f"New: {imported.new}. The others are duplicates in the file, or were suppressed for the same reason.")
     warn_of_mirror(context)
 
 
 def _lines_of(file: TextIO) -> int | None:
-    """Return how many lines there are to read; ``None`` where that shows only at the end, as of a pipe."""
+    """Return the number of lines to read; ``None`` for a pipe."""
     if not file.seekable():
         return None
     begin = file.tell()
@@ -182,19 +184,20 @@ def _lines_of(file: TextIO) -> int | None:
 
 
 def _suppressed_at(context: Context, to: SubjectKey) -> list[str]:
-    """Return the applications whose messages are kept back from a number."""
+    """Return the applications whose messages to a number are suppressed."""
     entries = suppressions_of(context, to.pseudonym)
     applications = dict.fromkeys(map(_application, entries))
-    return [one for one in applications if is_suppressed([e for e in entries if e.application == one], now())]
+    return [name for name in applications if is_suppressed([e for e in entries if e.application == name], now())]
 
 
 _application = attrgetter("application")
 
 
-def _sentence(who: str, gets: str, application: str, scope: str) -> str:
+def _sentence(numbers: str, application: str, scope: str) -> str:
+    whose = number_or_application(application)
     if scope == SuppressionScope.MARKETING_ONLY:
-        return f"Recorded that {who} {gets} no advertising {number_or_application(application)}. Codes still go out."
-    return f"{who} {gets} no messages {number_or_application(application)} any more ({scope})."
+        return f"Suppressed: advertising {whose} to {numbers}. Codes are still sent."
+    return f"Suppressed: messages {whose} to {numbers} ({scope})."
 
 
 def _end(until: datetime | None) -> int | None:

@@ -47,7 +47,7 @@ def test_a_number_is_frozen_for_an_application_and_let_go_again(environ, shop, b
     one = shop.start()
     said = told("subject", "freeze", NUMBER, "--application", "shop", "--reason", "case A-17", environ=environ)
     assert said == (
-        f"Frozen: verifications of shop for {MASK}.\nCanceled: 1 verification that was pending.\n"
+        f"Frozen: verifications of shop for {MASK}.\nCanceled: 1 pending verification.\n"
     )  # fmt: skip
     assert shop.read(one).verification.status == "canceled"
     assert (refused(shop), refused(bank)) == (True, False)
@@ -60,7 +60,7 @@ def test_a_number_is_frozen_for_an_application_and_let_go_again(environ, shop, b
 def test_a_number_is_frozen_for_all(environ, shop, bank):
     told("subject", "freeze", NUMBER, "--application", "bank", environ=environ)
     said = told("subject", "freeze", "0300 1234567", "--region", "pk", "--all", environ=environ)
-    assert said.startswith(f"Frozen: verifications of any application for {MASK}.\nCanceled: 0 verifications that were")
+    assert said.startswith(f"Frozen: verifications of any application for {MASK}.\nCanceled: 0 pending verifications")
     assert (refused(shop), refused(bank)) == (True, True)
 
     said = told("subject", "unfreeze", NUMBER, "--all", environ=environ)
@@ -81,8 +81,8 @@ def test_what_is_not_frozen_is_not_lifted_and_what_is_is_told(environ):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([NUMBER], "Say for which application: --application NAME, or --all."),
-        ([NUMBER, "--all", "--application", "shop"], "Say for which application: --application NAME, or --all."),
+        ([NUMBER], "Use either --application NAME or --all."),
+        ([NUMBER, "--all", "--application", "shop"], "Use either --application NAME or --all."),
         ([NUMBER, "--application", "nobody"], "The application nobody does not exist; choose from: bank, shop."),
         (["12", "--all"], "A national number needs --region"),
     ],
@@ -99,7 +99,7 @@ def test_a_reason_holds_no_number(environ):
     result = run("subject", "freeze", NUMBER, "--all", "--reason", "he called from 03001234567", environ=environ)
 
     assert (result.exit_code, "no phone number" in result.output) == (2, True)
-    assert told("suppressions", "show", NUMBER, environ=environ).endswith(f"\nNothing is recorded of {MASK}.\n")
+    assert told("suppressions", "show", NUMBER, environ=environ).endswith(f"\nNo suppressions recorded for {MASK}.\n")
 
 
 def test_what_is_recorded_of_a_number_tells_that_it_is_frozen_and_no_lift_ends_that(environ, shop):
@@ -111,7 +111,7 @@ def test_what_is_recorded_of_a_number_tells_that_it_is_frozen_and_no_lift_ends_t
 
     assert "shop\tfrozen\tfrozen\toperator\t-\tcase A-17" in shown
     assert "Frozen: verifications of shop." in shown
-    assert "No messages are kept back." not in shown
+    assert "No messages are suppressed." not in shown
     assert NUMBER[-7:] not in shown
     assert refused(shop)
 

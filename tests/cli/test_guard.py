@@ -204,7 +204,7 @@ def test_what_nobody_knows_is_told_as_unknown(frozen, tmp_path, name):
 
     assert (result.exit_code, result.output) == (
         1,
-        f"Error: Nothing is known of {name}: no rule refused it, or that is no longer kept.\n",
+        f"Error: No decision found for {name}: not refused, or expired.\n",
     )
 
 
@@ -229,7 +229,7 @@ def test_each_form_of_unblock_forgets_its_own_and_nothing_else(frozen, tmp_path,
     assert not passes(shop, number(1), client_ip=ADDRESS)
     result = guard("unblock", *FORMS[rule], "--yes", environ=environ)
 
-    assert result.stdout == "Forgotten. Rules count anew from here.\n"
+    assert result.stdout == "Lifted. The counters start from zero.\n"
     (told,) = [row for row in rows(guard("status", environ=environ).stdout) if row[-2:-1] == ["lifted"]]
     assert told[2:4] == (["shop", "PK"] if rule.startswith("country.") else ["-", "-"])
     assert passed(shop, number(1), 3, client_ip=ADDRESS) == first
@@ -264,7 +264,10 @@ def test_unblock_asks_first_and_says_when_there_was_nothing(frozen, tmp_path):
 
     assert run("guard", "unblock", "--number", number(1), environ=environ, stdin="n\n").exit_code == 1
     assert not passes(shop, number(1))
-    assert guard("unblock", "--number", number(2), "--yes", environ=environ).output == "Nothing was counted.\n"
+    assert (
+        guard("unblock", "--number", number(2), "--yes", environ=environ).output
+        == "Nothing to lift: the counters are empty.\n"
+    )
 
 
 @pytest.mark.parametrize("arguments", [(), ("--number", number(1), "--address", ADDRESS), ("--address", "nowhere")])
@@ -362,5 +365,5 @@ def test_a_block_is_unblocked_by_the_name_that_status_tells(frozen, tmp_path):
     (name,) = blocks(environ)
     result = guard("unblock", "--block", name, "--yes", environ=environ)
 
-    assert result.stdout == "Forgotten. Rules count anew from here.\n"
+    assert result.stdout == "Lifted. The counters start from zero.\n"
     assert passed(shop, number(1), 3) == 2

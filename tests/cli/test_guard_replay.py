@@ -175,7 +175,7 @@ def test_a_malformed_log_is_refused_by_its_line(frozen, tmp_path, environ, shop,
     log.write_text(f"{log.read_text().splitlines()[0]}\n{line}\n")
     result = run("guard", "replay", "--log", str(log), environ=environ)
 
-    assert (result.exit_code, result.output) == (1, f"Error: {log}: line 2 is no attempt of a log.\n")
+    assert (result.exit_code, result.output) == (1, f"Error: {log}: line 2 is not a recorded attempt.\n")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_start_of_a_log_that_cannot_be_read_is_refused_by_its_line(tmp_path, e
     log.write_text(f"{line}\n")
     result = run("guard", "replay", "--log", str(log), environ=environ)
 
-    assert (result.exit_code, result.output) == (1, f"Error: {log}: line 1 is no attempt of a log.\n")
+    assert (result.exit_code, result.output) == (1, f"Error: {log}: line 1 is not a recorded attempt.\n")
 
 
 def test_attempts_that_began_before_the_log_or_belong_to_nobody_are_told(frozen, tmp_path, environ, shop):
@@ -205,7 +205,7 @@ def test_without_a_log_it_says_so(frozen, environ):
     result = run("guard", "replay", environ=environ)
 
     assert result.exit_code == 1
-    assert result.output.startswith("Error: There is no log: ")
+    assert result.output.startswith("Error: The log is empty: ")
 
 
 def test_save_takes_no_log(environ, tmp_path):

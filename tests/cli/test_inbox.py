@@ -37,7 +37,7 @@ def test_a_message_is_listed_and_dismissed_once(environ, context):
     again = run("inbox", "dismiss", row[0], environ=environ)
     assert (again.exit_code, again.output) == (
         1,
-        f"Error: No message {row[0]} waits: somebody has decided, or it was older than 5 days.\n",
+        f"Error: No message {row[0]}: already reviewed, or older than five days.\n",
     )
 
 
@@ -45,7 +45,7 @@ def test_a_message_that_asks_to_stop_is_obeyed(environ, context):
     (row,) = rows(run("inbox", "list", environ=environ).output)
     done = run("inbox", "stop", row[0], environ=environ)
 
-    assert (done.exit_code, done.output) == (0, "+92 ••• ••••567 gets no more messages of any application.\n")
+    assert (done.exit_code, done.output) == (0, "Suppressed: messages of any application to +92 ••• ••••567.\n")
     assert context.store.inbox.waiting() == ()
     shown = json.loads(run("suppressions", "show", NUMBER, "--json", environ=environ).output)
     assert shown["kept_back"] == ["*"]

@@ -169,7 +169,7 @@ def test_a_question_is_not_part_of_the_document(world):
     result = run("limits", "reset", NUMBER, "--json", environ=environ, stdin="y\n")
 
     assert json.loads(result.stdout).keys() == {"to", "windows"}
-    assert "Allow new messages" in result.stderr
+    assert "Reset the limits" in result.stderr
 
 
 def test_each_prints_one_document_and_ends_as_it_does_without(world):

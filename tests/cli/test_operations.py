@@ -150,7 +150,7 @@ def test_limits_are_shown_without_being_spent_and_reset(environ):
         ["failed_checks 10 in 1 d", "bank", "0", "10"],
     ]
     assert run("limits", "reset", NUMBER, "--yes", environ=environ).output == (
-        "Forgotten for +92 ••• ••••567: 3 used windows.\n"
+        "Reset for +92 ••• ••••567: 3 used windows.\n"
     )
     assert {row[2] for row in rows(run("limits", "show", NUMBER, environ=environ).stdout)} == {"0"}
 

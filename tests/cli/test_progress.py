@@ -12,7 +12,7 @@ from support_cli import configured, run, start
 from otp_service.cli import output
 
 COUNT = 4000
-DONE = "The numbers of {} lines get no messages of any application any more (all).\n"
+DONE = "Suppressed: messages of any application to the numbers of {} lines (all).\n"
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_a_month_is_told_beside_the_month_before(environ):
 def test_small_counts_are_hidden_and_none_is_left_by_a_subtraction(environ):
     said = told(environ, *OCTOBER)
 
-    assert "Counts are rounded to ten" in said
+    assert "Each count is rounded to tens" in said
     assert "| GB | < 10 (-) | < 10 (-) | < 10 (-) | 0 (-) | < 10 (-) | - (-) |" in said
     assert "| PK | 140 (< 10) |" in said
     assert "| all | 140 (< 10) |" in said

@@ -60,7 +60,7 @@ def refused(shop, to=NUMBER):
 def test_an_operator_suppresses_for_all_and_lifts_again(environ, shop):
     said = suppressions("add", NUMBER, "--reason", "letter of 2026-11-25", environ=environ)
     bank = Caller(install(load_settings(environ=environ)), "bank")
-    assert said == f"{MASK} gets no messages of any application any more (all).\n"
+    assert said == f"Suppressed: messages of any application to {MASK} (all).\n"
     assert refused(shop)
     assert refused(bank)
 
@@ -101,7 +101,7 @@ def test_what_the_person_said_is_lifted_with_a_reason_only(environ, shop):
     lift = ("suppressions", "lift", NUMBER, "--application", "shop")
     result = run(*lift, environ=environ)
     assert result.exit_code == 2
-    assert "say why" in result.output
+    assert "state why" in result.output
     assert refused(shop)
 
     told(*lift, "--reason", "asked for it in the shop, case A-17", environ=environ)
@@ -163,9 +163,9 @@ not a number
 def test_a_list_is_imported_and_what_is_no_number_is_told_by_its_line(environ, shop):
     said = suppressions("import", "-", "--region", "PK", "--reason", "a list", environ=environ, stdin=LIST)
 
-    assert "Left out, since no number is there: 2 lines (1, 7)." in said
-    assert "The numbers of 4 lines get no messages of any application any more (all)." in said
-    assert "New: 3;" in said, "one is there twice"
+    assert "Skipped, without a number: 2 lines (1, 7)." in said
+    assert "Suppressed: messages of any application to the numbers of 4 lines (all)." in said
+    assert "New: 3." in said, "one is there twice"
     assert all(refused(shop, to) for to in (NUMBER, OTHER, "+923012345678"))
 
 
@@ -173,8 +173,8 @@ def test_a_list_that_is_imported_again_adds_what_is_new(environ, shop):
     lists = (NUMBER, f"{NUMBER}\n{OTHER}")
     said = [suppressions("import", "-", "--reason", "a list", environ=environ, stdin=one) for one in lists]
 
-    assert "New: 1;" in said[0]
-    assert "New: 1;" in said[1]
+    assert "New: 1." in said[0]
+    assert "New: 1." in said[1]
     assert suppressions("show", NUMBER, environ=environ).count("import") == 1
 
 
@@ -182,7 +182,7 @@ def test_a_list_that_is_imported_again_adds_what_is_new(environ, shop):
 def test_a_list_without_a_number_is_refused(environ, shop, text):
     result = run("suppressions", "import", "-", environ=environ, stdin=text)
 
-    assert (result.exit_code, "holds no number" in result.stderr) == (1, True)
+    assert (result.exit_code, "contains no numbers" in result.stderr) == (1, True)
 
 
 def test_whoever_suppresses_in_another_ledger_than_redis_mirrors_is_told(environ, shop, tmp_path):

@@ -43,7 +43,7 @@ def webhook(*arguments, environ, status=0):
 def add(environ, *arguments):
     """Make an endpoint; return its name and secret."""
     result = webhook("add", *arguments, environ=environ)
-    return result.output.rsplit("name: ", 1)[1].strip(), result.stdout.strip()
+    return result.output.rsplit("Endpoint: ", 1)[1].strip(), result.stdout.strip()
 
 
 def send(context):
@@ -102,7 +102,7 @@ def test_an_endpoint_that_answers_late_is_listed_so_and_the_doctor_warns_of_it(e
         (("rotate", "we_none"), "There is no such endpoint", 1),
         (("replay", "wh_none"), "There is no such webhook", 1),
         (("replay", "we_none", "--since", "2026-01-01"), "There is no such endpoint", 1),
-        (("replay", "wh_none", "--delivered"), "--delivered goes with --since", 2),
+        (("replay", "wh_none", "--delivered"), "--delivered requires --since", 2),
     ],
 )
 def test_what_cannot_be_done_is_a_sentence(environ, arguments, said, status):

@@ -173,7 +173,7 @@ def test_an_operator_lifts_a_lock_and_the_waits(frozen: FrozenValkey, tmp_path: 
     assert not passes(shop, VICTIM)
     result = run("guard", "unblock", "--number", VICTIM, "--yes", environ=environ)
 
-    assert (result.exit_code, result.stdout) == (0, "Forgotten. Rules count anew from here.\n")
+    assert (result.exit_code, result.stdout) == (0, "Lifted. The counters start from zero.\n")
     assert passes(shop, VICTIM)
     assert not passes(shop, VICTIM), "the wait after that message"
     assert run("guard", "unblock", "--number", VICTIM, "--yes", environ=environ).exit_code == 0
