@@ -15,7 +15,10 @@ def config() -> None:
 
 @command(config)
 def check(session: Session) -> None:
-    """Check the configuration as a start of the service does, without connecting to anything."""
+    """Check the configuration.
+
+    Checks everything that a start of the service checks, without connecting to anything.
+    """
     settings = session.settings
     checked_messages(settings)
     load_templates(settings)

@@ -12,9 +12,9 @@ from otp_service.store.inbox import WaitingMessage
 
 @click.group()
 def inbox() -> None:
-    """Review inbound messages that match no keyword: some opt out in other words.
+    """Review inbound messages that match no keyword.
 
-    A message is stored for five days.
+    Some of them opt out in other words. A message is stored for five days.
     """
 
 
@@ -32,7 +32,7 @@ def list_(session: Session) -> None:
 @command(inbox)
 @_message_id
 def stop(session: Session, message_id: str) -> None:
-    """Suppress the sender of the message ID, which asks for no more messages."""
+    """Suppress the sender of the message ID."""
     message = _waiting(session, message_id)
     stop_for(session.context, message, session.operator)
     whose = message.application or "any application"

@@ -38,9 +38,9 @@ def export(session: Session, to: Destination) -> None:
 @command(subject, asks=True, applications=True)
 @phone_number
 def erase(session: Session, to: Destination) -> None:
-    """Erase the data of NUMBER that no dispute needs, for all applications.
+    """Erase the data of NUMBER that no dispute needs.
 
-    Limits, locks and suppressions remain.
+    For all applications. Limits, locks and suppressions remain.
     """
     subject = session.subject_key(to)
     session.confirm(f"Erase the data of {to.mask} that no dispute needs?")

@@ -28,7 +28,7 @@ _SHOWN = 100
 
 @click.group()
 def webhook() -> None:
-    """Manage the endpoints of webhooks, show deliveries and replay them.
+    """Manage endpoints and deliveries of webhooks.
 
     Applications do the same through the API. Commands that change something are recorded as operator actions.
     """
