@@ -157,7 +157,7 @@ def main() -> int:
         place.mkdir()
         gateways = {GATEWAY.name: {**GATEWAY.settings(GATEWAY.start(stack, place, 1)), "json": {"id": "{to}"}}}
         url = cluster.nodes[0].url
-        rig = Rig.over(stack, place, url, gateways, redis={"url": url, "cluster": True}, keys={"buckets": BUCKETS})
+        rig = Rig.over(stack, place, url, gateways, redis={"url": url}, keys={"buckets": BUCKETS})
         for _ in range(2):
             rig.launch_worker()
         rig.wait_for_workers()

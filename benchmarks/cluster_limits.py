@@ -228,7 +228,7 @@ def _settings(url: str, races: int) -> dict[str, Any]:
         applications[f"office-{number}"] = shop
     return {
         **own,
-        "redis": {"url": url, "cluster": True},
+        "redis": {"url": url},
         "keys": {**own["keys"], "buckets": BUCKETS},
         "applications": applications,
         "guard": {"modes": modes("spend.application", "address.starts", "application.requests")},

@@ -42,6 +42,7 @@ from otp_service.settings.stored_applications import parse_application
 from otp_service.store.cluster import ClusterClient, SlotMap
 from otp_service.store.connection import Sentinels
 from otp_service.store.connection import connect as connect_store
+from otp_service.store.endpoint import default_replicas, find_slots
 from otp_service.store.rulesets import compile_ruleset
 from otp_service.store.script_runner import Replication, ScriptRunner
 from otp_service.store.store import open_store
@@ -106,12 +107,15 @@ def _ledger(settings: LedgerSettings, keyring: Keyring) -> Ledger:
     return open_ledger(settings.url.get_secret_value(), settings.timeout, keyring.installation)
 
 
-def _replication(settings: RedisSettings, buckets: tuple[str, ...]) -> Replication | None:
-    """Return how a Redis is used that may be replaced by a replica; ``None`` for one that is alone."""
-    if not settings.sentinels and not settings.awaited_replicas and not settings.cluster:
+def _replication(
+    settings: RedisSettings, client: redis.Redis, buckets: tuple[str, ...], slots: SlotMap | None
+) -> Replication | None:
+    """Return the settings for a Redis that a replica may replace; ``None`` for a server that is alone."""
+    replicas = default_replicas(client, slots) if settings.replicas is None else settings.replicas
+    if not settings.sentinels and not replicas and slots is None:
         return None
     return Replication(
-        settings.awaited_replicas,
+        replicas,
         round(1000 * settings.timeout / 2),
         buckets,
         lambda: _log.warning("store_fenced"),
@@ -122,13 +126,13 @@ def _script_runner(
     settings: Settings, client: redis.Redis, buckets: tuple[str, ...], slots: SlotMap | None
 ) -> ScriptRunner:
     context = tracing.script if settings.telemetry.traces is not None else None
-    return ScriptRunner(client, context, _replication(settings.redis, buckets), slots)
+    return ScriptRunner(client, context, _replication(settings.redis, client, buckets, slots), slots)
 
 
 def install(settings: Settings, client: redis.Redis | None = None) -> Installation:
-    """Wire an installation, by default over the configured Redis; nothing is asked of it yet.
+    """Wire an installation, by default over the configured Redis.
 
-    Raises `ConfigurationError`.
+    Redis is asked only whether it is in cluster mode and has replicas; it need not answer. Raises `ConfigurationError`.
     """
     if settings.telemetry.traces is not None:
         tracing.require_available()
@@ -137,7 +141,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     ledger = _ledger(settings.ledger, keyring)
     access_cache = _access_cache(settings, ledger.access)
     client = client or connect(settings)
-    slots = SlotMap(client) if settings.redis.cluster else None
+    slots = find_slots(client)
     plain = cast("redis.Redis", ClusterClient(slots)) if slots else client
     store = open_store(
         plain,
@@ -211,13 +215,14 @@ def prepare(installation: Installation, *, waits_for_ledger: bool = False) -> No
     With ``waits_for_ledger`` a ledger that does not answer is used once it does (`watch`); until then the process goes
     by what others noted in Redis. Raises `StartRefusedError` as `examine_ledger` does, when the data of Redis belong to
     other keys, and when it may evict counters; `StoreUnavailableError` when Redis does not answer, and
-    `LedgerUnavailableError` when the ledger does not, and is not waited for. Logs a warning when Redis does not tell
-    whether it evicts.
+    `LedgerUnavailableError` when the ledger does not, and is not waited for. Logs a warning for each command that Redis
+    lacks, with what follows.
     """
     context = installation.context
     server, ledger = context.store.server, context.ledger
-    if not server.check_eviction():
-        _log.warning("eviction_unknown", advice="Redis does not tell maxmemory-policy; make sure it is noeviction")
+    server.check_eviction()
+    for missing in server.missing_commands():
+        _log.warning("store_command_missing", command=missing.command, reason=missing.sentence, advice=missing.action)
     server.require_own()  # neither Redis nor the ledger is claimed where the other one is another installation's
     silent: tuple[type[LedgerUnavailableError], ...] = (LedgerUnavailableError,) if waits_for_ledger else ()
     if waits_for_ledger:
@@ -331,7 +336,7 @@ def watch(installation: Installation) -> PeriodicTasks:
     }
     if context.ledger.database.gate.state:
         duties["ledger"] = LedgerWait(installation).try_again
-    if installation.settings.redis.sentinels or installation.settings.redis.cluster:
+    if installation.settings.redis.sentinels or context.store.scripts.is_cluster:
         duties["primary"] = context.store.server.follow_primary
     return PeriodicTasks(duties, on_stop=context.mirror_sync.abort_build)
 
@@ -344,7 +349,9 @@ def _remembered(settings: Settings) -> int:
 def _access_cache(settings: Settings, access: Access) -> AccessCache:
     remembered = _remembered(settings)
     members = {
-        name: CachedApplication(application, compile_ruleset(settings.rulesets[name], remembered, settings.buckets))
+        name: CachedApplication(
+            application, compile_ruleset(settings.rulesets[name], remembered, settings.keys.buckets)
+        )
         for name, application in settings.named_applications.items()
     }
     keys = {
@@ -354,7 +361,7 @@ def _access_cache(settings: Settings, access: Access) -> AccessCache:
 
     def load_application(name: str, text: str) -> CachedApplication:
         application, ruleset = parse_application(settings, name, text)
-        return CachedApplication(application, compile_ruleset(ruleset, remembered, settings.buckets))
+        return CachedApplication(application, compile_ruleset(ruleset, remembered, settings.keys.buckets))
 
     return AccessCache(members, keys, access, load_application)
 

@@ -384,6 +384,7 @@ class RefusalName(StrEnum):
     EVICTION = "eviction"
     OTHER_INSTALLATION = "other-installation"
     OTHER_FORMAT = "other-format"
+    CLUSTER_ADDRESS = "cluster-address"
     KEY_STILL_NEEDED = "key-still-needed"
     LEDGER_NOT_MADE = "ledger-not-made"
     LEDGER_OF_OTHER_FORMAT = "ledger-of-other-format"

@@ -66,7 +66,7 @@ OF_ONE_SERVER = {
 def use_cluster_nodes(count: int) -> None:
     """Let each server that is started from now on be a cluster of so many, and installations know."""
     support_valkey.CLUSTER_NODES, support_valkey.join = count, join
-    support_installation.REDIS |= {"cluster": True, "replicas": 0}
+    support_installation.REDIS |= {"replicas": 0}
     support_installation.KEYS |= {"buckets": 1}  # tests name the only one; several have tests of their own
     mirror.LOOK_AGAIN = 0  # type: ignore[misc]
     ceiling_shares.EXHAUSTED_SECONDS = 0  # type: ignore[misc]

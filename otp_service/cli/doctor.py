@@ -64,9 +64,11 @@ from otp_service.settings.startup_checks import (
 )
 from otp_service.settings.urls import canonical_host, is_local, leads_elsewhere
 from otp_service.store.connection import ConnectionProblem, certificate_error, connection_problem
+from otp_service.store.endpoint import WAIT_NEEDED
 from otp_service.store.inbox import WaitingMessage
 from otp_service.store.mirror import NO_EVICTION, Server, eviction_refusal
 from otp_service.store.outbox import count_reasons
+from otp_service.store.store import Store
 
 # --- the settings ---------------------------------------------------------------------------------------------
 
@@ -331,12 +333,8 @@ _CONNECTION_ADVICE = {
     ),
     ConnectionProblem.DATABASE: ("has no database of this number", "Correct the number at the end of redis.url."),
     ConnectionProblem.MEMBER: (
-        "belongs to a cluster, but is configured as a single server",
-        "Set redis.cluster = true before the first start.",
-    ),
-    ConnectionProblem.ALONE: (
-        "is no cluster",
-        "Set redis.cluster = false, or start the server with cluster-enabled yes.",
+        "is in cluster mode, but does not tell its slots to this user",
+        "Allow the user HELLO and CLUSTER SLOTS.",
     ),
     ConnectionProblem.NOT_REDIS: ("does not answer as Redis does", "Correct redis.url: another server listens there."),
 }
@@ -492,20 +490,26 @@ class ClusterState:
     """Slots that no server has."""
     buckets: int
 
+    @property
+    def primaries(self) -> int:
+        """Number of servers that have slots; a managed service calls each a shard, or a node group."""
+        return len(self.versions)
+
 
 _MIGRATES = re.compile(r"Valkey (9|\d\d+)\.")
 CLUSTER: tuple[Check[ClusterState], ...] = (
     Check("server", FAIL, "{version} moves slots key by key: keys not yet moved look absent.",
           "Use Valkey 9 or later in a cluster, and move slots by CLUSTER MIGRATESLOTS.",
-          lambda it: [{"version": name} for name in dict.fromkeys(it.versions) if not _MIGRATES.match(name)]),
+          lambda it: [{"version": name} for name in dict.fromkeys(it.versions)
+                      if name and it.primaries > 1 and not _MIGRATES.match(name)]),
     Check("cluster", FAIL, "No server has {it.unserved} of the 16384 slots: calls for their keys get 503.",
           "Look at CLUSTER SHARDS: start servers again, or let replicas take over.", lambda it: it.unserved > 0),
     Check("cluster-require-full-coverage", WARN, "While one shard is away all servers refuse.",
-          "Set cluster-require-full-coverage no on each server.", lambda it: "yes" in it.coverage),
+          "Set cluster-require-full-coverage no on each server.", lambda it: it.primaries > 1 and "yes" in it.coverage),
     Check("cluster-require-full-coverage", OK, "While one shard is away the others serve.", "",
-          lambda it: set(it.coverage) == {"no"}),
+          lambda it: it.primaries > 1 and set(it.coverage) == {"no"}),
     Check("keys.buckets", WARN, "All numbers are in one slot, so at one server.",
-          "Set keys.buckets = 16 before the first start: it never changes.", lambda it: it.buckets == 1),
+          "Set keys.buckets = 16 before the first start: it never changes.", lambda it: it.primaries > it.buckets == 1),
 )  # fmt: skip
 
 
@@ -918,15 +922,11 @@ def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     try:
         context = install(settings).context
         server = context.store.server
-        if not settings.redis.cluster and server.is_cluster_member():
-            fault, action = _CONNECTION_ADVICE[ConnectionProblem.MEMBER]
-            yield Diagnosis(FAIL, "redis.url", f"Redis at {settings.redis.shown_url} {fault}.", action)
-            return
         if missing := server.missing_rights():
             for right in dict.fromkeys(missing):
                 yield from diagnose(RIGHTS, right)
             return
-        yield from _server_diagnoses(settings, server)
+        yield from _server_diagnoses(settings, context.store)
         yield from _write_diagnoses(settings, server)
         yield from diagnose(CLOCK, server.clock_skew())
         if refusal := server.refusal():
@@ -955,18 +955,23 @@ def _write_diagnoses(settings: Settings, server: Server) -> Iterator[Diagnosis]:
         yield redis_diagnosis(settings, refused)
 
 
-def _server_diagnoses(settings: Settings, server: Server) -> Iterator[Diagnosis]:
+def _server_diagnoses(settings: Settings, store: Store) -> Iterator[Diagnosis]:
     """Yield the faults of the server, or those of all servers of a cluster without repetition."""
-    versions, redis = server.versions(), settings.redis
+    server, scripts = store.server, store.scripts
+    versions = server.versions()
     values = {name: server.settings(name) for name in (*_EXPECTED, _FSYNC)}
-    diagnoses = [diagnosis for version in versions for diagnosis in diagnose(VERSION, version)]
+    diagnoses = [diagnosis for version in filter(None, versions) for diagnosis in diagnose(VERSION, version)]
+    for missing in server.missing_commands():
+        level = FAIL if missing is WAIT_NEEDED else WARN
+        diagnoses.append(Diagnosis(level, missing.command, missing.sentence, missing.action))
     for place in range(len(versions)):
         diagnoses += server_diagnoses({name: of_servers[place] for name, of_servers in values.items()}.get)
     yield from dict.fromkeys(diagnoses)
-    if redis.cluster:
+    if scripts.is_cluster:
         coverage = server.settings("cluster-require-full-coverage")
-        state = ClusterState(versions, coverage, server.unserved_slots(), settings.buckets)
+        state = ClusterState(versions, coverage, server.unserved_slots(), settings.keys.buckets)
         yield from diagnose(CLUSTER, state)
     for online, known in sorted(set(server.replicas())):
-        replicas = Replicas(online, known, redis.awaited_replicas, bool(redis.sentinels or redis.cluster))
+        replaceable = bool(settings.redis.sentinels or (scripts.is_cluster and known))
+        replicas = Replicas(online, known, scripts.awaited_replicas, replaceable)
         yield from diagnose(REPLICATION, replicas)

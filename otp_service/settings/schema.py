@@ -106,9 +106,8 @@ class RedisSettings(Section):
 
     url: SecretStr = SecretStr("redis://localhost:6379/0")
     """``redis://``, ``rediss://`` (TLS) or ``unix://``; may contain user, password and TLS parameters. With
-    ``sentinels`` the host is the primary's name at the Sentinels."""
-    cluster: bool = False
-    """Whether ``url`` is a server of a cluster (Valkey 9 or later), which knows the other servers."""
+    ``sentinels`` the host is the primary's name at the Sentinels. A server in cluster mode is recognised, and names
+    the others."""
     sentinels: tuple[HostAndPort, ...] = ()
     """Sentinels of the primary: host:port of each; with the TLS parameters of ``url``."""
     sentinel_user: str | None = None
@@ -117,7 +116,8 @@ class RedisSettings(Section):
     """Password at the Sentinels."""
     replicas: int | None = Field(default=None, ge=0, le=5)
     """Replicas that must confirm an approval, a wrong code or a payment for a message (``WAIT``) before the answer; if
-    fewer confirm in half of ``timeout``, the answer is 503. Default: 1 with ``sentinels`` or ``cluster``, else 0."""
+    fewer confirm in half of ``timeout``, the answer is 503. Default: 1 with ``sentinels``, and in cluster mode if
+    servers have replicas; else 0."""
     timeout: float = Field(default=1.0, gt=0, le=1.0)
     """Seconds to wait for an answer."""
     connect_timeout: float = Field(default=0.5, gt=0, le=0.5)
@@ -136,18 +136,6 @@ class RedisSettings(Section):
         if self.sentinels and self.url.get_secret_value().startswith("unix:"):
             raise ValueError("redis.url is a socket, but redis.sentinels needs the name of a primary.")
         return self
-
-    @model_validator(mode="after")
-    def _can_be_a_cluster(self) -> Self:
-        is_socket = self.url.get_secret_value().startswith("unix:")
-        if self.cluster and (self.sentinels or is_socket):
-            raise ValueError("redis.cluster cannot be combined with redis.sentinels or a socket.")
-        return self
-
-    @property
-    def awaited_replicas(self) -> int:
-        """Number of replicas that must confirm before an answer."""
-        return int(bool(self.sentinels or self.cluster)) if self.replicas is None else self.replicas
 
     @property
     def shown_url(self) -> str:
@@ -172,14 +160,14 @@ class KeysSettings(Section):
     """``OTP_SERVICE_ROOT_KEYS``: ``id:base64 …``. The first key is active, the others are still accepted."""
     pseudonym: SecretStr | None = None
     """``OTP_SERVICE_PSEUDONYM_KEY``: base64. It never changes in an installation."""
-    buckets: int | None = Field(default=None, ge=1, le=256)
-    """Number of buckets of numbers, a power of two; it never changes in an installation. Default: 16 with
-    ``redis.cluster``, else 1."""
+    buckets: int = Field(default=1, ge=1, le=256)
+    """Number of buckets of numbers, a power of two; it never changes in an installation. A cluster of several primaries
+    needs about 16: a bucket is at one of them."""
 
     @field_validator("buckets")
     @classmethod
-    def _is_power_of_two(cls, buckets: int | None) -> int | None:
-        if buckets and buckets.bit_count() != 1:
+    def _is_power_of_two(cls, buckets: int) -> int:
+        if buckets.bit_count() != 1:
             raise ValueError("The number of buckets is a power of two: 1, 2, 4, 8, 16, 32, 64, 128 or 256.")
         return buckets
 

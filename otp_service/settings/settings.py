@@ -206,11 +206,6 @@ class Settings(Section):
             for name, gateway in self.gateways.items()
         }
 
-    @property
-    def buckets(self) -> int:
-        """How many buckets of numbers there are."""
-        return self.keys.buckets or (_BUCKETS_OF_CLUSTER if self.redis.cluster else 1)
-
     def keyring(self) -> Keyring:
         """Return the keys; root keys may be missing.
 
@@ -221,7 +216,7 @@ class Settings(Section):
         return Keyring(
             parse_root_keys(self.keys.root.get_secret_value()) if self.keys.root else {},
             parse_key(self.keys.pseudonym.get_secret_value()),
-            self.buckets,
+            self.keys.buckets,
         )
 
     def redacted(self) -> dict[str, Any]:
@@ -264,7 +259,6 @@ def __getattr__(name: str) -> type[Settings]:
 
 MASK = "**********"
 """The form of a `SecretStr` in pydantic."""
-_BUCKETS_OF_CLUSTER = 16
 _SECRET_NAME = re.compile(r"auth|key|token|secret|pass|pwd|credential|signature|cookie|bearer|\bsig\b", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"(\{[\w.]+\})+")
 _WEB = ("http://", "https://")

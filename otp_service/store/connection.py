@@ -559,7 +559,6 @@ _UNAVAILABLE: Final = (
     TryAgainError,
 )
 _NO_DATABASE: Final = "DB index is out of range"
-_NO_CLUSTER: Final = "cluster support disabled"
 _UNAVAILABLE_CODES: Final = frozenset({"BUSY", "MISCONF", "NOGROUP", "NOREPLICAS", "UNBLOCKED"})
 """First words of answers that redis-py has no class for. ``NOGROUP``: the server has lost its data."""
 _PIPELINE_PREFIX: Final = " caused error: "
@@ -614,9 +613,7 @@ class ConnectionProblem(StrEnum):
     NOT_REDIS = "other-server"
     """It is no Redis."""
     MEMBER = "cluster"
-    """It belongs to a cluster, and is configured as a single server."""
-    ALONE = "no-cluster"
-    """It is a single server, and is configured as a cluster."""
+    """It is in cluster mode, and did not tell so."""
     CERTIFICATE = "certificate"
     """Its certificate is refused."""
 
@@ -640,8 +637,6 @@ def connection_problem(error: StoreUnavailableError) -> ConnectionProblem:
     cause = error.__cause__
     if _NO_DATABASE in str(cause):
         return ConnectionProblem.DATABASE
-    if _NO_CLUSTER in str(cause):
-        return ConnectionProblem.ALONE
     if certificate_error(error):
         return ConnectionProblem.CERTIFICATE
     if isinstance(cause, redis.RedisError) and (problem := _CODES.get(_code(cause))):

@@ -29,6 +29,7 @@ from otp_service.store.connection import (
     servers_of_primary,
     translate_errors,
 )
+from otp_service.store.endpoint import MissingCommand, missing_commands
 from otp_service.store.keys import tag_of
 from otp_service.store.library import PREFIX
 from otp_service.store.rulesets import CompiledRuleset
@@ -439,13 +440,23 @@ def _is_denied(server: redis.Redis, command: str) -> bool:
     return False
 
 
-def _version(info: Mapping[str, Any]) -> str:
+def _version(server: redis.Redis) -> str:
+    """Return name and version of a server, empty if it refuses ``INFO``."""
+    try:
+        info = server.info("server")
+    except redis.ResponseError:
+        return ""
     valkey = info.get("valkey_version")
     return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'unknown')}"
 
 
-def _online_replicas(told: Mapping[str, Any]) -> int:
-    return sum(isinstance(one, dict) and one.get("state") == "online" for one in told.values())
+def _online_replicas(server: redis.Redis) -> int | None:
+    """Return the number of replicas that are online; ``None`` if the server refuses ``INFO``."""
+    try:
+        told: Mapping[str, Any] = server.info("replication")
+    except redis.ResponseError:
+        return None
+    return sum(bool(isinstance(one, dict) and one.get("state") == "online") for one in told.values())
 
 
 class Server:
@@ -506,15 +517,15 @@ class Server:
             return format_refusal((noted[-1] or b"1").decode())
         return installation_refusal(differences) if differences else None
 
-    def check_eviction(self) -> bool:
-        """Return whether the server tells that it evicts nothing, ``False`` when it does not tell.
-
-        Raises `StartRefusedError` when it may evict counters: an evicted one is a free guess.
-        """
+    def check_eviction(self) -> None:
+        """Raise `StartRefusedError` if the server tells that it may evict counters: an evicted one is a free guess."""
         policies = self.settings("maxmemory-policy")
         if other := next((one for one in policies if one not in {None, NO_EVICTION}), None):
             raise StartRefusedError(eviction_refusal(other))
-        return None not in policies
+
+    def missing_commands(self) -> list[MissingCommand]:
+        """Return the commands that the server, or any of a cluster, lacks or forbids to our user."""
+        return missing_commands(self._client, self._scripts.awaited_replicas)
 
     def settings(self, name: str) -> list[str | None]:
         """Return a setting of the server, or of each of a cluster; ``None`` for one that does not tell.
@@ -527,7 +538,7 @@ class Server:
     def versions(self) -> list[str]:
         """Return name and version of the server, or of each of a cluster."""
         with translate_errors():
-            return [_version(one.info("server")) for one in servers(self._client)]
+            return [_version(one) for one in servers(self._client)]
 
     def missing_rights(self) -> list[str]:
         """Return the commands that our user needs and may not call, of those that nothing else here would show."""
@@ -543,23 +554,19 @@ class Server:
                 with suppress(redis.exceptions.NoPermissionError):  # processes need no right to EVAL
                     server.eval("#!lua\nreturn 1", 0)
 
-    def is_cluster_member(self) -> bool:
-        """Tell whether the server is one of a cluster."""
-        with translate_errors():
-            return bool(self._client.info("cluster").get("cluster_enabled"))
-
     def unserved_slots(self) -> int:
         """Return how many slots of a cluster no server has."""
         return self._client.slots.unserved() if isinstance(self._client, ClusterClient) else 0
 
     def replicas(self) -> list[tuple[int, int]]:
-        """Return how many replicas are online, and how many are known: of the server, or of each of a cluster."""
+        """Return how many replicas are online, and how many are known: of each server that tells."""
         with translate_errors():
             if isinstance(self._client, ClusterClient):
                 shards = [(peer.client, self._client.slots.shard_of(peer)[0]) for peer in self._client.slots.peers()]
             else:
                 shards = [(self._client, servers_of_primary(self._client)[0] if has_sentinels(self._client) else 1)]
-            return [(_online_replicas(server.info("replication")), known - 1) for server, known in shards]
+            counts = [(_online_replicas(server), known - 1) for server, known in shards]
+            return [(online, known) for online, known in counts if online is not None]
 
     def follow_primary(self) -> None:
         """Leave a server that is the primary no more: one that was paused goes on answering for seconds.

@@ -419,6 +419,11 @@ class ScriptRunner:
                 raise answer
 
     @property
+    def awaited_replicas(self) -> int:
+        """Number of replicas that must have the writes of `REPLICATED` scripts before the answer."""
+        return self._replication.replicas
+
+    @property
     def is_cluster(self) -> bool:
         """Whether keys of different tags may be on different servers."""
         return self._slots is not None

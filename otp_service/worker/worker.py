@@ -72,7 +72,7 @@ def judge_tasks(installation: Installation, name: str) -> PeriodicTasks:
 
 def sum_tasks(installation: Installation) -> PeriodicTasks:
     """Return the task that sums limits which buckets share, not started."""
-    is_shared = installation.settings.buckets > 1
+    is_shared = installation.settings.keys.buckets > 1
     return PeriodicTasks({"sums": installation.context.store.limit_sums.update} if is_shared else {})
 
 

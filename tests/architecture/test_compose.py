@@ -361,7 +361,7 @@ def test_our_processes_ask_all_sentinels_and_wait_for_a_replica(service, secrets
     redis = load_settings(ROOT / "config" / "compose.toml", environ, root_keys=service != "console").redis
 
     assert list(redis.sentinels) == [f"{_address(one)}:26379" for one in SENTINELS]
-    assert redis.awaited_replicas == 1
+    assert redis.replicas is None  # with Sentinels: 1
     assert SENTINEL["services"][service]["depends_on"] == {one: {"condition": "service_healthy"} for one in SENTINELS}
     for one in SENTINELS:
         command = SENTINEL["services"][one]["command"][-1]
@@ -419,12 +419,12 @@ MEMBERS = ("redis", *(f"redis-{place}" for place in range(2, 10)))
 
 
 @pytest.mark.parametrize("service", OURS)
-def test_our_processes_know_that_it_is_a_cluster_and_wait_for_a_replica(service, secrets):
+def test_our_processes_have_as_many_buckets_as_a_cluster_needs(service, secrets):
     environ = _environment(service, secrets) | CLUSTER["services"][service]["environment"]
     settings = load_settings(ROOT / "config" / "compose.toml", environ, root_keys=service != "console")
     name = settings.redis.shown_url.removeprefix("redis://").partition(":")[0]
 
-    assert (settings.redis.cluster, settings.redis.awaited_replicas, settings.buckets) == (True, 1, 16)
+    assert (settings.redis.replicas, settings.keys.buckets) == (None, 16)
     assert CLUSTER["services"][service]["depends_on"] == {MEMBERS[-1]: {"condition": "service_healthy"}}
     for one in MEMBERS:
         assert name in CLUSTER["services"][one]["networks"]["store"]["aliases"]

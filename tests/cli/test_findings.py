@@ -251,7 +251,8 @@ def test_what_a_fail_over_would_forget_or_refuse_is_told(replicas, expected):
         (ClusterState(["Valkey 9.0.0", "Valkey 10.1.0"], ["no", "no"], 0, 16), []),
         (ClusterState(["Valkey 9.1.2", "Valkey 8.1.1"], ["no", "no"], 0, 16), [("server", Level.FAIL)]),
         (ClusterState(["Redis 8.0.2"] * 2, ["no", None], 0, 16), [("server", Level.FAIL)]),
-        (ClusterState(["Valkey 9.1.2"], ["no", "yes"], 3, 1),
+        (ClusterState(["Redis 7.2.4"], ["yes"], 0, 1), []),
+        (ClusterState(["Valkey 9.1.2"] * 2, ["no", "yes"], 3, 1),
          [("cluster", Level.FAIL), ("cluster-require-full-coverage", Level.WARN), ("keys.buckets", Level.WARN)]),
     ],
 )  # fmt: skip

@@ -310,14 +310,10 @@ def user_without_time(site: Site) -> None:
     site.user("+@all -time")
 
 
-def cluster_as_a_server_alone(site: Site) -> None:
+def database_of_a_cluster(site: Site) -> None:
     member = ValkeyServer(site.folder, options=("--cluster-enabled", "yes", "--cluster-port", str(free_port())))
     site.stack.callback(member.stop)
-    site.settings(member.url)
-
-
-def server_alone_as_a_cluster(site: Site) -> None:
-    site.settings(redis={"url": site.valkey.url, "cluster": True})
+    site.settings(member.url.replace("/0", "/3"))
 
 
 def redis_that_is_a_replica(site: Site) -> None:
@@ -397,8 +393,7 @@ SETUPS: dict[Callable[[Site], None], tuple[str, str, str]] = {
     no_ledger_and_nobody_may_create_it: ("ledger", "ledger.upgrade = false", "otp-service ledger upgrade"),
     user_without_function_load: ("redis.url", "refuses FUNCTION LOAD", "@scripting"),
     user_without_time: ("redis.url", "refuses TIME", "+time"),
-    cluster_as_a_server_alone: ("redis.url", "belongs to a cluster", "redis.cluster = true"),
-    server_alone_as_a_cluster: ("redis.url", "is no cluster", "redis.cluster = false"),
+    database_of_a_cluster: ("redis.url", "database 0 only", "write 0"),
     redis_that_is_a_replica: ("redis.url", "is a replica", "Name its primary"),
     redis_that_is_full: ("redis.url", "is full", "maxmemory"),
     redis_without_the_replicas_that_it_demands: ("redis.url", "fewer replicas", "min-replicas-to-write"),

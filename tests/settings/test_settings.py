@@ -502,24 +502,6 @@ def test_contrast_is_that_of_wcag():
     assert {color: round(contrast_with_white(color), 2) for color in known} == known
 
 
-@pytest.mark.parametrize(
-    ("redis", "awaited"),
-    [
-        ({}, 0),
-        ({"sentinels": ["h:26379"]}, 1),
-        ({"cluster": True}, 1),
-        ({"cluster": True, "replicas": 0}, 0),
-        ({"sentinels": ["h:26379"], "replicas": 0}, 0),
-        ({"replicas": 2}, 2),
-    ],
-)
-def test_a_replica_is_waited_for_where_sentinels_may_put_it_in_the_primarys_place(redis, awaited):
-    assert (
-        settings_from({**tree("redis://otp/0"), "redis": {"url": "redis://otp/0", **redis}}).redis.awaited_replicas
-        == awaited
-    )
-
-
 @pytest.mark.parametrize("redis", [{"url": "unix:///run/redis.sock"}, {"sentinels": ["h"]}, {"sentinels": ["u@h:1"]}])
 def test_sentinels_have_addresses_and_watch_no_socket(redis):
     with pytest.raises(ConfigurationError, match="redis"):

@@ -34,7 +34,7 @@ def open_shop(cluster: Cluster) -> Callable[[], Caller]:
     """Return what opens another process of an application that may spend 48 a day, on an empty cluster."""
     for node in cluster.nodes:
         node.client.flushall()
-    own = tree(cluster.nodes[0].url, redis={"url": cluster.nodes[0].url, "cluster": True, "replicas": 0})
+    own = tree(cluster.nodes[0].url, redis={"replicas": 0}, keys={"buckets": 16})
     own["applications"]["shop"]["spend"] = {"day": "48"}
     own["guard"] = {"modes": modes("spend.application")}
     own["limits"] = PERMISSIVE

@@ -43,7 +43,7 @@ class Process:
 
 @pytest.fixture
 def shop(cluster: Cluster) -> Caller:
-    own = tree(cluster.nodes[0].url, redis={"url": cluster.nodes[0].url, "cluster": True, "replicas": 0})
+    own = tree(cluster.nodes[0].url, redis={"replicas": 0}, keys={"buckets": 16})
     own["guard"] = {"modes": modes("application.requests", "block.unapproved"), "block": {"unapproved": ["8/day"]}}
     own["limits"] = {**PERMISSIVE, "application": ["100/hour"]}
     own["purposes"]["login"]["resend_delays"] = [0]

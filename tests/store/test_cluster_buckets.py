@@ -39,7 +39,7 @@ def shop(cluster: Cluster) -> Caller:
     """An application with few messages, on an empty cluster."""
     for node in cluster.nodes:
         node.client.flushall()
-    own = tree(cluster.nodes[0].url, redis={"url": cluster.nodes[0].url, "cluster": True, "replicas": 0})
+    own = tree(cluster.nodes[0].url, redis={"replicas": 0}, keys={"buckets": 16})
     own["applications"]["shop"]["spend"] = {"day": "1600"}
     own["guard"] = {
         "modes": modes(*FRAUD, "number.sends", "application.requests", "spend.application", "number.guesses"),

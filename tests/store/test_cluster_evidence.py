@@ -27,7 +27,7 @@ def shop(cluster: Cluster) -> Caller:
     url = cluster.nodes[0].url
     own: dict[str, Any] = tree(
         url,
-        redis={"url": url, "cluster": True, "replicas": 0},
+        redis={"url": url, "replicas": 0},
         keys={"root": f"k1:{key()}", "pseudonym": key(), "buckets": 256},
         purposes=PURPOSES,
         proofs={"issuer": "https://otp.example"},

@@ -45,7 +45,7 @@ def _set(cluster: Cluster, setting: str, value: str) -> None:
 
 def test_servers_are_known_by_the_names_that_their_certificates_bear(cluster: Cluster, certificate: Path) -> None:
     url = f"rediss://otp:{PASSWORD}@localhost:{cluster.nodes[0].port}/0?ssl_ca_certs={certificate}"
-    settings = settings_from(tree("", redis={"url": url, "cluster": True, "replicas": 0}))
+    settings = settings_from(tree("", redis={"url": url, "replicas": 0}))
     with pytest.raises(StoreUnavailableError):
         bootstrap.open_installation(settings)
 

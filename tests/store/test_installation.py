@@ -59,7 +59,7 @@ def test_a_server_that_forbids_config_is_used_with_a_warning(frozen: FrozenValke
         client.close()
         frozen.client.execute_command("ACL DELUSER careful")
 
-    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["eviction_unknown"]
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["store_command_missing"]
     with capture_logs() as lines:
         prepare(_install(frozen))
     assert not [line for line in lines if line["log_level"] == "warning"]

@@ -8,7 +8,8 @@ local function followed(info)
   return member('repl_backlog_active') == 1 and member('repl_backlog_first_byte_offset') < member('second_repl_offset')
 end
 
-local info, places, fences, heads = redis.call('INFO', 'replication'), { unpack(KEYS, key.rest) }, {}, {}
+local info, places, fences, heads = redis.pcall('INFO', 'replication'), { unpack(KEYS, key.rest) }, {}, {}
+if type(info) ~= 'string' then return reply.same() end -- a managed server may refuse it; `doctor` reports that
 for i, place in ipairs(places) do table.insert(i <= #places / 2 and fences or heads, place) end
 -- Another after a restart and after each fail-over, planned or not; the former one is that which it went on with when it took over.
 local history, former = string.match(info, 'master_replid:(%x+)'), string.match(info, 'master_replid2:(%x+)')
@@ -20,7 +21,8 @@ if noted[1] == history then
   return reply.same()
 end
 
-local shard = arg.is_cluster == '1' and redis.call('CLUSTER', 'MYSHARDID')
+local shard = arg.is_cluster == '1' and redis.pcall('CLUSTER', 'MYSHARDID')
+if type(shard) ~= 'string' then shard = false end -- refused: then each bucket that moves is fenced
 -- A move from another shard (MIGRATESLOTS) loses nothing but what was undecided there.
 local has_moved = noted[2] and noted[2] ~= shard and not noted[4]
 local went_on = noted[1] and former == noted[1] and followed(info)
