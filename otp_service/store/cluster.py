@@ -62,6 +62,8 @@ class SlotMap:
         self._suspects: set[Peer] = set()
         self._stale = True
         self._looked = 0.0
+        self._lost: redis.RedisError | None = None
+        """Why the last look failed, if it did."""
         self._turn = threading.Lock()
         self._versions = counting(1)
         self.version = 0
@@ -73,7 +75,7 @@ class SlotMap:
         if self._stale or self._slots[slot] is None:
             self._look()
         if (found := self._slots[slot]) is None:
-            raise StoreUnavailableError("No server of the cluster has the slot.", nothing_ran=True)
+            raise StoreUnavailableError("No server of the cluster has the slot.", nothing_ran=True) from self._lost
         return found
 
     def peers(self) -> Sequence[Peer]:
@@ -81,7 +83,7 @@ class SlotMap:
         if self._stale:
             self._look()
         if not (found := tuple(dict.fromkeys(one for one in self._slots if one))):
-            raise StoreUnavailableError("No server of the cluster is known.")
+            raise StoreUnavailableError("No server of the cluster is known.") from self._lost
         return found
 
     def unserved(self) -> int:
@@ -135,7 +137,9 @@ class SlotMap:
             slots: list[Peer | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
             for first, last, peer, *_ in told:
                 slots[first : last + 1] = [peer] * (last + 1 - first)
+            self._lost = None
             return slots
+        self._lost = lost
         raise StoreUnavailableError("No server of the cluster tells who has which slot.", nothing_ran=True) from lost
 
     def replica_of(self, peer: Peer) -> Peer | None:
