@@ -613,7 +613,7 @@ class ConnectionProblem(StrEnum):
     NOT_REDIS = "other-server"
     """It is no Redis."""
     MEMBER = "cluster"
-    """It is in cluster mode, and did not tell so."""
+    """It is in cluster mode, which it did not report at the start."""
     CERTIFICATE = "certificate"
     """Its certificate is refused."""
 

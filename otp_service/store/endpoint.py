@@ -1,4 +1,4 @@
-"""What a server is found to be: alone or in cluster mode, and without commands that managed services withhold."""
+"""The mode of a Redis server, and the commands that managed services withhold."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -52,13 +52,13 @@ _WAIT: Final = ("WAIT", "0", "0")
 def find_slots(client: redis.Redis) -> SlotMap | None:
     """Return the slot map of a server in cluster mode; ``None`` for a server that is alone, or behind Sentinels.
 
-    A server that does not answer gets a slot map too: that looks before the first call, so that no call is sent as if
-    the server were alone. Raises `StartRefusedError` if the address cannot be used in cluster mode.
+    A server that does not answer gets a slot map too, which asks again before the first call. Raises
+    `StartRefusedError` if the address cannot be used in cluster mode.
     """
     if has_sentinels(client):
         return None
-    given = client.get_connection_kwargs()
-    pool = redis.ConnectionPool(client.connection_pool.connection_class, **{**given, "db": 0})
+    options = client.get_connection_kwargs()
+    pool = redis.ConnectionPool(client.connection_pool.connection_class, **{**options, "db": 0})
     seed = redis.Redis(connection_pool=pool)  # in cluster mode no other database can be selected
     connection = Connection(seed)
     try:
@@ -71,7 +71,7 @@ def find_slots(client: redis.Redis) -> SlotMap | None:
     is_cluster = b"cluster" in hello if isinstance(hello, list) else isinstance(slots, list)
     if not is_cluster:
         return None
-    if problem := _address_problem(given.get("path"), given.get("db")):
+    if problem := _address_problem(options.get("path"), options.get("db")):
         raise StartRefusedError(problem)
     return SlotMap(client)
 

@@ -387,10 +387,11 @@ def test_a_command_says_when_no_sentinel_names_a_primary(tmp_path):
 
 def test_a_command_says_when_something_else_listens_there(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as stranger, ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(_answer_as_http, stranger)
+        answers = pool.submit(_answer_as_http, stranger)
         url = f"redis://127.0.0.1:{stranger.getsockname()[1]}/0"
         result = run("gateway", "status", environ=configured(tmp_path, url))
-        answer.result()
+        stranger.shutdown(socket.SHUT_RDWR)
+        answers.result()
 
     assert (result.exit_code, result.output) == (
         1,
@@ -399,7 +400,11 @@ def test_a_command_says_when_something_else_listens_there(tmp_path):
 
 
 def _answer_as_http(server):
-    connection, _ = server.accept()
-    with connection:
-        connection.recv(1024)
-        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:  # shut down
+            return
+        with connection:
+            connection.recv(1024)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
