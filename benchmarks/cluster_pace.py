@@ -114,7 +114,7 @@ def main() -> int:
             Side(
                 "three primaries",
                 [one.client for one in cluster.nodes],
-                _callers(url=cluster.nodes[0].url, cluster=True, replicas=0),
+                _callers(url=cluster.nodes[0].url, replicas=0),
             ),
         ]
         clock, made = _clock_within_the_store(), _starts(options.ipv6)

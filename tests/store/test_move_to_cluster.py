@@ -75,7 +75,7 @@ def test_what_one_server_knew_a_cluster_knows(folder: Path, settings: dict[str, 
     (folder / "alone").rename(folder / "0")
     first.start()
     wait_until(lambda: first.knows(1))
-    shop = _shop(settings, url=cluster.nodes[0].url, cluster=True, replicas=0)
+    shop = _shop(settings, url=cluster.nodes[0].url, replicas=0)
 
     def as_before() -> None:
         assert shop.check(used, codes[used])[3] == "already_approved"
