@@ -234,7 +234,9 @@ def _record_active(
     except ConflictError:
         if retry is None:
             raise
-        context.store.factors.forget_pending(user, factor.id)  # the first request may have died before this
+        # The first request may have died before it ended the enrolment, or is about to end it and has to see that no
+        # removal came between.
+        context.store.factors.confirm_pending(user, factor.id)
         context.mirror_sync.refresh()
         return
     was_waiting = context.store.factors.forget_pending(user, factor.id)

@@ -173,8 +173,16 @@ class FactorStore:
             case Mismatch():
                 raise _refusal(reply)
 
+    def confirm_pending(self, user: UserKey, factor_id: str) -> None:
+        """End an enrolment that the ledger has as active: `forget_pending` still returns that it waited."""
+        with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
+            pipeline.hdel(keys.pending_factor(user.bucket, factor_id), "factor", "label")
+            for waiting in _waiting(user):
+                pipeline.zrem(waiting, factor_id)
+            pipeline.execute()
+
     def forget_pending(self, user: UserKey, factor_id: str) -> bool:
-        """End an enrolment; tell whether it waited yet."""
+        """End an enrolment; return whether it waited, or was confirmed."""
         with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
             pipeline.delete(keys.pending_factor(user.bucket, factor_id))
             for waiting in _waiting(user):

@@ -82,6 +82,28 @@ def test_a_repeated_activation_ends_the_enrolment_that_the_first_left(api: Api, 
     assert api.get(f"{FACTORS}/{app.id}").json["status"] == "active"
 
 
+def test_a_repetition_that_overtakes_the_end_of_the_enrolment_removes_nothing(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    app = App(api)
+    code = app.code(-1)
+    forget, repeated = FactorStore.forget_pending, []
+
+    def overtaken(store: FactorStore, *arguments: Any) -> bool:
+        if not repeated:
+            repeated.append(None)
+            repeated[0] = activate(app, code)
+        return forget(store, *arguments)
+
+    monkeypatch.setattr(FactorStore, "forget_pending", overtaken)
+    first = activate(app, code)
+
+    assert (first.status_code, repeated[0].status_code) == (200, 200)
+    assert first.json["valid"]
+    assert repeated[0].json["valid"]
+    assert api.get(f"{FACTORS}/{app.id}").json["status"] == "active"
+
+
 def test_of_twenty_equal_activations_at_once_all_are_answered_alike(api: Api):
     app = App(api)
     code = app.code(-1)
