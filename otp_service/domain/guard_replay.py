@@ -294,8 +294,8 @@ class ExpiringItems(Generic[Item]):
 
     def get(self, name: Hashable, now: int) -> Item:
         """Return what is there, or a new one, which is not there yet."""
-        thing, expires = self._things.get(name, (None, 0))
-        return thing if thing is not None and now < expires else self._make()
+        item, expires = self._things.get(name, (None, 0))
+        return item if item is not None and now < expires else self._make()
 
     def put(self, name: Hashable, thing: Item, expires: int) -> None:
         """Keep a thing until a time."""
@@ -395,7 +395,7 @@ class GuardState:
         return _NO_BOUND if self._usual is None else self._usual.get(country, 0.0)
 
     def window(self, rule: Window, name: str) -> MovingWindow | SlidingWindow:
-        """Return a window of somebody."""
+        """Return a window of a number, address or application."""
         return self._windows.setdefault((rule.scope, name, rule.seconds), empty_window(rule)())
 
     def over(
@@ -443,8 +443,8 @@ class RuleHit:
 
 def refusing_hit(hits: list[RuleHit]) -> RuleHit | None:
     """Return the rule hit that refuses a message, ``None`` when none does: the one with the longest wait."""
-    refusing = [one for one in hits if not one.records]
-    return max(refusing, key=lambda one: one.wait, default=None)
+    refusing = [hit for hit in hits if not hit.records]
+    return max(refusing, key=lambda hit: hit.wait, default=None)
 
 
 @dataclass(slots=True)
@@ -481,8 +481,8 @@ class Evaluation:
         self.approved = self.known_device or (recently(reputation.approved) and not is_stranger)
         self._some, self._here = recently(reputation.anywhere), recently(reputation.applications.get(self.application))
         if self._network:
-            asked = self.memory.asked.get(self.send_attempt.ip_prefix, self.now)
-            self.new = {"number": self.send_attempt.number not in asked, "country": self.country not in asked}
+            targets = self.memory.asked.get(self.send_attempt.ip_prefix, self.now)
+            self.new = {"number": self.send_attempt.number not in targets, "country": self.country not in targets}
 
     @property
     def counted(self) -> Counter[tuple[str, str]]:
@@ -595,8 +595,8 @@ class Evaluation:
     def _applies(self, rule: Bucket | ConversionBreaker) -> bool:
         """Tell whether a rule against fraud looks at this message."""
         known = self.approved if rule.exempts == "approved" else self.known_device
-        here = rule.zone is None or rule.zone == self.send_attempt.zone
-        return here and not known and not self.send_attempt.allowlisted and bool(self.part_key(rule.part))
+        in_zone = rule.zone is None or rule.zone == self.send_attempt.zone
+        return in_zone and not known and not self.send_attempt.allowlisted and bool(self.part_key(rule.part))
 
     def _add_hit(self, rule: str, wait: int, *, records: bool) -> None:
         if wait > 0:
@@ -606,7 +606,7 @@ class Evaluation:
 
     def count(self) -> None:
         """Count the message in everything that was tested."""
-        self.spend_windows(tuple(one for one in self._scopes() if one is not LimitScope.FAILED_CHECKS))
+        self.spend_windows(tuple(scope for scope in self._scopes() if scope is not LimitScope.FAILED_CHECKS))
         self._count_cooldown()
         self.memory.spend(self.ruleset, self.application, self.country, self.send_attempt.price, self.now)
         touched = {rule.part for rule, _ in self._counted} | self._breaker_states.keys()
@@ -647,12 +647,12 @@ class Evaluation:
             self.memory.cooldown.put(number, runs, self.now + rule.reset_after)
 
     def _count_asked(self) -> None:
-        network = self.send_attempt.ip_prefix
-        asked = self.memory.asked.get(network, self.now)
-        first = not asked
-        asked |= {self.send_attempt.number, self.country}
+        ip_prefix = self.send_attempt.ip_prefix
+        targets = self.memory.asked.get(ip_prefix, self.now)
+        first = not targets
+        targets |= {self.send_attempt.number, self.country}
         if first:
-            self.memory.asked.put(network, asked, self.now + self.ruleset.lifetimes["asked"])
+            self.memory.asked.put(ip_prefix, targets, self.now + self.ruleset.lifetimes["asked"])
 
     def _settle_levels(self, part: str) -> None:
         """Let all buckets of a part leak before it is kept as it is now."""
@@ -824,8 +824,8 @@ class GuardSimulation:
             if back.part_key(part) and not spared:
                 _roll_back_part(back, counted, part, counts=part in _OF_ITS_ADDRESS or not evaluation.approved)
         names = {"number": counted.send_attempt.number, "country": counted.country}
-        asked = self._memory.asked.get(counted.send_attempt.ip_prefix, evaluation.now)
-        asked -= {names[what] for what, new in counted.new.items() if new}
+        targets = self._memory.asked.get(counted.send_attempt.ip_prefix, evaluation.now)
+        targets -= {names[target] for target, new in counted.new.items() if new}
 
 
 def _passes(evaluation: Evaluation) -> bool:
@@ -844,7 +844,7 @@ def _roll_back_part(back: Evaluation, counted: SimulatedVerification, part: str,
     rules = {rule.name: rule for rule in back.ruleset.buckets if rule.part == part}
     for rule in rules.values():
         roll_back_bucket(own.kept, rule, counted.sends[part, rule.name])
-    for window in {one for rule in rules.values() for one in rule.approval_windows} if counts else ():
+    for window in {window for rule in rules.values() for window in rule.approval_windows} if counts else ():
         count_approval(own.kept, window, back.now)
     judged = any(rule.part == part for rule in back.ruleset.breakers) and not counted.approved
     if judged:
@@ -909,7 +909,7 @@ class Attempt:
     def checked(self) -> "Attempt":
         """Return it, when all that it says can be read; raise `ValueError` or `TypeError` otherwise."""
         texts = (self.verification, self.refused, self.what)
-        if not isinstance(self.at, int) or not all(isinstance(one, str) for one in texts):
+        if not isinstance(self.at, int) or not all(isinstance(text, str) for text in texts):
             raise TypeError("is no attempt")
         if self.kind is AttemptKind.START and self.what.count("|") < 2:  # noqa: PLR2004 - application, country and the rest
             raise ValueError("is no start")
@@ -945,10 +945,10 @@ class Replay:
     """Attempts as they went, and what becomes of them under other rules, in memory; ``rulesets`` by application.
 
     With ``applications``, by name, a start goes where they send to and have their home, not where they did then. What
-    was refused in its time and would pass now has no answer in the log: nobody typed that code in. It counts as never
-    approved. ``usual`` is how many newcomers approve in a usual day, by application and country (``shop/PK``);
-    ``None`` when that is not known: then buckets grow without bound. All attempts are tried, for rules count those of
-    all applications; with ``counted`` only those of some are counted.
+    was refused in its time and would pass now has no answer in the log, since its code was never typed in. It
+    counts as never approved. ``usual`` is how many newcomers approve in a usual day, by application and country
+    (``shop/PK``); ``None`` when that is not known: then buckets grow without bound. All attempts are tried, for rules
+    count those of all applications; with ``counted`` only those of some are counted.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """What traffic of newcomers is usual, learnt from events, and what is not: alarms, suspicion, bounded growth.
 
-A *newcomer* is somebody whose number the guard does not know. The share of newcomers that approve is learnt for each
+A *newcomer* has a number that the guard does not know. The share of newcomers that approve is learnt for each
 application and country, and for each carrier range in it (calling code and three digits), by hour of the week; what
 has happened is compared with that, minute by minute, by the tests of `detection`. Minutes are those of Redis' clock.
 """
@@ -28,7 +28,7 @@ from otp_service.domain.detection import (
 MINUTE: Final = 60_000
 """Milliseconds."""
 RIPE_AFTER: Final = 5
-"""Minutes after which a start that nobody approved counts as unapproved. With the usual delays (half within 25 s,
+"""Minutes after which a start without an approval counts as unapproved. With the usual delays (half within 25 s,
 97.5 % within two minutes) one in a thousand comes later."""
 _KEPT: Final = RIPE_AFTER + 1
 _MOST_IN_A_MINUTE: Final = 65_535
@@ -70,7 +70,7 @@ GROWTH: Final = 2.0
 who approve, that is six times the unapproved messages of a usual day: a sale with five times the traffic fits."""
 BLOCK_MEMORY: Final = 7 * 24 * 60 * MINUTE
 """Milliseconds of a block's approvals that tell what is usual there: a week, so that a hundred newcomers a day where
-nobody came before are not refused. With two weeks they would be, for as long, for who is refused does not approve."""
+none came before are not refused. With two weeks they would be, for as long, since a refused number cannot approve."""
 LEARNT_FROM: Final = 1.0
 """Weeks of a country after which newcomers may be asked. Before, those who tried a site out may be all that is known:
 their share says nothing of the people who come when it opens."""
@@ -144,7 +144,7 @@ class UsualTraffic:
         self.doubtful = self.doubtful or doubtful
 
     def _close(self, hour: int, base: UsualShare | None) -> None:
-        """Learn the hour that was counted, and that nobody came in those up to ``hour``."""
+        """Learn the hour that was counted, and the empty hours up to ``hour``."""
         if self.first == 0:
             self.first = self.hour or hour
         if self.hour and self.doubtful:  # it counts as a usual one: nothing is learnt, and nothing unlearnt
@@ -201,7 +201,7 @@ class UsualTraffic:
     def _mean(self, sums: list[float], hour: int) -> float:
         """Return the mean of an hour of the week; it and the same hour of all days speak as loudly after a week."""
         place = hour % HOURS
-        weight = sum(self._weight(one) for one in range(place % _DAY, HOURS, _DAY))
+        weight = sum(self._weight(hour) for hour in range(place % _DAY, HOURS, _DAY))
         daily = sum(sums[place % _DAY :: _DAY]) / weight if weight else 0.0
         return (sums[place] + daily) / (self._weight(place) + 1)
 
@@ -249,7 +249,7 @@ class UsualTraffic:
 
     def rebase(self, remaining: float) -> None:
         """Take a lasting change for usual: so much remains of every share."""
-        self.approved = [one * remaining for one in self.approved]
+        self.approved = [approved * remaining for approved in self.approved]
         self._cached = None
 
 
@@ -268,7 +268,7 @@ class Finding(StrEnum):
 
     ALARM = "alarm"
     SMALL_FALL = "small fall"
-    """The share of whole days is a little lower than usual: too little for an alarm, and nobody is asked."""
+    """The share of whole days is a little lower than usual: too little for an alarm or a human check."""
     USUAL_AGAIN = "usual again"
     REBASED = "rebased"
     """An alarm ended because the change lasts, and what is usual was learnt anew."""
@@ -320,7 +320,7 @@ class Outcomes:
             return []
         before, self.newest = self.newest, minute
         due = range(before - RIPE_AFTER, min(before, minute - _KEPT) + 1)
-        return [self._take(one) for one in due if any(self.pending[one % _KEPT])]
+        return [self._take(minute) for minute in due if any(self.pending[minute % _KEPT])]
 
     def _take(self, minute: int) -> Slot:
         attempts, messages, approvals, money = self.pending[minute % _KEPT]
@@ -362,7 +362,7 @@ class Outcomes:
             self.end_alarm()
 
     def ended_unseen(self, minute: int) -> Finding | None:
-        """End an alarm to which nobody comes any more: it harms nobody, and nothing else would end it."""
+        """End an alarm without further starts, which nothing else would end."""
         if self.alarm is None or self.waiting or minute - self.newest < UNSEEN:
             return None
         self.newest = minute
@@ -376,8 +376,8 @@ class Outcomes:
     def take_out(self, other: "Outcomes") -> None:
         """Take what is not ripe of a part of this out of it."""
         for own, taken in zip(self.pending, other.pending, strict=True):
-            own[:] = [max(0, one - less) for one, less in zip(own, taken, strict=True)]
-        self.waiting = sum(one[0] + one[1] for one in self.pending)
+            own[:] = [max(0, count - less) for count, less in zip(own, taken, strict=True)]
+        self.waiting = sum(slot[0] + slot[1] for slot in self.pending)
 
 
 # --- A place: an application's country, or a carrier range in it ---------------------------------------------------
@@ -401,9 +401,9 @@ class Cause(StrEnum):
     """What an alarm looks like."""
 
     UNKNOWN_NUMBERS = "unknown_numbers"
-    """Newcomers approve less, known numbers as ever: somebody sends messages for nothing."""
+    """Newcomers approve less, known numbers as ever: an attacker sends messages for nothing."""
     DELIVERY = "delivery"
-    """Known numbers approve less as well: look at the gateway first. Nobody is asked for a human check."""
+    """Known numbers approve less as well: look at the gateway first. No human check is requested."""
 
 
 class Whose(StrEnum):
@@ -471,12 +471,12 @@ class PlaceTraffic:
     @property
     def alarms(self) -> tuple[Alarm, ...]:
         """The alarms that stand, in the order of `kinds`."""
-        return tuple(one.alarm for one in self.kinds if one.alarm)
+        return tuple(kind.alarm for kind in self.kinds if kind.alarm)
 
     @property
     def is_live(self) -> bool:
         """Whether something is still to be judged, or an alarm stands."""
-        return any(one.waiting or one.alarm for one in self.kinds)
+        return any(kind.waiting or kind.alarm for kind in self.kinds)
 
     def advance(
         self, minute: int, base: UsualShare | None = None, *, judged: bool = True
@@ -494,8 +494,8 @@ class PlaceTraffic:
         if self.known.waiting:
             findings += [(self._judge_known(slot), Whose.KNOWN) for slot in self.known.ripe(minute)]
         kinds = ((self.newcomers, Whose.UNKNOWN_NUMBERS), (self.checked, Whose.CHECKED), (self.known, Whose.KNOWN))
-        findings += [(one.ended_unseen(minute), whose) for one, whose in kinds if one.alarm]
-        return [(one, whose) for one, whose in findings if one]
+        findings += [(outcomes.ended_unseen(minute), whose) for outcomes, whose in kinds if outcomes.alarm]
+        return [(finding, whose) for finding, whose in findings if finding]
 
     def _judge_checked(self, slot: Slot, base: UsualShare | None) -> Finding | None:
         return self.checked.judge(slot, self.usual.share(slot.minute // 60, base))
@@ -522,8 +522,12 @@ class PlaceTraffic:
         if daily is Daily.LASTS:
             self.usual.rebase(max(_LEAST_REBASED, self.daily.remaining))
             self.daily.forget()
-        found = {Daily.FELL: Finding.SMALL_FALL, Daily.LASTS: Finding.REBASED, Daily.USUAL_AGAIN: Finding.USUAL_AGAIN}
-        return found[daily] if daily else None
+        findings = {
+            Daily.FELL: Finding.SMALL_FALL,
+            Daily.LASTS: Finding.REBASED,
+            Daily.USUAL_AGAIN: Finding.USUAL_AGAIN,
+        }
+        return findings[daily] if daily else None
 
     def _rebase(self, slot: Slot) -> Finding | None:
         """End an alarm that lasts. If those who passed have changed as well, then the people have, or the site.
@@ -673,7 +677,7 @@ class CountryTraffic:
         notices = []
         for name, place in self.ranges.items():
             if place.newcomers.waiting or place.newcomers.alarm or place.checked.alarm:
-                notices += [self._notice(*one, name) for one in place.advance(minute, base, judged=judged)]
+                notices += [self._notice(*finding, name) for finding in place.advance(minute, base, judged=judged)]
         for finding, whose in self.whole.advance(minute):
             unknown_alarm = finding is Finding.ALARM and whose is Whose.UNKNOWN_NUMBERS
             notices.append(self._notice(finding, whose, self._concentrated() if unknown_alarm else ""))
@@ -690,7 +694,7 @@ class CountryTraffic:
 
     def live_ranges(self) -> list[str]:
         """Return the ranges in which something is still to be judged, or an alarm stands."""
-        return [name for name, one in self.ranges.items() if one.is_live]
+        return [name for name, place in self.ranges.items() if place.is_live]
 
     def lift(self) -> None:
         """End all alarms, and forget the evidence: an operator says that nothing is wrong."""
@@ -722,10 +726,10 @@ class CountryTraffic:
         if self.whole.usual.weeks(self.minute // 60) < LEARNT_FROM:
             return Suspicion()
         own = self.ranges.get(number_prefix)
-        found = own.suspicion(self.minute) if own and own.newcomers.alarm else self.whole.suspicion(self.minute)
-        if found.ask and self.whole.cause(found.level) is Cause.DELIVERY:
-            return replace(found, ask=False)
-        return found
+        suspicion = own.suspicion(self.minute) if own and own.newcomers.alarm else self.whole.suspicion(self.minute)
+        if suspicion.ask and self.whole.cause(suspicion.level) is Cause.DELIVERY:
+            return replace(suspicion, ask=False)
+        return suspicion
 
 
 # --- Growth, and known numbers -------------------------------------------------------------------------------------
@@ -735,7 +739,7 @@ def bounded_capacity(amount: float, factor: float, approvals: float, usual: floa
     """Return how many unapproved messages a bucket holds, after so many approvals of newcomers in its window.
 
     It grows with the approvals, by `GROWTH` times what the ``usual`` ones in such a window give at most, or by the
-    ``amount`` where that is more: a day of verifying his own numbers opens no more than that to an attacker.
+    ``amount`` where that is more: an attacker who verifies own numbers for a day gains no more than that.
     """
     return amount + min(factor * approvals, max(GROWTH * factor * usual, amount))
 
@@ -767,13 +771,13 @@ class _Reader:
 
 
 def _pack_usual(usual: UsualTraffic) -> bytes:
-    sums = (min(65_535, round(_FINE * math.log1p(one))) for one in (*usual.started, *usual.approved))
+    sums = (min(65_535, round(_FINE * math.log1p(amount))) for amount in (*usual.started, *usual.approved))
     counted = (usual.first, usual.hour, usual.hour_started, usual.hour_approved, usual.doubtful)
     return _HOURS_ROW.pack(*sums) + _USUAL_ROW.pack(*counted, usual.wandered, usual.pairs)
 
 
 def _unpack_usual(reader: _Reader) -> UsualTraffic:
-    sums = [math.expm1(one / _FINE) for one in reader.take(_HOURS_ROW)]
+    sums = [math.expm1(amount / _FINE) for amount in reader.take(_HOURS_ROW)]
     usual = UsualTraffic(sums[:HOURS], sums[HOURS:])
     first, hour, started, approved, doubtful, usual.wandered, usual.pairs = reader.take(_USUAL_ROW)
     usual.first, usual.hour, usual.doubtful = int(first), int(hour), bool(doubtful)
@@ -781,9 +785,10 @@ def _unpack_usual(reader: _Reader) -> UsualTraffic:
     return usual
 
 
-def _pack_daily(one: DailyTest) -> bytes:
-    counted = (one.day, one.attempts, one.approvals, one.expected, one.chance, one.doubtful)
-    return _DAILY_ROW.pack(*counted, one.evidence, one.wandered, one.days, one.raised, one.found, one.usual)
+def _pack_daily(daily: DailyTest) -> bytes:
+    counted = (daily.day, daily.attempts, daily.approvals, daily.expected, daily.chance, daily.doubtful)
+    tested = (daily.evidence, daily.wandered, daily.days, daily.raised, daily.found, daily.usual)
+    return _DAILY_ROW.pack(*counted, *tested)
 
 
 def _unpack_daily(reader: _Reader) -> DailyTest:
@@ -807,11 +812,11 @@ def _pack_alarm(one: Alarm) -> bytes:
 
 
 def _unpack_outcomes(reader: _Reader, *, alarmed: bool) -> Outcomes:
-    newest, surplus, asked, raised, ended, *pending = (int(one) for one in reader.take(_OUTCOMES_ROW))
+    newest, surplus, asked, raised, ended, *pending = map(int, reader.take(_OUTCOMES_ROW))
     slots = [pending[place : place + 4] for place in range(0, 4 * _KEPT, 4)]
     runs = [_unpack_run(reader) for _ in REMAINING]
     alarm = _unpack_alarm(reader) if alarmed else None
-    waiting = sum(one[0] + one[1] for one in slots)
+    waiting = sum(slot[0] + slot[1] for slot in slots)
     return Outcomes(newest, slots, surplus, asked, ChangeTest(runs), alarm, raised, ended, waiting)
 
 
@@ -831,13 +836,13 @@ def pack_place(place: PlaceTraffic) -> bytes:
     Under an alarm each has 28 more; a whole country has 45 for its days.
     """
     kinds = place.kinds
-    there = sum(1 << bit for bit, one in enumerate(kinds) if one != Outcomes(one.newest))
-    alarmed = sum(8 << bit for bit, one in enumerate(kinds) if one.alarm)
+    present = sum(1 << bit for bit, kind in enumerate(kinds) if kind != Outcomes(kind.newest))
+    alarmed = sum(8 << bit for bit, kind in enumerate(kinds) if kind.alarm)
     known = (place.known_started, place.known_approved, place.known_hour)
     passed = (place.passed_approved, place.passed_usual)
     shown = astuple(place.passed)
     daily = _pack_daily(place.daily) if place.daily.day else b""
-    head = _PLACE_ROW.pack(VERSION, there | alarmed | (64 if daily else 0), *known, *passed, *shown)
+    head = _PLACE_ROW.pack(VERSION, present | alarmed | (64 if daily else 0), *known, *passed, *shown)
     return b"".join(
         (head, _pack_usual(place.usual), daily, *(_pack_outcomes(one) for one in kinds if one != Outcomes(one.newest)))
     )

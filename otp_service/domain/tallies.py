@@ -1,4 +1,4 @@
-"""What is counted of events, for `newcomer_traffic` to judge: tallies by country, carrier range and minute.
+"""Counts of events for `newcomer_traffic` to judge, by country, number prefix and minute.
 
 Several recorders add to them, in any order. **An event that is seen twice** (a recorder ended, or hung, before it
 acknowledged what it had counted) counts twice. That happens to one batch at a time, to starts and approvals alike, so
@@ -52,17 +52,17 @@ class Tally:
     """The first digits of the numbers; empty where they do not matter."""
     minute: int
     """Since the epoch, by Redis' clock."""
-    who: Who
-    what: What
+    standing: Who
+    kind: What
 
     def __str__(self) -> str:
-        return f"{self.country}:{self.number_prefix}:{self.minute}:{self.who}:{self.what}"
+        return f"{self.country}:{self.number_prefix}:{self.minute}:{self.standing}:{self.kind}"
 
 
 def parse_tally(text: str) -> Tally:
     """Return what `Tally` is as a string."""
-    country, number_prefix, minute, who, what = text.split(":")
-    return Tally(country, number_prefix, int(minute), Who(who), What(what))
+    country, number_prefix, minute, standing, kind = text.split(":")
+    return Tally(country, number_prefix, int(minute), Who(standing), What(kind))
 
 
 Tallies = Mapping[str, Mapping[Tally, int]]
@@ -78,11 +78,11 @@ _KNOWN, _SAFE, _CHECKED, _REPEATED = "a", "s", "k", "r"
 
 
 def tally(events: Iterable[Event]) -> Tallies:
-    """Return what is counted of some events. Starts to numbers on the safe list are nobody's."""
+    """Return the tallies of events by application, without starts to numbers on the safe list."""
     counted: dict[str, Counter[Tally]] = {}
-    for one in events:
-        counts = counted.setdefault(one.member("application"), Counter())
-        for key, amount in _counts(one):
+    for event in events:
+        counts = counted.setdefault(event.member("application"), Counter())
+        for key, amount in _counts(event):
             counts[key] += amount
     return {application: counts for application, counts in counted.items() if counts}
 
@@ -95,16 +95,16 @@ range, slashes between. A script takes off those that were approved (``guard_rol
 def tally_blocks(events: Iterable[Event]) -> Blocks:
     """Return the starts of newcomers among some events."""
     counted: dict[int, Counter[str]] = defaultdict(Counter)
-    for one in events:
-        who, number_prefix = whose(one) if one.type == _STARTED else (None, "")
-        if who and who is not Who.KNOWN:
-            block = decode_attempt(one.member("attempt")).block
-            counted[one.at // (60 * MINUTE)][f"{block}/{one.member('country')}/{number_prefix}"] += 1
+    for event in events:
+        standing, number_prefix = standing_of(event) if event.type == _STARTED else (None, "")
+        if standing and standing is not Who.KNOWN:
+            block = decode_attempt(event.member("attempt")).block
+            counted[event.at // (60 * MINUTE)][f"{block}/{event.member('country')}/{number_prefix}"] += 1
     return counted
 
 
-def whose(event: Event) -> tuple[Who | None, str]:
-    """Return of whom an event is, ``None`` for nobody, and the carrier range where it matters."""
+def standing_of(event: Event) -> tuple[Who | None, str]:
+    """Return the standing of an event's number, ``None`` where it does not count, and the prefix where it matters."""
     guard = event.member("guard").partition(".")[0]
     if not guard or _SAFE in guard:
         return None, ""
@@ -119,44 +119,47 @@ def _counts(event: Event) -> Iterator[tuple[Tally, int]]:
             Tally(event.member("country"), event.member("range"), event.at // MINUTE, Who.UNKNOWN, What.ASKED),
             1,
         )
-    who, number_prefix = whose(event)
-    if who is None:
+    standing, number_prefix = standing_of(event)
+    if standing is None:
         return
     if event.type == _STARTED:
-        place = event.member("country"), number_prefix, event.at // MINUTE, who
+        place = event.member("country"), number_prefix, event.at // MINUTE, standing
         yield Tally(*place, What.MESSAGE), 1
         if _REPEATED in event.member("guard").partition(".")[0]:
             yield Tally(*place, What.REPEATED), 1
         yield Tally(*place, What.MONEY), decode_attempt(event.member("attempt")).price
     elif event.type == _RESENT:
-        place = event.member("country"), number_prefix, event.at // MINUTE, who
+        place = event.member("country"), number_prefix, event.at // MINUTE, standing
         yield Tally(*place, What.MONEY), int(event.member("price") or 0)
-    elif event.type == _APPROVED and (who is Who.KNOWN or event.member("known") != "1"):  # of a number once
+    elif event.type == _APPROVED and (standing is Who.KNOWN or event.member("known") != "1"):  # of a number once
         started = int(event.member("created")) // MINUTE
-        yield Tally(event.member("country"), number_prefix, started, who, What.APPROVAL), 1
+        yield Tally(event.member("country"), number_prefix, started, standing, What.APPROVAL), 1
 
 
 def feed(country: CountryTraffic, tallies: Mapping[Tally, int], newest: int) -> list[Notice]:
-    """Count tallies of a country, minute by minute; return what is to be told of the minutes before.
+    """Count tallies of a country, minute by minute; return the notices of the minutes before.
 
-    What is of later minutes than the ``newest`` one came while the clock was ahead, and counts in that one.
+    Tallies of minutes after the ``newest``, counted while the clock was ahead, count in the newest.
     """
     groups: dict[tuple[int, str, Who], Counter[What]] = defaultdict(Counter)
-    for one, count in tallies.items():
-        groups[min(one.minute, newest), one.number_prefix, one.who][one.what] += count
+    for key, count in tallies.items():
+        groups[min(key.minute, newest), key.number_prefix, key.standing][key.kind] += count
     notices = []
-    for minute, number_prefix, who in sorted(groups):
-        notices += _feed(country, minute * MINUTE, number_prefix, who, groups[minute, number_prefix, who])
+    for minute, number_prefix, standing in sorted(groups):
+        counts = groups[minute, number_prefix, standing]
+        notices += _feed(country, minute * MINUTE, number_prefix, standing, counts)
     return notices
 
 
-def _feed(country: CountryTraffic, at: int, number_prefix: str, who: Who, counts: Mapping[What, int]) -> list[Notice]:
+def _feed(
+    country: CountryTraffic, at: int, number_prefix: str, standing: Who, counts: Mapping[What, int]
+) -> list[Notice]:
     if What.LIFTED in counts:
         country.lift()
         return []
-    messages, money, approvals = (counts.get(one, 0) for one in (What.MESSAGE, What.MONEY, What.APPROVAL))
+    messages, money, approvals = (counts.get(kind, 0) for kind in (What.MESSAGE, What.MONEY, What.APPROVAL))
     notices = country.asked(at, number_prefix, counts[What.ASKED]) if What.ASKED in counts else []
-    match who:
+    match standing:
         case Who.KNOWN:
             notices += country.known_start(at, money, messages) if messages or money else []
             country.known_approve(at, approvals)

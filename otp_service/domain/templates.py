@@ -136,7 +136,7 @@ class Language:
     texts: Mapping[str, PurposeTemplates]
     """By purpose, or by kind of purpose."""
     replies: Mapping[Meaning, Template] = field(default_factory=dict)
-    """What somebody is answered, by what he wrote."""
+    """The replies to inbound messages, by their meaning."""
     reply_segments: int = 1
     """Short messages that the longest reply may take."""
     version: str = "1"
@@ -186,8 +186,8 @@ class ChosenTemplate:
         return self.language.references[self.texts.name, channel]
 
 
-_MOST_LOCALES = 1024
-"""Kept by `MessageTemplates.locale`."""
+_MAX_LOCALES = 1024
+"""Entries in the cache of `MessageTemplates.locale`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,31 +197,31 @@ class MessageTemplates:
     languages: Mapping[str, Language]
     _locales: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def locale(self, purpose: Purpose, channel: Channel, *wanted: str, only: tuple[str, ...] = ()) -> str:
-        """Return the locale of what `choose` returns, which is looked up once."""
-        key = (purpose.name, purpose.kind, channel, *wanted, "", *only)
-        found = self._locales.get(key)
-        if found is None:
-            if len(self._locales) >= _MOST_LOCALES:  # callers may ask for any
+    def locale(self, purpose: Purpose, channel: Channel, *requested: str, only: tuple[str, ...] = ()) -> str:
+        """Return the locale that `choose` returns, from a cache."""
+        key = (purpose.name, purpose.kind, channel, *requested, "", *only)
+        locale = self._locales.get(key)
+        if locale is None:
+            if len(self._locales) >= _MAX_LOCALES:  # callers may request any
                 self._locales.clear()
-            found = self._locales[key] = self.choose(purpose, channel, *wanted, only=only).locale
-        return found
+            locale = self._locales[key] = self.choose(purpose, channel, *requested, only=only).locale
+        return locale
 
-    def choose(self, purpose: Purpose, channel: Channel, *wanted: str, only: Collection[str] = ()) -> ChosenTemplate:
-        """Return the words for the first of some locales that has them, or the English ones.
+    def choose(self, purpose: Purpose, channel: Channel, *requested: str, only: Collection[str] = ()) -> ChosenTemplate:
+        """Return the words for the first requested locale that has them, or the English ones.
 
-        Where ``only`` some languages may be used, the first of them that has words comes before English.
+        If ``only`` some languages are allowed, the first of them that has words comes before English.
         """
-        for locale, tag, language in self._languages(wanted, only):
+        for locale, tag, language in self._languages(requested, only):
             if texts := language.texts_for(purpose, channel):
                 return ChosenTemplate(language, texts, texts.templates[channel], _as_asked(locale, tag, language))
         raise LookupError("the templates are complete for English")
 
     def choose_reply(
-        self, meaning: Meaning, *wanted: str, only: Collection[str] = ()
+        self, meaning: Meaning, *requested: str, only: Collection[str] = ()
     ) -> tuple[Template, TemplateRef, str]:
-        """Return what a message is answered, which template it is, and the locale: chosen as `choose` does."""
-        for locale, tag, language in self._languages(wanted, only):
+        """Return the reply to a message, its template and the locale, chosen as `choose` does."""
+        for locale, tag, language in self._languages(requested, only):
             if meaning in language.replies:
                 reference = language.references[reply_name(meaning), Channel.SMS]
                 return language.replies[meaning], reference, _as_asked(locale, tag, language)
@@ -229,13 +229,13 @@ class MessageTemplates:
 
     def supports(self, locale: str) -> bool:
         """Tell whether there are words in a locale's language, and script."""
-        found = next((one for one in fallback_tags(locale) if one.lower() in self.languages), None)
-        return found is not None and _as_asked(locale, found, self.languages[found.lower()]) == locale
+        tag = next((tag for tag in fallback_tags(locale) if tag.lower() in self.languages), None)
+        return tag is not None and _as_asked(locale, tag, self.languages[tag.lower()]) == locale
 
-    def _languages(self, wanted: Iterable[str], only: Collection[str]) -> Iterator[tuple[str, str, Language]]:
-        """Yield the languages to be tried, each with the locale that it is for, and the part of it that is its tag."""
+    def _languages(self, requested: Iterable[str], only: Collection[str]) -> Iterator[tuple[str, str, Language]]:
+        """Yield the languages to be tried, each with its locale, and the part of the locale that is its tag."""
         allowed = {tag.lower() for tag in only}
-        for locale in (*wanted, *only):
+        for locale in (*requested, *only):
             for tag in fallback_tags(locale):
                 language = self.languages.get(tag.lower())
                 if language and (not only or tag.lower() in allowed):
@@ -296,7 +296,7 @@ def word_faults(text: str) -> Iterator[str]:
 def links_in(text: str) -> list[str]:
     """Return what a handset may show as a link, however its letters and dots are written."""
     seen = unicodedata.normalize("NFKC", text).replace(_NON_JOINER, "")
-    return [found[0] for found in _LINK.finditer(seen)]
+    return [match[0] for match in _LINK.finditer(seen)]
 
 
 def is_own_link(link: str, origin: str | None) -> bool:
@@ -305,7 +305,7 @@ def is_own_link(link: str, origin: str | None) -> bool:
 
 
 def reply_faults(template: Template) -> Iterator[str]:
-    """Yield what is wrong with what somebody is answered."""
+    """Yield the faults of a reply."""
     yield from _missing(template.names, (Variable.BRAND,))
     yield from _edges(template)
 

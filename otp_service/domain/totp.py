@@ -77,7 +77,7 @@ class TotpParameters:
 
 @dataclass(frozen=True, slots=True)
 class UserKey:
-    """An application's user, by the name under which he is kept."""
+    """An application's user, by pseudonym."""
 
     application: str
     pseudonym: str
@@ -100,9 +100,8 @@ class SealedFactor:
 
     @property
     def packed(self) -> str:
-        """It as one text, without the id."""
-        one = self.parameters
-        settings = f"{one.period}|{one.digits}|{one.algorithm}"
+        """The factor as text, without the id."""
+        settings = f"{self.parameters.period}|{self.parameters.digits}|{self.parameters.algorithm}"
         return f"{self.application}|{self.place}|{self.last_step}|{settings}|{self.secret}"
 
     @classmethod
@@ -205,30 +204,28 @@ def parse_otpauth_uri(uri: str) -> tuple[bytes, TotpParameters]:
 
     Raises `InvalidSecretError` for one that is no TOTP, or is too short; its text shows nothing of the secret.
     """
-    spelled = _ALGORITHM_IN_URI.sub(lambda found: found[0].upper().replace("-", ""), uri)
+    spelled = _ALGORITHM_IN_URI.sub(lambda match: match[0].upper().replace("-", ""), uri)
     try:
-        found = pyotp.parse_uri(spelled)
-        secret = found.byte_secret()
+        parsed = pyotp.parse_uri(spelled)
+        secret = parsed.byte_secret()
     except (ValueError, TypeError) as malformed:  # their texts may repeat the secret
-        raise InvalidSecretError(_why(str(malformed))) from None
-    if type(found) is not pyotp.TOTP or found.interval not in PERIODS or len(secret) > MAX_SECRET_BYTES:
+        if f"{MIN_SECRET_BITS} bits" in str(malformed):
+            raise InvalidSecretError(
+                f"The secret has fewer than {MIN_SECRET_BITS} bits: enrol the person anew."
+            ) from None
+        raise InvalidSecretError("This is no otpauth URI of a TOTP secret.") from None
+    if type(parsed) is not pyotp.TOTP or parsed.interval not in PERIODS or len(secret) > MAX_SECRET_BYTES:
         raise InvalidSecretError(
             f"Only TOTP secrets of at most {MAX_SECRET_BYTES} bytes are taken over, with a period of "
             f"{PERIODS.start} to {PERIODS.stop - 1} seconds."
         )
-    algorithm = next(name for name, digest in _ALGORITHMS.items() if digest is found.digest)
-    return secret, TotpParameters(algorithm, found.digits, found.interval)
+    algorithm = next(name for name, digest in _ALGORITHMS.items() if digest is parsed.digest)
+    return secret, TotpParameters(algorithm, parsed.digits, parsed.interval)
 
 
 def _generator(secret: bytes, parameters: TotpParameters) -> pyotp.TOTP:
     digest = _ALGORITHMS[parameters.algorithm]
     return pyotp.TOTP(secret_text(secret), digits=parameters.digits, digest=digest, interval=parameters.period)
-
-
-def _why(said: str) -> str:
-    if f"{MIN_SECRET_BITS} bits" in said:
-        return f"The secret has fewer than {MIN_SECRET_BITS} bits: enrol the person anew."
-    return "This is no otpauth URI of a TOTP secret."
 
 
 RECOVERY_CODES: Final = 10

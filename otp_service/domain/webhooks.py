@@ -28,7 +28,7 @@ class WebhookType(StrEnum):
     VERIFICATION_APPROVED = "verification.approved"
     VERIFICATION_CANCELED = "verification.canceled"
     VERIFICATION_EXPIRED = "verification.expired"
-    """A check came after the end; one that nobody checks any more expires without a webhook."""
+    """A check came after the end. Without such a check the verification expires without a webhook."""
     VERIFICATION_FAILED = "verification.failed"
     VERIFICATION_MAX_ATTEMPTS_REACHED = "verification.max_attempts_reached"
     DELIVERY_SENT = "delivery.sent"
@@ -81,23 +81,25 @@ class Webhook:
 
     def body(self, sequence: int) -> bytes:
         """Return what is sent to an endpoint, whose ``sequence`` th webhook it is: JSON in ASCII."""
-        about = {"application": self.application, "verification": self.verification, **self.details}
-        data = {"id": self.id, "sequence": sequence, **{name: value for name, value in about.items() if value}}
+        members = {"application": self.application, "verification": self.verification, **self.details}
+        data = {"id": self.id, "sequence": sequence, **{name: value for name, value in members.items() if value}}
         moment = datetime.fromtimestamp(self.at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         document = {"type": self.type, "timestamp": f"{moment}.{self.at % 1000:03}Z", "data": data}
         return json.dumps(document, separators=(",", ":")).encode()
 
 
-_TOLD: Final = ("purpose", "country", "channel", "reason")
-"""What webhooks tell of a verification's event."""
-_WITH_THE_LEDGER: Final = frozenset(one for one in WebhookType if _group(one) == "factor") - {WebhookType.FACTOR_LOCKED}
-"""Told by the transaction that makes them true, and not by an event."""
+_DETAILS: Final = ("purpose", "country", "channel", "reason")
+"""Members of a verification's event that its webhook has."""
+_WITH_THE_LEDGER: Final = frozenset(kind for kind in WebhookType if _group(kind) == "factor") - {
+    WebhookType.FACTOR_LOCKED
+}
+"""Types that a transaction of the ledger writes, not an event."""
 
 
 def webhook_of(event: Event) -> Webhook | None:
-    """Return the webhook of an event, ``None`` where applications are told nothing.
+    """Return the webhook of an event, ``None`` where it has none.
 
-    It is named after the event, so a ledger that was restored from a copy tells it under the same name once more.
+    It is named after the event, so a ledger restored from a copy repeats it under the same name.
     """
     if event.type not in TYPES - _WITH_THE_LEDGER:
         return None
@@ -110,21 +112,21 @@ def webhook_of(event: Event) -> Webhook | None:
         type=event.type,
         at=event.at,
         verification=event.member("id"),
-        details={name: event.member(name) for name in _TOLD if event.member(name)},
+        details={name: event.member(name) for name in _DETAILS if event.member(name)},
         id=named,
     )
 
 
-def webhook_of_user(kind: WebhookType, application: str, about: str, at: int, reason: str = "") -> Webhook:
-    """Return a webhook about a user's factor, or about a user (the pseudonym)."""
-    told = _of_user(about)
-    return Webhook(application, kind, at, details=told | {"reason": reason} if reason else told)
+def webhook_of_user(kind: WebhookType, application: str, subject: str, at: int, reason: str = "") -> Webhook:
+    """Return a webhook about a user's factor (its identifier), or about a user (the pseudonym)."""
+    details = _of_user(subject)
+    return Webhook(application, kind, at, details=details | {"reason": reason} if reason else details)
 
 
-def _of_user(about: str) -> dict[str, str]:
-    """Return what names a user: the factor where it is one, whose identifier has the user's in it."""
-    user = user_of_factor(about)
-    return {"factor": about, "user": user_id(user)} if user else {"user": user_id(about)}
+def _of_user(subject: str) -> dict[str, str]:
+    """Return the public identifiers of a user, and of a factor, whose identifier has the user's in it."""
+    user = user_of_factor(subject)
+    return {"factor": subject, "user": user_id(user)} if user else {"user": user_id(subject)}
 
 
 # --- signatures -----------------------------------------------------------------------------------------------
@@ -151,7 +153,7 @@ def signature_headers(keys: Iterable[bytes], webhook_id: str, timestamp: int, bo
     return {
         "webhook-id": webhook_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": " ".join(f"v1,{one}" for one in made),
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in made),
     }
 
 
@@ -204,10 +206,10 @@ class TargetRules:
 
     def scope_of(self, address: str) -> AddressScope:
         """Tell where an address is, by what it leads to at last."""
-        found = self._leads_to(ip_address(address))
-        if any(found in network for network in self.networks):
+        target = self._leads_to(ip_address(address))
+        if any(target in network for network in self.networks):
             return AddressScope.ALLOWED
-        return AddressScope.PUBLIC if _is_public(found) else AddressScope.REFUSED
+        return AddressScope.PUBLIC if _is_public(target) else AddressScope.REFUSED
 
     def _leads_to(self, address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
         """Return the IPv4 address that one of IPv6 stands for, where it does."""

@@ -23,7 +23,7 @@ from otp_service.domain.guard import DAY
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import user_id
 from otp_service.domain.stats import COUNTED, STARTED
-from otp_service.domain.tallies import whose
+from otp_service.domain.tallies import standing_of
 from otp_service.domain.verification import Status
 from otp_service.domain.webhooks import webhook_of
 from otp_service.ledger.audit import append_entry
@@ -352,14 +352,14 @@ def _verification(event: Event) -> dict[str, Any]:
 
 def _start(event: Event) -> dict[str, Any]:
     """Return the columns that only a start fills."""
-    who, number_prefix = whose(event)
+    standing, number_prefix = standing_of(event)
     return {
         **{name: event.member(name) for name in _START_FIELDS},
         "started": event.at,
         "expires": int(event.member("expires") or 0),
         "channel": event.member("channel"),
         "number_prefix": number_prefix,
-        "standing": who.name.lower() if who else "",
+        "standing": standing.name.lower() if standing else "",
     }
 
 

@@ -43,25 +43,26 @@ def build_ruleset(guard: GuardSettings, limits: Limits, spend: SpendSettings, *,
 
     Raises `ConfigurationError` for a bad notation.
     """
+    unknown = "country.unknown_numbers"
     ruleset = Ruleset(
         windows=tuple(_windows(guard, limits, asks=asks)),
         cooldown=_waits(guard, "number.cooldown", guard.number.cooldown, HOUR),
         guess_wait=_waits(guard, "number.guess_wait", guard.number.guess_waits, DAY),
         lock=_lock(guard),
         buckets=tuple(
-            replace(one, record_only=_records(guard, one.rule))
-            for one in _with_checked(_buckets(guard), asks=asks)
-            if _is_on(guard, one.rule)
+            replace(bucket, record_only=_records(guard, bucket.rule))
+            for bucket in _with_checked(_buckets(guard), asks=asks)
+            if _is_on(guard, bucket.rule)
         ),
         breakers=tuple(
-            replace(one, record_only=_records(guard, one.rule), asks=asks)
-            for one in _breakers(guard)
-            if _is_on(guard, one.rule)
+            replace(breaker, record_only=_records(guard, breaker.rule), asks=asks)
+            for breaker in _breakers(guard)
+            if _is_on(guard, breaker.rule)
         ),
         ceilings=spend.ceilings("spend.application", guard.mode("spend.application")),
         ceilings_of_countries=_ceilings_of_countries(guard, spend),
         failures=_failures(guard),
-        newcomers=_newcomers(guard, asks=asks),
+        newcomers=NewcomerRule(unknown, asks, _records(guard, unknown)) if _is_on(guard, unknown) else None,
         known=guard.number.known_days * DAY,
         known_messages={"home": guard.number.known_messages, "abroad": guard.number.known_messages_abroad},
         devices=guard.number.contexts,
@@ -137,24 +138,18 @@ def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
 
 
 def _with_checked(buckets: Iterator[Bucket], *, asks: bool) -> Iterator[Bucket]:
-    """Yield buckets, and beside those of newcomers others of the same size for newcomers who passed a human check.
+    """Yield buckets, and for those of newcomers a second of the same size for newcomers who passed a human check.
 
-    Buckets of addresses have none: a check lifts them, for many people share an address.
-
-    Where nobody ``asks`` a block has those too: they are never used, but leak, for others share the block.
+    Buckets of addresses have no second: a check lifts them, for many people share an address. Blocks have it also
+    without human checks: other applications share the block, and the bucket has to leak.
     """
-    for one in buckets:
-        if one.exempts != "approved" or one.breaker:
-            yield replace(one, asks=asks)
+    for bucket in buckets:
+        if bucket.exempts != "approved" or bucket.breaker:
+            yield replace(bucket, asks=asks)
         else:
-            yield replace(one, checked="no" if asks else None, asks=asks)
-            if asks or one.part == "block":
-                yield replace(one, checked="yes", name=f"k{one.window // 1000}")
-
-
-def _newcomers(guard: GuardSettings, *, asks: bool) -> NewcomerRule | None:
-    rule = "country.unknown_numbers"
-    return NewcomerRule(rule, asks, _records(guard, rule)) if _is_on(guard, rule) else None
+            yield replace(bucket, checked="no" if asks else None, asks=asks)
+            if asks or bucket.part == "block":
+                yield replace(bucket, checked="yes", name=f"k{bucket.window // 1000}")
 
 
 def _trickles(conversion: ConversionSettings) -> Iterator[Bucket]:
@@ -224,8 +219,8 @@ def _failures(guard: GuardSettings) -> Failures | None:
 
 def _lifetimes(ruleset: Ruleset) -> dict[str, int]:
     """Return how long each part is stored after its last write: until it does not count any more."""
-    asked = max((bucket.window for bucket in ruleset.buckets if bucket.new), default=DAY)
-    lifetimes = {"asked": asked, "guesses": ruleset.known}
+    longest = max((bucket.window for bucket in ruleset.buckets if bucket.new), default=DAY)
+    lifetimes = {"asked": longest, "guesses": ruleset.known}
     lifetimes["cooldown"] = ruleset.cooldown.reset_after if ruleset.cooldown else HOUR
     lifetimes["failures"] = 2 * ruleset.failures.window if ruleset.failures else HOUR
     for bucket in ruleset.buckets:

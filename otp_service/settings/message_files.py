@@ -256,9 +256,9 @@ def read_templates(settings: Settings) -> MessageTemplates:
     faults: list[str] = []
     for key in sorted(ours.keys() | theirs.keys()):
         tag, path, table = _laid_over(ours.get(key), theirs.get(key))
-        read, found = _read(tag, table) if key in theirs else _our_language(key)
+        read, own_faults = _read(tag, table) if key in theirs else _our_language(key)
         of_purposes = _purpose_faults(read, settings) if read else ()
-        faults += [f"{path}: {fault}" for fault in (*found, *of_purposes)]
+        faults += [f"{path}: {fault}" for fault in (*own_faults, *of_purposes)]
         if read:
             languages[key] = read
     if faults:
@@ -294,17 +294,17 @@ def _their_tables(folder: Path) -> dict[str, _File]:
 
 def _tables(folder: Traversable) -> dict[str, _File]:
     """Return the files of a folder by their tags in lower case."""
-    found: dict[str, _File] = {}
+    tables: dict[str, _File] = {}
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         if not file.name.endswith(_SUFFIX):
             continue
         tag = file.name.removesuffix(_SUFFIX)
         if len(tag) > MAX_LOCALE or not re.fullmatch(LOCALE_PATTERN, tag):
             raise ConfigurationError(f"{file}: is not named by a language tag (BCP 47), such as en{_SUFFIX}.")
-        if tag.lower() in found:
-            raise ConfigurationError(f"{file}: the language has a file already, {found[tag.lower()][1]}.")
-        found[tag.lower()] = (tag, str(file), _table(file))
-    return found
+        if tag.lower() in tables:
+            raise ConfigurationError(f"{file}: the language has a file already, {tables[tag.lower()][1]}.")
+        tables[tag.lower()] = (tag, str(file), _table(file))
+    return tables
 
 
 def _table(file: Traversable) -> Table:
@@ -434,7 +434,7 @@ def _measure(
     if texts.payment:
         content = replace(content, transaction=ORDINARY_PAYMENT)
         extreme = replace(extreme, transaction=SAMPLE_LONG_PAYMENT)
-    ordinary, longer = (render_message(only, one).text for one in (content, extreme))
+    ordinary, longer = (render_message(only, version).text for version in (content, extreme))
     return MeasuredText(language, texts, purpose.name, channel, application, ordinary, longer)
 
 
@@ -448,18 +448,18 @@ def _measure_reply(language: Language, meaning: Meaning, template: Template) -> 
 
 def cost_faults(measured: Iterable[MeasuredText]) -> Iterator[str]:
     """Yield a line for each text message that exceeds its file's budget or the limit of its reader."""
-    for one in measured:
-        if one.channel.traits.in_segments:
-            yield from _over_budget(one)
-            if _is_own_language(one):
-                yield from _too_long_for_retriever(one)
+    for text in measured:
+        if text.channel.traits.in_segments:
+            yield from _over_budget(text)
+            if _is_own_language(text):
+                yield from _too_long_for_retriever(text)
 
 
 def cost_notes(measured: Iterable[MeasuredText]) -> Iterator[str]:
     """Yield a line for each text message in a language other than the application's that its reader truncates."""
-    for one in measured:
-        if one.channel is Channel.SMS and not _is_own_language(one):
-            yield from _too_long_for_retriever(one)
+    for text in measured:
+        if text.channel is Channel.SMS and not _is_own_language(text):
+            yield from _too_long_for_retriever(text)
 
 
 def locale_faults(templates: MessageTemplates, locale: str) -> Iterator[str]:
@@ -468,38 +468,31 @@ def locale_faults(templates: MessageTemplates, locale: str) -> Iterator[str]:
         yield f"locale: there is no file of messages for {locale}."
 
 
-def _over_budget(one: MeasuredText) -> Iterator[str]:
-    needed = len(segments(one.longest))
-    if needed > one.texts.segments:
+def _over_budget(text: MeasuredText) -> Iterator[str]:
+    needed = len(segments(text.longest))
+    if needed <= text.texts.segments:
+        return
+    brand, reason = text.application.brand if text.application else "", ""
+    if text.language.alphabet is not Encoding.UCS2 and (positions := not_in_gsm7(brand)):
+        character = describe_character(brand[positions[0]])
+        reason = f"; the brand has {character}, which is not in the GSM 7-bit alphabet"
+    yield (
+        f"{text.where}: takes up to {needed} segments, {units(text.longest)} units of "
+        f"{encoding_of(text.longest).label}; the budget in the file is {text.texts.segments}{reason}."
+    )
+
+
+def _too_long_for_retriever(text: MeasuredText) -> Iterator[str]:
+    if text.application and text.application.app_hash and octets(text.ordinary) > MAX_OCTETS:
         yield (
-            f"{one.where}: takes up to {needed} segments, {_length(one.longest)}; "
-            f"the budget in the file is {one.texts.segments}{_because(one)}."
-        )
-
-
-def _because(one: MeasuredText) -> str:
-    """Return the character of a brand that makes a GSM-7 message UCS-2, as a clause."""
-    title = one.application.brand if one.application else ""
-    if one.language.alphabet is Encoding.UCS2 or not (positions := not_in_gsm7(title)):
-        return ""
-    return f"; the brand has {describe_character(title[positions[0]])}, which is not in the GSM 7-bit alphabet"
-
-
-def _too_long_for_retriever(one: MeasuredText) -> Iterator[str]:
-    if one.application and one.application.app_hash and octets(one.ordinary) > MAX_OCTETS:
-        yield (
-            f"{one.where}: has {octets(one.ordinary)} bytes with ordinary values; Android's SMS Retriever reads "
+            f"{text.where}: has {octets(text.ordinary)} bytes with ordinary values; Android's SMS Retriever reads "
             f"messages of at most {MAX_OCTETS}."
         )
 
 
-def _is_own_language(one: MeasuredText) -> bool:
-    locale = one.application.locale if one.application else ""
-    return f"{locale}-".lower().startswith(f"{one.language.tag}-".lower())
-
-
-def _length(text: str) -> str:
-    return f"{units(text)} units of {encoding_of(text).label}"
+def _is_own_language(text: MeasuredText) -> bool:
+    locale = text.application.locale if text.application else ""
+    return f"{locale}-".lower().startswith(f"{text.language.tag}-".lower())
 
 
 def alphabet_faults(templates: MessageTemplates) -> Iterator[str]:
@@ -508,9 +501,9 @@ def alphabet_faults(templates: MessageTemplates) -> Iterator[str]:
         if language.alphabet is Encoding.GSM7:
             for place, text in _sources(language):
                 for position in not_in_gsm7(text):
-                    what = describe_character(text[position])
+                    character = describe_character(text[position])
                     yield (
-                        f"{language.tag} {place}: character {position + 1}, {what}, is not in the "
+                        f"{language.tag} {place}: character {position + 1}, {character}, is not in the "
                         "GSM 7-bit alphabet; it would make every such message UCS-2."
                     )
 

@@ -596,9 +596,9 @@ def _prices(settings: Settings) -> Iterator[StartRefusal]:
 def _open_files(settings: Settings) -> Iterator[StartRefusal]:
     for path, secret in settings.files.items():
         if _is_open(path, S_IROTH | S_IWOTH if secret else S_IWOTH):
-            what = "It holds secrets, and every user of this host can read or change it." if secret else _WRITABLE
+            sentence = "It holds secrets, and every user of this host can read or change it." if secret else _WRITABLE
             action = f"Give it to the user of the service alone: chmod 600 {path}"
-            yield StartRefusal(RefusalName.OPEN_FILE, str(path), what, action)
+            yield StartRefusal(RefusalName.OPEN_FILE, str(path), sentence, action)
         elif folder := _open_folder(path):
             sentence = f"Every user of this host can put another in its place: {folder} is open to all."
             yield StartRefusal(RefusalName.OPEN_FILE, str(path), sentence, f"Close the folder: chmod o-w {folder}")

@@ -31,7 +31,7 @@ def sample(name, **labels):
 
 def counted(context):
     found = context.store.traffic.tallies("shop")[1]
-    return {(one.number_prefix, one.who, one.what): count for one, count in found.items()}
+    return {(one.number_prefix, one.standing, one.kind): count for one, count in found.items()}
 
 
 def row(site, name):
