@@ -211,7 +211,6 @@ class Side:
         """Bring to an end what is new, or was held, as gateways answer in turn."""
         self._outcomes, self._sent = iter(itertools.cycle(outcomes)), []
         outbox = self._context.store.outbox
-        outbox.requeue(_ALL)
         held, self._held = self._held, []
         return self._hand_over([*held, *outbox.take("worker", _ALL)])
 

@@ -17,6 +17,7 @@ from otp_service.gateways.base import Accepted, FailureKind, GatewayError, Gatew
 from otp_service.services.context import Context
 from otp_service.services.delivery import DeferredJob, RetryPolicy, deliver
 from otp_service.store import keys
+from otp_service.store.connection import server_time
 from otp_service.store.outbox import (
     CONSUMER_GROUP,
     Candidate,
@@ -68,6 +69,18 @@ def pending(client: redis.Redis, name: str | None = None) -> int:
 def jobs_of(context: Context, consumer: str = "worker", count: int = 100) -> list[Job]:
     """Take what is new, as a worker does."""
     return context.store.outbox.take(consumer, count)
+
+
+def requeue(context: Context, *applications: str) -> None:
+    """Put up to 100 retries that are due back into their queues, and take nothing."""
+    kinds = ("transaction", "possession", "retry")
+    context.store.outbox.take("another", 1, [queue(name, kind) for name in applications or ("shop",) for kind in kinds])
+
+
+def next_retry(client: redis.Redis) -> int | None:
+    """Return the milliseconds until the next retry, by the server's clock; ``None`` where none waits."""
+    delayed: Any = client.zrange(DELAYED, 0, 0, withscores=True)
+    return int(delayed[0][1]) - server_time(client) if delayed else None
 
 
 def deliver_all(context: Context) -> int:
@@ -180,7 +193,6 @@ class Sender:
 
     def deliver(self, policy: RetryPolicy = POLICY) -> int:
         """Bring to an end what is new or due, or hold it; return how many jobs that were."""
-        self.context.store.outbox.requeue()
         jobs = jobs_of(self.context)
         for job in jobs:
             self.hand_over(job, policy)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from support_caller import Caller
-from support_outbox import BUCKET, dispatch, jobs_of, paced, settle
+from support_outbox import BUCKET, dispatch, jobs_of, paced, requeue, settle
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.consents import SuppressionSource
@@ -67,8 +67,8 @@ def claim(installation: Installation, consumer: str) -> list[str]:
     return [job.entry for job in outbox.claim(consumer, 100, SILENT)]
 
 
-def requeue(installation: Installation, _: None) -> int:
-    return installation.context.store.outbox.requeue()
+def move_retries(installation: Installation, _: None) -> None:
+    requeue(installation.context)
 
 
 def redrive(installation: Installation, letter: DeadLetter) -> str:

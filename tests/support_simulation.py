@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support_frozen import START, FrozenValkey
-from support_outbox import Scripted
+from support_outbox import Scripted, next_retry
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.messages import Message
@@ -41,7 +41,6 @@ class Simulation:
     def __init__(self, valkey: FrozenValkey, installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = SimpleNamespace(monotonic=lambda: valkey.now / 1000)
         monkeypatch.setattr("otp_service.worker.jobs.time", clock)
-        monkeypatch.setattr("otp_service.worker.jobs.time", clock)
         monkeypatch.setattr(installation.context.store.outbox, "wait", self._wait)
         self._valkey = valkey
         self._events: list[tuple[int, int, Callable[[], object]]] = []
@@ -71,8 +70,9 @@ class Simulation:
             self.worker._run_once()
 
     def _wait(self, milliseconds: int) -> None:
-        """Move the clock by so much, but not beyond what happens next."""
-        after = self._valkey.now + milliseconds
+        """Move the clock by so much, but not beyond what happens next, or the next retry, as an outbox waits."""
+        retry = next_retry(self._valkey.client)
+        after = self._valkey.now + (milliseconds if retry is None else min(milliseconds, max(0, retry)))
         self._valkey.move_to(max(self._valkey.now + 1, min(after, self._events[0][0]) if self._events else after))
 
 

@@ -83,7 +83,7 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "take-wakes-nobody": one("jobs_take", "if redis.call('SCARD', KEYS[i]) > 0 then", "if false then"),
     "take-from-one-bucket": one(
-        "jobs_take", "for i = key.rest, #KEYS / 2 do\n  local queues", "for i = key.rest, key.rest do\n  local queues"
+        "jobs_take", "for i = key.rest, count do\n  local queues", "for i = key.rest, key.rest do\n  local queues"
     ),
     "take-stops-at-an-empty-queue": one(
         "jobs_take", "    table.remove(queues, place[kind]) --", "    if true then return nil end --"
@@ -117,15 +117,15 @@ DEFECTS: dict[str, Mutant] = {
     "sweep-of-live-workers": one("queues_sweep", " and consumer.idle > tonumber(arg.max_silence)", ""),
     "sweep-stumbles-without-a-group": one("queues_sweep", "redis.pcall('XINFO'", "redis.call('XINFO'"),
     "sweep-of-no-workers": one("queues_sweep", "if consumer.pending == 0", "if false"),
-    "requeue-twice": one("retries_requeue", "  redis.call('ZREM', key.delayed, job)\n"),
-    "requeue-too-early": one("retries_requeue", "'-inf', now,", "'-inf', now + 1,"),
-    "requeue-without-bound": one("retries_requeue", "'LIMIT', 0, arg.max_jobs)", "'LIMIT', 0, -1)"),
-    "requeue-without-the-application": one("retries_requeue", "known.application or ''", "''"),
-    "requeue-without-the-country": one("retries_requeue", "known.country or ''", "''"),
-    "requeue-without-the-channel": one("retries_requeue", "known.channel or ''", "''"),
-    "requeue-stumbles": one("retries_requeue", "pcall(cjson.decode, job)", "true, cjson.decode(job)"),
+    "requeue-twice": one("jobs_take", "    redis.call('ZREM', delayed, job)\n"),
+    "requeue-too-early": one("jobs_take", "'-inf', now,", "'-inf', now + 1,"),
+    "requeue-without-bound": one("jobs_take", "'LIMIT', 0, MAX_RETRIES)", "'LIMIT', 0, -1)"),
+    "requeue-without-the-application": one("jobs_take", "known.application or ''", "''"),
+    "requeue-without-the-country": one("jobs_take", "known.country or ''", "''"),
+    "requeue-without-the-channel": one("jobs_take", "known.channel or ''", "''"),
+    "requeue-stumbles": one("jobs_take", "pcall(cjson.decode, job)", "true, cjson.decode(job)"),
     "requeue-keeps-its-place": one("include_streams", "  job.gone = nil\n"),
-    "requeue-tells-no-wait": one("retries_requeue", "next_due and math.max", "false and math.max"),
+    "requeue-tells-no-wait": one("jobs_take", "tonumber(at) - now or math.huge", "0 or math.huge"),
     "redrive-of-a-final-one": one("dead_letter_redrive", "if status ~= 'pending' then", "if false then"),
     "redrive-of-an-expired-one": one("dead_letter_redrive", "= record.status(verification)", "= verification.status"),
     "redrive-of-an-old-code": one(

@@ -335,17 +335,39 @@ class Connection:
 
         Unless they are to be waited for, a server is silent of whose answers nothing has come yet.
         """
-        if self._socket is None:
-            raise redis.ConnectionError("The connection was closed.")
+        opened = self._readable_socket()
         if not (wait or self._readable.poll(0)):
             raise redis.TimeoutError("The server did not answer in time.")
         answers: list[Any] = []
         for _ in range(count):
             try:
-                answers.append(self._answer(self._socket))
+                answers.append(self._answer(opened))
             except ResponseError as refused:
                 answers.append(refused)
         return answers
+
+    def fileno(self) -> int:
+        """Return the descriptor of an open connection, to wait for answers."""
+        return self._readable_socket().fileno()
+
+    def end_sending(self) -> None:
+        """Have the server end the connection: it sends the answers that it has, and none later."""
+        with suppress(OSError):
+            socket.socket.shutdown(self._readable_socket(), socket.SHUT_WR)  # without TLS' own farewell
+
+    def read_to_end(self) -> list[Any]:
+        """Return the answers that come before the end of the connection, and close it."""
+        answers: list[Any] = []
+        with suppress(redis.RedisError):
+            while True:
+                answers += self.read(1)
+        self.close()
+        return answers
+
+    def _readable_socket(self) -> socket.socket:
+        if self._socket is None:
+            raise redis.ConnectionError("The connection was closed.")
+        return self._socket
 
     @property
     def is_open(self) -> bool:

@@ -5,7 +5,7 @@ import heapq
 import re
 import time
 from collections import Counter
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter
@@ -18,8 +18,9 @@ from otp_service.domain.guard import decode_attempt
 from otp_service.domain.guard_replay import Attempt, AttemptKind
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.store import keys
+from otp_service.store.blocked_commands import MAX_WAIT, BlockedCommands
 from otp_service.store.cluster import read_group
-from otp_service.store.connection import server_time, translate_errors
+from otp_service.store.connection import Argument, raise_translated, server_time, translate_errors
 from otp_service.store.leases import BucketShare
 from otp_service.store.rulesets import NO_RULES
 from otp_service.store.script_runner import ScriptRunner
@@ -40,6 +41,9 @@ _TRIM_BATCH = 10_000
 _CONSUMER_IDLE = 24 * 3600 * 1000
 """Milliseconds after which a recorder that holds nothing is taken for gone."""
 _NO_GROUP = "NOGROUP"
+_NO_STREAM = "no such key"
+_TRIM_BUCKETS = 4
+"""Quiet buckets whose streams are looked at together: only age makes them too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,10 @@ class EventLog:
         self._buckets = buckets
         self.share = BucketShare(scripts, "record", buckets)
         """Whose events are taken, taken over and trimmed."""
+        self._busy = set[str]()
+        """Buckets with entries that were recorded since the last trim."""
+        self._reads: BlockedCommands | None = None
+        """Waits at each bucket of a cluster."""
 
     @property
     def buckets(self) -> tuple[str, ...]:
@@ -103,7 +111,42 @@ class EventLog:
         if not self.share.buckets:
             time.sleep(wait / 1000)
             return []
-        return self._read(dict.fromkeys(self.share.buckets, ">"), consumer, most, wait)
+        if not self._scripts.is_cluster:
+            return self._read(dict.fromkeys(self.share.buckets, ">"), consumer, most, wait)
+        if wait:
+            return self._await(consumer, most, wait)
+        early, self._reads = self._reads.end() if self._reads else {}, None
+        batches = [batch for answers in early.values() for batch in self._batches(answers)]
+        return batches + self._read(dict.fromkeys(self.share.buckets, ">"), consumer, most, 0)
+
+    def _await(self, consumer: str, most: int, wait: int) -> list[EventBatch]:
+        """Return new entries as `take` does; each bucket of a cluster is waited for by itself."""
+
+        def command(bucket: str) -> tuple[Argument, ...]:
+            place = ("COUNT", most, "BLOCK", 1000 * MAX_WAIT, "STREAMS", keys.events(bucket), ">")
+            return "XREADGROUP", "GROUP", GROUP, consumer, *place
+
+        self._reads = self._reads or self._scripts.blocked_commands(keys.events, command)
+        answers = self._reads.collect(self.share.buckets, wait / 1000) if self._reads else {}
+        batches = self._batches(answers.values())
+        for bucket, answer in answers.items():
+            if not isinstance(answer, redis.RedisError):
+                continue
+            if _NO_GROUP in str(answer):
+                with translate_errors():
+                    self._make_group(keys.events(bucket))
+            elif not batches:
+                raise_translated(answer)
+        return batches
+
+    def _batches(self, answers: Iterable[Any]) -> list[EventBatch]:
+        """Return the entries in answers to ``XREADGROUP``, without errors."""
+        names, batches = {keys.events(bucket).encode(): bucket for bucket in self._buckets}, []
+        for answer in answers:
+            for stream, entries in answer if isinstance(answer, list) else ():
+                parsed = [(entry, dict(zip(parts[::2], parts[1::2], strict=True))) for entry, parts in entries if parts]
+                batches.append(_batch(names[stream], parsed))
+        return [batch for batch in batches if batch.entries]
 
     def held(self, consumer: str, most: int, after: Mapping[str, str]) -> list[EventBatch]:
         """Return entries that are this consumer's, the oldest first, ``after`` one of a bucket, at most so many."""
@@ -130,6 +173,7 @@ class EventLog:
     def acknowledge(self, taken: EventBatch) -> None:
         """Note that entries are recorded; consents go with that."""
         stream, consents = keys.events(taken.bucket), taken.consents
+        self._busy.add(taken.bucket)
         with translate_errors(), self._client.pipeline() as pipeline:
             if consents:
                 pipeline.xdel(stream, *consents)
@@ -162,10 +206,14 @@ class EventLog:
             return self._recorded(keys.events(bucket))
 
     def trim(self) -> None:
-        """Trim what is recorded in the ledger, and too old or too much."""
+        """Trim what is recorded in the ledger, and too old or too much.
+
+        Buckets without an entry since the last trim take turns.
+        """
         with translate_errors():
             oldest = server_time(self._client) - self._limits.milliseconds
-        for bucket in self.share.buckets:
+        busy, self._busy = self._busy, set()
+        for bucket in busy.union(self.share.next(_TRIM_BUCKETS)):
             stream = keys.events(bucket)
             with translate_errors():
                 bound = min(self._recorded(stream), max((oldest, 0), self._superfluous(stream)))
@@ -209,8 +257,13 @@ class EventLog:
         return _position(entries[-1][0])
 
     def _groups(self, stream: str) -> Iterator[Mapping[str, Any]]:
-        if self._client.exists(stream):
-            yield from (group for group in self._client.xinfo_groups(stream) if group["name"] == GROUP.encode())
+        try:
+            groups: Any = self._client.xinfo_groups(stream)
+        except redis.ResponseError as error:
+            if _NO_STREAM not in str(error):
+                raise
+            return
+        yield from (group for group in groups if group["name"] == GROUP.encode())
 
     def _with_groups(self, ask: Any) -> Any:  # noqa: ANN401 - whatever the command answers
         """Ask; where a stream has no group of ours yet, or lost it with all else, make it and ask again."""

@@ -35,6 +35,13 @@ class BucketShare:
         self._own: tuple[str, ...] = ()
         self.buckets = buckets
         """What is to be served now."""
+        self._turn = 0
+
+    def next(self, count: int) -> tuple[str, ...]:
+        """Return up to ``count`` buckets of the share, which take turns."""
+        own, begin = self.buckets, self._turn
+        self._turn = (begin + count) % len(own)
+        return tuple(own[(begin + place) % len(own)] for place in range(min(count, len(own))))
 
     def renew(self, worker: str) -> None:
         """Renew this worker's lease, and learn its share; without an answer the share stays.

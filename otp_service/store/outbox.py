@@ -4,13 +4,14 @@ The scripts that accept a message queue it in the same step: `start.lua` and `re
 """
 
 import hashlib
+import math
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import redis
 
@@ -18,6 +19,7 @@ from otp_service.domain.routing import GatewayLimits, Room
 from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
+from otp_service.store.blocked_commands import MAX_WAIT
 from otp_service.store.claims import revocation
 from otp_service.store.connection import Argument, server_time, translate_errors
 from otp_service.store.gateway_calls import GatewayCall
@@ -39,18 +41,17 @@ from otp_service.store.signatures.outbox import (
     RECEIPT,
     REFERENCE_FIND,
     REFERENCE_PUT,
-    RETRIES_REQUEUE,
     DeadLetterRedriveArguments,
     DeadLetterRedriveKeys,
     DispatchFinishArguments,
     DispatchFinishKeys,
     Gone,
-    Jobs,
     JobsClaimArguments,
-    JobsKeys,
+    JobsClaimKeys,
     JobsRenewArguments,
     JobsRenewKeys,
     JobsTakeArguments,
+    JobsTakeKeys,
     LeaseLost,
     QueuesSweepArguments,
     QueuesSweepKeys,
@@ -62,11 +63,9 @@ from otp_service.store.signatures.outbox import (
     ReferenceFound,
     ReferencePutArguments,
     ReferencePutKeys,
-    RetriesRequeueArguments,
-    RetriesRequeueKeys,
     Unwanted,
 )
-from otp_service.store.signatures.signature import ArgumentsT, Signature
+from otp_service.store.signatures.signature import ArgumentsT, KeysT, Signature
 from otp_service.store.streams import StreamLimits, entry_id, entry_values, parse_entry_id
 from otp_service.store.verifications import VERSION, delivery_slot, parse_verification, record_values
 
@@ -153,14 +152,33 @@ def unreadable_job(bucket: str, queue: str, entry: str, consumer: str, fields: M
 
 
 LONG_TIME = 3_600_000
-"""Milliseconds: the time to the next retry where none waits; and silence after which anybody may claim a job."""
+"""Milliseconds of silence after which any worker may claim a job."""
 RETRY = "retry"
 """Kind of the queues of what was tried before; the others are those of fresh messages, by the purpose's kind."""
 _TURN_RANGE = 1 << 20
-_BLPOP_DELAY = 100
-"""Milliseconds by which the server may end a wait too late: it looks at those who wait ten times a second."""
+_BLPOP_DELAY = 0.1
+"""Seconds by which the server may end a wait too late: it looks at blocked clients ten times a second."""
+_LOOK_AGAIN = 0.1
+"""Seconds until the next call to a bucket whose server is away, or which has queues that were left out."""
+_LOOKS_PER_SECOND = 16
+"""Calls of a worker to quiet buckets of a cluster, in sum: a wake-up is lost with the worker that got it."""
 _NAP = 0.01
 """Seconds between two looks for a new message where a wait is too short for that."""
+
+
+def _await_wakes(bucket: str) -> tuple[Argument, ...]:
+    """Return the command that waits for a wake-up of a bucket, and takes all: a worker that is full wakes another."""
+    return "BLMPOP", MAX_WAIT, 1, keys.wake(bucket), "LEFT", "COUNT", 64
+
+
+class _Taken(Protocol):
+    """A reply with jobs."""
+
+    @property
+    def jobs(self) -> list[tuple[bytes, bytes, list[bytes]]]: ...
+
+
+TakenT = TypeVar("TakenT", bound=_Taken)
 
 
 class Outbox:
@@ -182,69 +200,136 @@ class Outbox:
         self.share = BucketShare(scripts, "deliver", buckets)
         """Whose messages are taken, taken over and tidied up."""
         self._give_up = give_up
+        self._wakes = scripts.blocked_commands(keys.wake, _await_wakes)
+        """Waits at each bucket of a cluster."""
+        self._look_interval = len(buckets) / _LOOKS_PER_SECOND if self._wakes else LONG_TIME / 1000
+        """Seconds after which a bucket is looked at also if nothing woke this worker."""
+        self._due: dict[str, float] = {}
+        """When buckets are to be looked at again, by the monotonic clock."""
+        self._away = set[str]()
+        """Buckets whose servers did not answer."""
 
-    def take(self, consumer: str, count: int, leave: Collection[str] = ()) -> list[Job]:
-        """Return up to ``count`` new jobs for a consumer, the queues in turn, at once; none of those to ``leave``."""
+    def due_buckets(self) -> Sequence[str]:
+        """Return the buckets of the share that may have something to take now."""
+        if self._wakes is None:
+            return self.share.buckets
+        now = time.monotonic()
+        return [bucket for bucket in self.share.buckets if self._due.get(bucket, now) <= now]
+
+    def take(
+        self, consumer: str, count: int, leave: Collection[str] = (), buckets: Sequence[str] | None = None
+    ) -> list[Job]:
+        """Return up to ``count`` new or due jobs for a consumer, the queues in turn; none of those to ``leave``.
+
+        They are of some ``buckets``, by default of all of the share. Raises `StoreUnavailableError` if no server of the
+        share answers.
+        """
         turn = secrets.randbelow(_TURN_RANGE)
 
-        def arguments(most: int) -> JobsTakeArguments:
-            return JobsTakeArguments(CONSUMER_GROUP, consumer, most, turn, tuple(leave))
+        def call(buckets: Sequence[str], max_jobs: int) -> tuple[JobsTakeKeys, JobsTakeArguments]:
+            prefixes = (keys.queue.beginning(bucket, RETRY) for bucket in buckets)
+            names = _of_each(buckets, keys.ready, keys.wake, keys.queues, keys.delayed)
+            return JobsTakeKeys(names), JobsTakeArguments(CONSUMER_GROUP, consumer, max_jobs, turn, (*prefixes, *leave))
 
-        return self._gather(JOBS_TAKE, (keys.ready, keys.wake), consumer, count, arguments)
+        jobs: list[Job] = []
+        for group, reply in self._gather(JOBS_TAKE, call, self.share.buckets if buckets is None else buckets, count):
+            jobs += self._jobs(consumer, reply.jobs)
+            if not reply.jobs:
+                self._postpone(group, reply.next_retry, leave)
+        return jobs
+
+    def _postpone(self, buckets: Sequence[str], next_retry: int, leave: Collection[str]) -> None:
+        """Look at buckets again when a retry is due, and in any case after the usual time."""
+        now, seconds = time.monotonic(), self._look_interval
+        if next_retry >= 0:
+            seconds = min(seconds, next_retry / 1000)
+        for bucket in buckets:
+            has_more = self._wakes is not None and any(f"{{{bucket}}}" in queue for queue in leave)
+            self._due[bucket] = now + (min(seconds, _LOOK_AGAIN) if has_more else seconds)
 
     def _gather(
         self,
-        script: Signature[JobsKeys, ArgumentsT, Jobs],
-        kinds: tuple[keys.Key, keys.Key],
-        consumer: str,
+        script: Signature[KeysT, ArgumentsT, TakenT],
+        call: Callable[[Sequence[str], int], tuple[KeysT, ArgumentsT]],
+        buckets: Sequence[str],
         count: int,
-        arguments: Callable[[int], ArgumentsT],
-    ) -> list[Job]:
-        """Return up to ``count`` jobs that a script hands a consumer, beginning with other buckets each time.
+    ) -> Iterator[tuple[Sequence[str], TakenT]]:
+        """Yield the replies of a script with up to ``count`` jobs, and their buckets, beginning with others each time.
 
-        On a cluster as many buckets are asked together as may each have one; those that gave as many as they were asked
-        for are asked again, and those whose servers are away passed over. Raises `StoreUnavailableError` where all are.
+        A cluster's buckets are called together, as many as may each have a job. Buckets that return as many jobs as
+        requested are called again, and buckets whose server is away are skipped. Raises `StoreUnavailableError` if all
+        servers of the share are away.
         """
-        groups = self._scripts.spread(self.share.buckets)
-        turn, jobs, lost, heard = secrets.randbelow(len(groups)), list[Job](), None, False
+        groups = self._scripts.spread(buckets) if buckets else []
+        turn, failure, has_answered = secrets.randbelow(max(1, len(groups))), None, False
         groups = [*groups[turn:], *groups[:turn]]
-        while groups and (free := count - len(jobs)) > 0:
-            asked, groups = groups[:free], groups[free:]
-            each = free // len(asked)
-            names = [JobsKeys(tuple(kind(bucket) for kind in kinds for bucket in buckets)) for buckets in asked]
-            replies = self._scripts.call_all(script, [(group, arguments(each)) for group in names])
-            for buckets, reply in zip(asked, replies, strict=True):
+        while groups and count > 0:
+            called, groups = groups[:count], groups[count:]
+            each = count // len(called)
+            replies = self._scripts.call_all(script, [call(group, each) for group in called])
+            for group, reply in zip(called, replies, strict=True):
                 if isinstance(reply, StoreUnavailableError):
-                    lost = reply
+                    failure = reply
+                    self._away.update(group)
+                    self._due.update(dict.fromkeys(group, time.monotonic() + _LOOK_AGAIN))
                     continue
-                heard = True
-                jobs += self._jobs(consumer, reply.jobs)
+                has_answered = True
+                self._away.difference_update(group)
+                count -= len(reply.jobs)
                 if len(reply.jobs) == each:
-                    groups.append(buckets)
-        if lost and not heard:
-            raise lost
-        return jobs
+                    groups.append(group)
+                yield group, reply
+        if failure and not has_answered and self._away.issuperset(self.share.buckets):
+            raise failure
 
     def wait(self, milliseconds: int) -> None:
         """Return when there may be something to take, or the time is over, or nearly."""
-        if self._scripts.is_cluster:  # nobody waits at several servers
-            time.sleep(min(milliseconds, _BLPOP_DELAY) / 1000)
+        now, unknown = time.monotonic(), 0.0 if self._wakes else math.inf
+        first_due = min(self._due.get(bucket, unknown) for bucket in self.share.buckets)
+        seconds = max(0.001, min(milliseconds / 1000, first_due - now))
+        if self._wakes:
+            self._due |= dict.fromkeys(self._wakes.collect(self.share.buckets, seconds), now)
             return
-        wakes, end = list(map(keys.wake, self.share.buckets)), time.monotonic() + milliseconds / 1000
+        wakes, end = list(map(keys.wake, self.share.buckets)), now + seconds
         with translate_errors():
-            if milliseconds > _BLPOP_DELAY:
-                self._client.blpop(wakes, (milliseconds - _BLPOP_DELAY) / 1000)
+            if seconds > _BLPOP_DELAY:
+                self._client.blpop(wakes, seconds - _BLPOP_DELAY)
                 return
             while (left := end - time.monotonic()) > 0 and not self._client.lmpop(len(wakes), *wakes, direction="LEFT"):
                 time.sleep(min(left, _NAP))
 
+    def pass_on(self) -> None:
+        """Wake other workers in place of this worker, which is busy."""
+        if self._wakes and (buckets := self._wakes.collect((), 0)):
+            self._due |= dict.fromkeys(buckets, 0.0)
+            self._wake(buckets)
+
+    def release(self, consumer: str) -> None:
+        """Release the share to others, and end all waits."""
+        self.share.release(consumer)
+        if self._wakes:
+            self._wake(bucket for bucket, answers in self._wakes.end().items() if any(answers))
+
+    def _wake(self, buckets: Iterable[str]) -> None:
+        with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
+            for wake in map(keys.wake, buckets):
+                pipeline.lpush(wake, "")
+                pipeline.expire(wake, keys.wake.seconds)
+            pipeline.execute()
+
     def claim(self, consumer: str, count: int, idle: int) -> list[Job]:
-        """Return up to ``count`` jobs that others hold for longer than ``idle`` milliseconds: they died."""
+        """Return up to ``count`` jobs that others hold for longer than ``idle`` milliseconds: they died.
 
-        def arguments(most: int) -> JobsClaimArguments:
-            return JobsClaimArguments(CONSUMER_GROUP, consumer, most, idle)
+        On a cluster each call covers another part of the share.
+        """
 
-        return self._gather(JOBS_CLAIM, (keys.queues, keys.ready), consumer, count, arguments)
+        def call(buckets: Sequence[str], max_jobs: int) -> tuple[JobsClaimKeys, JobsClaimArguments]:
+            names = _of_each(buckets, keys.queues, keys.ready)
+            return JobsClaimKeys(names), JobsClaimArguments(CONSUMER_GROUP, consumer, max_jobs, idle)
+
+        buckets = self.share.next(_LOOKS_PER_SECOND) if self._wakes else self.share.buckets
+        replies = self._gather(JOBS_CLAIM, call, buckets, count)
+        return [job for _, reply in replies for job in self._jobs(consumer, reply.jobs)]
 
     def lag(self) -> float:
         """Return the age of the oldest message that is in a queue, in seconds; 0 when none is.
@@ -287,17 +372,6 @@ class Outbox:
             arguments = QueuesSweepArguments(CONSUMER_GROUP, idle, self._limits.milliseconds)
             self._scripts.call(QUEUES_SWEEP, names, arguments)
 
-    def requeue(self, most: int = 100) -> int:
-        """Put up to ``most`` retries of each bucket that are due back; return the milliseconds until the next.
-
-        Buckets whose servers are away are passed over; raises `StoreUnavailableError` where all are.
-        """
-        replies = self._scripts.call_all(RETRIES_REQUEUE, [_requeue(bucket, most) for bucket in self.share.buckets])
-        lost = [reply for reply in replies if isinstance(reply, StoreUnavailableError)]
-        if len(lost) == len(replies):
-            raise lost[0]
-        return min((reply for reply in replies if isinstance(reply, int) and reply >= 0), default=LONG_TIME)
-
     def _jobs(self, consumer: str, entries: Iterable[tuple[bytes, bytes, list[bytes]]]) -> Iterable[Job]:
         """Yield the jobs of entries; one that cannot be read goes to the dead letters, and stops nobody."""
         for name, entry, parts in entries:
@@ -309,9 +383,9 @@ class Outbox:
                 self._give_up(unreadable_job(bucket, queue, entry.decode(), consumer, fields), "unreadable")
 
 
-def _requeue(bucket: str, most: int) -> tuple[RetriesRequeueKeys, RetriesRequeueArguments]:
-    names = RetriesRequeueKeys(keys.delayed(bucket), keys.queues(bucket), keys.ready(bucket), keys.wake(bucket))
-    return names, RetriesRequeueArguments(most, keys.queue.beginning(bucket, RETRY))
+def _of_each(buckets: Sequence[str], *kinds: keys.Key) -> tuple[str, ...]:
+    """Return the keys of buckets, all of a kind together."""
+    return tuple(kind(bucket) for kind in kinds for bucket in buckets)
 
 
 def _is_queue(answer: object) -> bool:
@@ -553,6 +627,7 @@ class Dispatches:
             record=keys.record(job.bucket, job.id),
             queue=job.queue,
             delayed=keys.delayed(job.bucket),
+            wake=keys.wake(job.bucket),
             dead_letters=keys.dead_letters(job.bucket),
             events=keys.events(job.bucket),
             mirror=keys.mirror(job.bucket),

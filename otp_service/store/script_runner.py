@@ -14,6 +14,7 @@ from redis.sentinel import MasterNotFoundError
 
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
+from otp_service.store.blocked_commands import BlockedCommands
 from otp_service.store.cluster import Peer, SlotMap
 from otp_service.store.connection import (
     Argument,
@@ -390,6 +391,12 @@ class ScriptRunner:
     def spread(self, buckets: Sequence[str]) -> Sequence[Sequence[str]]:
         """Return the buckets whose keys one call may touch together: all, or on a cluster each alone."""
         return [buckets] if self._slots is None else [[one] for one in buckets]
+
+    def blocked_commands(
+        self, key: Callable[[str], str], command: Callable[[str], tuple[Argument, ...]]
+    ) -> BlockedCommands | None:
+        """Return blocking commands on a cluster, by the key and the command of a bucket; ``None`` for one server."""
+        return BlockedCommands(self._client, self._slots, key, command) if self._slots else None
 
     def meet_command(self, buckets: Sequence[str], confirmed: str | bytes, patience: int) -> tuple[Argument, ...]:
         """Return the command that meets a server, which is known to have all of the ``confirmed`` history."""

@@ -119,6 +119,7 @@ class Worker:
         self._concurrency = settings.worker.concurrency
         self._held_jobs = DeferredJobs(self._concurrency)
         self._poll_interval = min(_POLL_INTERVAL, settings.redis.timeout / 2)
+        self._busy_interval = min(_BUSY_POLL_INTERVAL, self._poll_interval)
         self._claim_after = settings.claim_after
         self._consumer = _new_name()
         self._profile = settings.profile
@@ -167,7 +168,7 @@ class Worker:
         self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="deliver")
         while not self._stop.is_set():
             self._run_once()
-        self._try(lambda: self._outbox.share.release(self._consumer))
+        self._try(lambda: self._outbox.release(self._consumer))
         self._try(self._hand_back)
 
     def finish(self) -> None:
@@ -243,23 +244,24 @@ class Worker:
         return False
 
     def _take(self) -> None:
-        next_retry = self._outbox.requeue()
         for job in self._held_jobs.take_due():
             self._resume(job)
-        free = self._concurrency - self._in_flight.wait_below(self._concurrency, self._poll_interval)
+        free = self._concurrency - self._in_flight.wait_below(self._concurrency, self._busy_interval)
         if free <= 0:
+            self._outbox.pass_on()
             return
-        jobs = self._outbox.take(self._consumer, free, self._held_jobs.full_queues())
+        due = self._outbox.due_buckets()
+        jobs = self._outbox.take(self._consumer, free, self._held_jobs.full_queues(), due)
         self._begin(jobs)
         if not jobs:
-            self._wait(next_retry)
+            self._wait()
 
-    def _wait(self, next_retry: int) -> None:
+    def _wait(self) -> None:
         """Wait for a new job, a retry, or the turn of a held one."""
         seconds = min(self._poll_interval, self._held_jobs.seconds_to_next())
         if self._in_flight.busy:  # what is in flight may be held next
-            seconds = min(seconds, _BUSY_POLL_INTERVAL)
-        self._outbox.wait(max(1, min(round(1000 * seconds), next_retry)))
+            seconds = min(seconds, self._busy_interval)
+        self._outbox.wait(max(1, round(1000 * seconds)))
 
     def _claim(self) -> None:
         free = self._concurrency - self._in_flight.busy

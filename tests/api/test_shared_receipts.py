@@ -110,7 +110,6 @@ def test_a_template_that_meta_paused_is_told_and_the_code_goes_by_another_channe
 ):
     provider.response = CannedResponse(status=400, body='{"error": {"code": 132015}}')
     one, _ = send(api, provider)
-    api.installation.context.store.outbox.requeue()
     api.deliver()
 
     assert [each["channel"] for each in api.get(f"{START}/{one}").json["deliveries"]] == ["whatsapp", "sms"]

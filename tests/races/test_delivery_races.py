@@ -18,9 +18,9 @@ from support_race_actions import (
     choose_the_only_one,
     claim,
     learn,
+    move_retries,
     redrive,
     report,
-    requeue,
     resend,
     take,
     take_over_and_choose,
@@ -197,7 +197,7 @@ def test_a_retry_that_is_due_comes_back_once(
         shop.start()
     sender.deliver()
     valkey.client.zadd("otp:{00}:delayed", dict.fromkeys(valkey.client.zrange("otp:{00}:delayed", 0, -1), 1.0))
-    racers.race(requeue, [None] * COUNT)
+    racers.race(move_retries, [None] * COUNT)
 
     assert waiting(valkey.client) == 4
 

@@ -58,7 +58,6 @@ def _deliver(frozen: FrozenValkey, sender: Sender, policy: RetryPolicy) -> None:
 
 
 def _new(sender: Sender) -> list[Any]:
-    sender.context.store.outbox.requeue()
     return sender.context.store.outbox.take("worker", 9)
 
 

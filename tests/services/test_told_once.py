@@ -249,7 +249,6 @@ def test_the_calls_that_are_told_are_those_that_were_made(frozen: FrozenValkey, 
     for _ in range(25):
         shop.start()
     for _ in range(40):
-        shop.context.store.outbox.requeue()
         for job in [*shop.context.store.outbox.claim("heir", 99, 1000 * SILENT), *_new(shop)]:
             try:
                 sender.hand_over(job)

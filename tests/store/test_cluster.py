@@ -5,6 +5,7 @@ import signal
 import time
 from contextlib import suppress
 from functools import partial
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -19,10 +20,10 @@ from otp_service.domain.keyring import Keyring
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.cluster import ClusterClient, SlotMap
-from otp_service.store.connection import PAUSE, connect
+from otp_service.store.connection import PAUSE, connect, server_time
 from otp_service.store.events import EventLog
 from otp_service.store.mirror import Fences, Mirror, Server
-from otp_service.store.outbox import LONG_TIME, Job, Outbox
+from otp_service.store.outbox import Job, Outbox
 from otp_service.store.rulesets import NO_RULES, compile_ruleset
 from otp_service.store.script_runner import Replication, ScriptCall, ScriptRunner
 from otp_service.store.streams import StreamLimits
@@ -406,10 +407,8 @@ def test_messages_of_others_are_taken_while_a_server_is_away(cluster: Cluster, p
     there = [bucket for bucket in BUCKETS if cluster.of(keys.queues(bucket)) is not gone]
     for bucket in BUCKETS:
         process.client.zadd(keys.delayed(bucket), {json.dumps([*JOB, "id", bucket]): 0})
-    outbox.requeue()
     gone.process.kill()
     gone.process.wait()
-    assert outbox.requeue() == LONG_TIME
 
     taken = list[Job]()
     while jobs := _taken(outbox, most):
@@ -418,8 +417,89 @@ def test_messages_of_others_are_taken_while_a_server_is_away(cluster: Cluster, p
 
     assert sorted(job.id for job in taken) == there
     outbox.requeue_job("me", taken)
-    assert len(outbox.claim("heir", 100, 60_000)) == len(there)
+    claimed = [job for _ in range(len(BUCKETS) // 16) for job in outbox.claim("heir", 100, 60_000)]  # 16 buckets a call
+    assert len(claimed) == len(there)
     assert not given_up
+
+
+@pytest.fixture
+def idle(process: Process) -> Outbox:
+    """Return an outbox that has looked at all buckets."""
+    outbox = Outbox(process.client, process.runner, StreamLimits(60, 10, 10), BUCKETS, lambda *_: None)
+    assert outbox.take("me", 9) == []
+    return outbox
+
+
+@pytest.mark.parametrize("buckets", [BUCKETS[:1], BUCKETS[::9]])
+def test_a_worker_is_woken_by_the_messages_of_any_bucket(process: Process, idle: Outbox, buckets: list[str]) -> None:
+    """It looks at no other buckets."""
+    for bucket in buckets:
+        timer = Timer(0.2, process.client.lpush, (keys.wake(bucket), ""))
+        timer.start()
+        began = time.monotonic()
+        idle.wait(2000)
+        timer.join()
+
+        assert 0.15 < time.monotonic() - began < 1
+        assert idle.due_buckets() == [bucket]
+        assert idle.take("me", 9, (), [bucket]) == []
+        assert idle.due_buckets() == []
+
+
+def test_a_retry_is_known_to_the_worker_that_looks_at_its_bucket(process: Process, idle: Outbox) -> None:
+    bucket = BUCKETS[5]
+    process.client.zadd(keys.delayed(bucket), {json.dumps([*JOB, "id", "later"]): server_time(process.client) + 300})
+    assert idle.take("me", 9, (), [bucket]) == []
+    while bucket not in idle.due_buckets():
+        idle.wait(1000)
+
+    assert [job.id for job in idle.take("me", 9, (), [bucket])] == ["later"]
+
+
+def test_a_bucket_is_looked_at_after_a_while_though_nothing_woke_the_worker(idle: Outbox) -> None:
+    """A wake-up is lost with the worker that got it."""
+    began, due = time.monotonic(), set[str]()
+    while len(due) < len(BUCKETS):
+        idle.wait(1000)
+        due.update(idle.due_buckets())
+
+    assert 3 < time.monotonic() - began < 6
+
+
+def test_a_server_that_is_back_wakes_workers_again(cluster: Cluster, process: Process, idle: Outbox) -> None:
+    node = cluster.nodes[2]
+    away, there = (
+        next(bucket for bucket in BUCKETS if (cluster.of(keys.wake(bucket)) is node) == is_of)
+        for is_of in (True, False)
+    )
+    idle.wait(10)
+    node.process.terminate()
+    node.process.wait()
+    node.start()
+    wait_until(lambda: _answers(process, away))
+    for bucket in (there, away):
+        process.client.lpush(keys.wake(bucket), "")
+        end = time.monotonic() + 2
+        while bucket not in idle.due_buckets() and time.monotonic() < end:
+            idle.wait(1000)
+        assert time.monotonic() < end
+        idle.take("me", 9)
+
+
+@pytest.mark.parametrize("act", ["pass_on", "release"])
+def test_a_busy_or_stopped_worker_passes_wake_ups_on(process: Process, idle: Outbox, act: str) -> None:
+    idle.wait(1)
+    for bucket in BUCKETS:
+        process.client.lpush(keys.wake(bucket), "")
+    time.sleep(0.1)
+    assert not any(process.client.llen(keys.wake(bucket)) for bucket in BUCKETS), "it has all"
+    if act == "pass_on":
+        idle.pass_on()
+    else:
+        idle.release("me")
+
+    assert {process.client.llen(keys.wake(bucket)) for bucket in BUCKETS} == {1}
+    assert all(0 < process.client.pttl(keys.wake(bucket)) <= 60_000 for bucket in BUCKETS)
 
 
 def _taken(outbox: Outbox, most: int) -> list[Job]:
@@ -437,7 +517,7 @@ def test_where_all_servers_are_away_it_is_told(cluster: Cluster, process: Proces
         node.process.kill()
         node.process.wait()
 
-    for ask in (outbox.requeue, partial(outbox.take, "me", 9), partial(outbox.claim, "me", 9, 0)):
+    for ask in (partial(outbox.take, "me", 9), partial(outbox.claim, "me", 9, 0)):
         with pytest.raises(StoreUnavailableError):
             ask()
 
@@ -607,7 +687,14 @@ def test_events_of_all_buckets_are_taken_and_waited_for(process: Process) -> Non
 
     assert log.take("me", 5, 200) == []
     assert time.monotonic() - began >= 0.2
-    assert len(log.held("me", 5, {})) == len(BUCKETS[::7])
+    Timer(0.2, process.client.xadd, (keys.events(BUCKETS[3]), {"type": "check.failed", "id": "vf_1"})).start()
+    (batch,) = log.take("me", 5, 2000)
+    assert (batch.bucket, batch.events[0].member("id")) == (BUCKETS[3], "vf_1")
+    process.client.xadd(keys.events(BUCKETS[4]), {"type": "check.failed"})
+    time.sleep(0.1)
+    assert [batch.bucket for batch in log.take("me", 5)] == [BUCKETS[4]], "what came while nothing was taken"
+    log.acknowledge(batch)
+    assert len(log.held("me", 5, {})) == len(BUCKETS[::7]) + 1
 
 
 def test_too_few_replicas_are_told_and_what_was_done_stays(cluster: Cluster) -> None:

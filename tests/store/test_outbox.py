@@ -21,6 +21,7 @@ from support_outbox import (
     pending,
     queue,
     report,
+    requeue,
     settle,
     story,
     waiting,
@@ -34,7 +35,6 @@ from otp_service.services.context import Context
 from otp_service.services.delivery import deliver
 from otp_service.store.outbox import (
     CONSUMER_GROUP,
-    LONG_TIME,
     DispatchResult,
     Dropped,
     FinishResult,
@@ -342,30 +342,38 @@ def test_a_retry_waits_for_its_time_and_is_the_same_job(frozen: FrozenValkey, sh
     failed = DispatchResult(NextStep.RETRY, DeliveryStatus.FAILED, reason="unavailable 500", delay=5000)
     settle(context, job, dispatched(context, job), failed)
     assert waiting(frozen.client) == 0
-    assert context.store.outbox.requeue() == 5000
     frozen.advance(4.999)
-    assert context.store.outbox.requeue() == 1
     assert jobs_of(context) == []
     frozen.advance(0.001)
-    assert context.store.outbox.requeue() == LONG_TIME
     (again,) = jobs_of(context)
 
     assert again.queue == queue(kind="retry")
     assert replace(again, queue=job.queue, entry=job.entry) == job
     assert frozen.client.zcard(DELAYED) == 0
-    assert context.store.outbox.requeue() == LONG_TIME
     assert dispatched(context, again).number == 2
 
 
 def test_retries_come_back_in_bounded_steps(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
-    for _ in range(5):
+    for _ in range(130):
         shop.start()
-    for job in jobs_of(context):
+    for job in jobs_of(context, count=130):
         settle(context, job, dispatched(context, job), DispatchResult(NextStep.RETRY, delay=1000))
-    frozen.advance(2)
+    frozen.advance(1)
+    moved = []
+    for _ in range(2):
+        requeue(context)
+        moved.append((waiting(frozen.client), frozen.client.zcard(DELAYED)))
 
-    assert (context.store.outbox.requeue(2), waiting(frozen.client), frozen.client.zcard(DELAYED)) == (0, 2, 3)
-    assert (context.store.outbox.requeue(9), waiting(frozen.client), frozen.client.zcard(DELAYED)) == (LONG_TIME, 5, 0)
+    assert moved == [(100, 30), (130, 0)]
+
+
+def test_a_retry_does_not_come_back_with_an_earlier_one(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
+    ids = [shop.start(), shop.start()]
+    for job, delay in zip(jobs_of(context), (1000, 1001), strict=True):
+        settle(context, job, dispatched(context, job), DispatchResult(NextStep.RETRY, delay=delay))
+    frozen.advance(1)
+
+    assert [job.id for job in jobs_of(context)] == ids[:1]
 
 
 def test_a_message_that_is_given_up_is_kept_with_its_reason_and_reported(
@@ -572,7 +580,6 @@ def test_what_cannot_be_read_among_the_delayed_goes_to_the_dead_letters(
     frozen: FrozenValkey, shop: Caller, context: Context
 ) -> None:
     frozen.client.zadd(DELAYED, {"not json": 1, "7": 2})
-    context.store.outbox.requeue()
     one = shop.start()
 
     assert [job.id for job in jobs_of(context)] == [one]

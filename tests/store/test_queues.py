@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
-from support_outbox import deliver_all, dispatched, jobs_of, queue, settle, waiting
+from support_outbox import deliver_all, dispatched, jobs_of, queue, requeue, settle, waiting
 from support_records import entries_of
 
 from otp_service.bootstrap import Installation
@@ -60,7 +60,7 @@ def _retries(caller: Caller, count: int) -> None:
     _logins(caller, count)
     for job in jobs_of(caller.context, count=count):
         settle(caller.context, job, Dropped("gone"), DispatchResult(NextStep.RETRY))
-    caller.context.store.outbox.requeue(count)
+    requeue(caller.context, "shop", "bank")
 
 
 def _messages_of_each_kind(caller: Caller, count: int) -> None:
@@ -359,7 +359,7 @@ def test_what_was_tried_before_counts_from_where_it_stands_now(
     _, *later = jobs_of(context)
     for job in later:
         settle(context, job, dispatched(context, job), DispatchResult(NextStep.RETRY, DeliveryStatus.FAILED))
-    context.store.outbox.requeue()
+    requeue(context)
     entries = entries_of(frozen.client, queue(kind="retry"))
 
     assert [one["gone"] for one in entries] == ["0", "0"]

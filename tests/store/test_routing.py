@@ -344,7 +344,6 @@ def test_a_message_moves_through_its_next_channel_in_the_same_record(shop: Calle
         dispatched(context, job, *ROUTE),
         DispatchResult(NextStep.RETRY, reason="channel 21614", channel="voice"),
     )
-    context.store.outbox.requeue()
     (spoken,) = jobs_of(context)
     made = dispatched(context, spoken, *ROUTE)
     shown = shop.read(job.id).verification

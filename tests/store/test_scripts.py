@@ -69,7 +69,6 @@ def _calls(shop: Caller) -> dict[str, Callable[[], Any]]:
         "how gateways are": lambda: store.health.of(("first",)),
         "dead letters": lambda: store.dead_letters.newest(1),
         "claim": lambda: store.outbox.claim("worker", 1, 10),
-        "requeue": store.outbox.requeue,
         "show limits": lambda: store.limits.windows("00", "somebody", ["shop"]),
         "caught messages": lambda: store.mailbox.messages("shop", None),
         "readiness": lambda: store.verifications.unavailable_reason(MirrorQuery("", 0, ConsentMode.OFF), ("00",)),
@@ -213,7 +212,7 @@ def test_all_parts_of_the_store_share_the_connection_of_a_thread(shop: Caller, s
     before = len(server.client.client_list())
     shop.start()
     assert len(server.client.client_list()) == before + 1
-    shop.context.store.outbox.requeue()
+    jobs_of(shop.context)
 
     assert len(server.client.client_list()) == before + 1
 

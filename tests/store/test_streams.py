@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import pytest
+import redis
 from support_caller import Caller
 from support_evaluator import snapshot
 from support_frozen import FrozenValkey
 from support_installation import QUIET
-from support_outbox import DEAD, EVENTS, dispatched, jobs_of, queue, settle, waiting
+from support_outbox import DEAD, EVENTS, dispatched, jobs_of, next_retry, queue, requeue, settle, waiting
 
 from otp_service.bootstrap import Installation
 from otp_service.errors import BacklogFullError, LedgerUnavailableError
@@ -81,24 +82,25 @@ def test_a_backlog_refuses_resends_too_and_answers_what_was_asked_before(frozen:
     assert shop.check(one, shop.code(one))[1]
 
 
-def _take_all(context: Context, following: NextStep = NextStep.DONE) -> None:
+def _take_all(client: redis.Redis, context: Context, following: NextStep = NextStep.DONE) -> None:
     """Take what is new, and let it end or be tried again, in silence."""
     for job in jobs_of(context, count=1000):
         settle(context, job, Dropped("gone"), DispatchResult(following))
-    context.store.outbox.requeue(1000)
+    while next_retry(client) is not None:
+        requeue(context)
 
 
 def _put_one_more_into_the_lane_of_retries(shop: Caller) -> None:
     one = shop.start()
     (newest,) = [job for job in jobs_of(shop.context, count=1000) if job.id == one]
     settle(shop.context, newest, Dropped("gone"), DispatchResult(NextStep.RETRY))
-    shop.context.store.outbox.requeue()
+    requeue(shop.context)
 
 
 def test_a_queue_that_nobody_reads_is_bounded_by_age(frozen: FrozenValkey) -> None:
     shop = Caller(_install(frozen, StreamLimits(age=7 * DAY, outbox=100_000, events=100_000)))
     _many(shop, 450)
-    _take_all(shop.context, NextStep.RETRY)
+    _take_all(frozen.client, shop.context, NextStep.RETRY)
     assert frozen.client.xlen(queue(kind="retry")) == 450
     frozen.advance(8 * DAY)
     _put_one_more_into_the_lane_of_retries(shop)
@@ -110,7 +112,7 @@ def test_a_queue_that_nobody_reads_is_bounded_by_age(frozen: FrozenValkey) -> No
 def test_what_is_young_enough_is_kept(frozen: FrozenValkey) -> None:
     shop = Caller(_install(frozen, StreamLimits(age=7 * DAY, outbox=100_000, events=100_000)))
     _many(shop, 250)
-    _take_all(shop.context, NextStep.RETRY)
+    _take_all(frozen.client, shop.context, NextStep.RETRY)
     frozen.advance(6 * DAY)
     _put_one_more_into_the_lane_of_retries(shop)
     shop.context.store.outbox.sweep(HOUR)
@@ -155,7 +157,8 @@ def test_retries_that_come_back_push_out_nothing_that_was_accepted(frozen: Froze
         settle(context, job, Dropped("gone"), DispatchResult(NextStep.RETRY, delay=1000))
     _many(shop, 150)
     frozen.advance(2)
-    context.store.outbox.requeue(150)
+    requeue(context)
+    requeue(context)
 
     assert waiting(frozen.client) == 300
 

@@ -106,7 +106,6 @@ def test_what_rests_comes_back_into_a_queue_that_was_forgotten(
     context.store.outbox.sweep(SILENT)
     assert queues(frozen.client) == []
     frozen.advance(1)
-    context.store.outbox.requeue()
 
     assert [again.id for again in jobs_of(context)] == [one]
 

@@ -70,8 +70,8 @@ def _fall_back(shop: Caller) -> Callable[[], object]:
 def _come_back(shop: Caller) -> Callable[[], object]:
     shop.start()
     (job,) = jobs_of(shop.context)
-    settle(shop.context, job, dispatched(shop.context, job), DispatchResult(NextStep.RETRY))
-    return shop.context.store.outbox.requeue
+    where = dispatched(shop.context, job)
+    return lambda: settle(shop.context, job, where, DispatchResult(NextStep.RETRY))
 
 
 def _put_back(shop: Caller) -> Callable[[], object]:
@@ -92,6 +92,26 @@ def test_whoever_waits_is_woken_by_a_message(
 
     assert _waited(shop) < AT_ONCE
     assert len(jobs_of(shop.context)) == 1
+
+
+def test_a_worker_waits_no_longer_than_until_the_next_retry(shop: Caller, valkey: ValkeyServer) -> None:
+    shop.start()
+    (job,) = jobs_of(shop.context)
+    settle(shop.context, job, dispatched(shop.context, job), DispatchResult(NextStep.RETRY, delay=LONG // 4))
+    assert jobs_of(shop.context) == []
+    valkey.client.delete(WAKE)
+
+    assert 0.05 < _waited(shop) < AT_ONCE
+
+
+def test_a_retry_after_another_wakes_nobody(shop: Caller, valkey: ValkeyServer) -> None:
+    shop.start()
+    shop.start()
+    first, second = jobs_of(shop.context)
+    for job, delay in ((first, 1000), (second, 2000)):
+        valkey.client.delete(WAKE)
+        settle(shop.context, job, dispatched(shop.context, job), DispatchResult(NextStep.RETRY, delay=delay))
+        assert valkey.client.llen(WAKE) == (job is first)
 
 
 def test_nobody_is_woken_by_nothing(shop: Caller, valkey: ValkeyServer) -> None:

@@ -28,8 +28,10 @@ end
 if follows == 'next' then return 'finished' end
 
 if follows == 'retry' then
-  redis.call('ZADD', key.delayed, now + tonumber(arg.delay), cjson.encode(job))
+  local retry = cjson.encode(job)
+  redis.call('ZADD', key.delayed, now + tonumber(arg.delay), retry)
   redis.call('PEXPIRE', key.delayed, arg.max_age)
+  if redis.call('ZRANK', key.delayed, retry) == 0 then streams.wake(key.wake) end -- until now all wait for a later time
 elseif follows == 'dead' then
   redis.call('XADD', key.dead_letters, 'MAXLEN', '~', arg.max_letters, '*', 'reason', arg.reason, unpack(job))
   redis.call('XTRIM', key.dead_letters, 'MINID', '~', now - arg.max_age)

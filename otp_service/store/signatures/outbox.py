@@ -186,11 +186,10 @@ REFERENCE_FIND: Signature[ReferenceFindKeys, ReferenceFindArguments, ReferenceFo
 )
 
 
-class JobsKeys(NamedTuple):
-    """Two keys of each bucket: all of the first kind, then all of the second.
+class JobsTakeKeys(NamedTuple):
+    """Four keys of each bucket, all of a kind together.
 
-    To take jobs, the names of the queues that may have new ones, and the wake-up lists; to claim jobs, the names of all
-    queues, and of those that may have new jobs.
+    The names of the queues that may have new jobs, the wake-up lists, the names of all queues, and the retries.
     """
 
     rest: tuple[str, ...]
@@ -205,16 +204,31 @@ class JobsTakeArguments(NamedTuple):
     turn: int
     """Where the turns of queues begin: any number, another each time."""
     rest: tuple[str, ...]
-    """Queues to leave out."""
+    """Of each bucket the beginning of the keys of its queues of retries; then the queues to leave out."""
+
+
+class JobsTaken(NamedTuple):
+    """Jobs, and what follows."""
+
+    jobs: list[tuple[bytes, bytes, list[bytes]]]
+    """Of each its queue, entry and fields."""
+    next_retry: int
+    """Milliseconds until the next retry is due; -1 where none waits."""
+
+
+JOBS_TAKE = Signature("jobs_take", JobsTakeKeys, JobsTakeArguments, JobsTaken)
+
+
+class JobsClaimKeys(NamedTuple):
+    """Two keys of each bucket: the names of all queues; then those of the queues that may have new jobs."""
+
+    rest: tuple[str, ...]
 
 
 class Jobs(NamedTuple):
     """Jobs: of each its queue, entry and fields."""
 
     jobs: list[tuple[bytes, bytes, list[bytes]]]
-
-
-JOBS_TAKE = Signature("jobs_take", JobsKeys, JobsTakeArguments, Jobs)
 
 
 class JobsClaimArguments(NamedTuple):
@@ -227,29 +241,7 @@ class JobsClaimArguments(NamedTuple):
     """Milliseconds without a renewal."""
 
 
-JOBS_CLAIM = Signature("jobs_claim", JobsKeys, JobsClaimArguments, Jobs)
-
-
-class RetriesRequeueKeys(NamedTuple):
-    """The retries of a bucket, and its queues."""
-
-    delayed: str
-    queues: str
-    ready: str
-    """Names of the queues that may have new jobs."""
-    wake: str
-
-
-class RetriesRequeueArguments(NamedTuple):
-    """How many retries to move."""
-
-    max_jobs: int
-    queue: str
-    """Beginning of the keys of the queues of retries."""
-
-
-RETRIES_REQUEUE = Signature("retries_requeue", RetriesRequeueKeys, RetriesRequeueArguments, int)
-"""Returns the milliseconds until the next retry, or -1."""
+JOBS_CLAIM = Signature("jobs_claim", JobsClaimKeys, JobsClaimArguments, Jobs)
 
 
 class DispatchKeys(NamedTuple):
@@ -375,6 +367,7 @@ class DispatchFinishKeys(NamedTuple):
     queue: str
     delayed: str
     """The retries of its bucket."""
+    wake: str
     dead_letters: str
     events: str
     mirror: str
