@@ -114,7 +114,7 @@ def test_who_is_asked_costs_nothing_and_counts_nowhere_but_for_those_who_judge(s
 def asked_for(site):
     record_events(site.api.installation.context)
     tallies = site.api.installation.context.store.traffic.tallies("shop")[1]
-    assert {one.what for one in tallies} == {What.ASKED}
+    assert {one.kind for one in tallies} == {What.ASKED}
     return sum(tallies.values())
 
 
@@ -174,7 +174,7 @@ def test_who_is_asked_because_a_block_is_full_is_no_attempt_twice(frozen):
     record_events(people.context)
 
     counts = people.context.store.traffic.tallies("shop")[1]
-    assert {one.what for one in counts} == {What.MESSAGE, What.MONEY}
+    assert {one.kind for one in counts} == {What.MESSAGE, What.MONEY}
 
 
 def test_a_start_that_another_rule_refuses_uses_up_nothing_of_the_trickle(frozen):

@@ -194,7 +194,8 @@ def test_a_silent_store_is_told_within_a_second_and_a_half(clean: Service):
     assert max(seconds for _, seconds in answers) < 1.5, "however many ask at once"
     assert {code for code, _ in answers} == {"store-unavailable"}
     time.sleep(1)  # as the answer said
-    assert _send(clean, request)[0] == 201
+    other = json.dumps({"to": "+923001234599"}).encode()  # starts that timed out may have run
+    assert _send(clean, _request(other, f"Content-Length: {len(other)}"))[0] == 201
 
 
 @pytest.mark.parametrize("dispatch", ["dp_00" + "0" * 32, "b"])

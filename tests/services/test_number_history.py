@@ -109,7 +109,7 @@ def test_what_a_record_tells_the_events_tell_when_it_has_gone(world: World, shop
     sending.deliver()
     world.advance(30)
     shop.resend(one)
-    job = jobs_of(shop.context)[-1]
+    (job,) = [job for job in jobs_of(shop.context) if job.message == 2]
     made = dispatched(shop.context, job)
     report(shop.context, made, "undelivered", gateway=made.gateway, reason="30003", raw="UNDELIV")
     shop.check(one, shop.wrong(one))
