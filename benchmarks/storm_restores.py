@@ -173,9 +173,9 @@ class Order:
         mirror_sync = one.context.mirror_sync
         follow = mirror_sync.write_through
 
-        def restored(place: Any) -> None:
+        def restored(place: Any, pseudonyms: Any) -> None:
             self.restore_hot()
-            follow(place)
+            follow(place, pseudonyms)
 
         mirror_sync.write_through = restored  # type: ignore[method-assign]
         self.say(one)

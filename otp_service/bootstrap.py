@@ -330,7 +330,7 @@ def watch(installation: Installation) -> PeriodicTasks:
     """Return what keeps a process informed of what others change; it is still to be started."""
     context = installation.context
     duties = {
-        "mirror": context.mirror_sync.refresh,
+        "mirror": context.mirror_sync.follow,
         "access": context.access_cache.follow,
         "key_uses": context.key_uses.write,
     }

@@ -104,7 +104,7 @@ def dispatch(
     """Choose a gateway for a job; ``gateway_limits`` are those of gateways that have bounds, ``rooms`` not free."""
     rooms_of = {name: Room.FREE for name in gateways if name not in set(called)} | dict(rooms or {})
     candidates = [Candidate(name, gateway_limits.get(name, FREE), rooms_of.get(name)) for name in gateways]
-    mirror_query = context.mirror_sync.query(ConsentMode.OFF)
+    mirror_query = context.mirror_sync.query("00", ConsentMode.OFF)
     return context.store.dispatches.dispatch(job, new_dispatch_id(job.bucket), candidates, mirror_query, max_ambiguous)
 
 

@@ -74,6 +74,8 @@ class EventsRecorded:
     """What gateways were told by the holders of numbers, and we did not know."""
     place: LedgerPosition | None = None
     """What the mirror has to come to for opt-outs, and consents that came with starts; ``None`` without any."""
+    mirrored: tuple[str, ...] = ()
+    """Pseudonyms of the numbers that these are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ class VerificationLedger:
             opt_outs = tuple(entry for entry, since in _opt_outs(new) if record_opt_out(connection, entry, since))
             place = read_head(connection) if given or opt_outs else None
             record_webhooks(connection, filter(None, map(webhook_of, new)))
-        return EventsRecorded(len(new), opt_outs, place)
+        mirrored = (*(consent.pseudonym for consent in given), *(entry.pseudonym for entry in opt_outs))
+        return EventsRecorded(len(new), opt_outs, place, mirrored)
 
     def keep(self, events: Sequence[Event]) -> None:
         """Keep events with all that they say, but for what replays read, and nothing that follows from it."""

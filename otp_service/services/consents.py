@@ -113,7 +113,7 @@ def _add(
     operator_action: OperatorActionEntry | None = None,
 ) -> tuple[Consent, ...]:
     _, place = context.ledger.consents.add(entry, operator_action)
-    context.mirror_sync.write_through(place)
+    context.mirror_sync.write_through(place, [to.pseudonym])
     return read_consent(context, application, to, entry.purpose)
 
 
@@ -147,8 +147,8 @@ def add_silently(
 ) -> int:
     """Do what `add_suppressions` does, without a line in the log."""
     added = context.ledger.suppressions.add(entries, operator_action)
-    if any(one.scope in BLOCKING_SCOPES for one in entries):  # also what is not new may not be in force yet
-        context.mirror_sync.write_through(added.place)
+    if blocking := [entry.pseudonym for entry in entries if entry.scope in BLOCKING_SCOPES]:
+        context.mirror_sync.write_through(added.place, blocking)  # an entry that is not new may not be in force yet
     return added.new
 
 
@@ -176,7 +176,7 @@ def lift(
     """
     lifted, added = context.ledger.suppressions.lift(entry, shown, operator_action)
     if added.new or lifted:
-        context.mirror_sync.write_through(added.place)
+        context.mirror_sync.write_through(added.place, [entry.pseudonym])
     if lifted:
         log_suppression(entry)
     return lifted

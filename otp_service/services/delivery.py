@@ -128,7 +128,7 @@ def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> DeferredJo
         if application is None or not route:
             _drop(context, job, Dropped("no_route" if application else "no_application", job.first_slot))
             return None
-        mirror_query = context.mirror_sync.query(application.consent_for_resend)
+        mirror_query = context.mirror_sync.query(job.bucket, application.consent_for_resend)
     except LedgerUnavailableError:  # the application may be new
         return DeferredJob(job, MAX_DEFER)
     following = _apply_policies(context, job, route, mirror_query)

@@ -42,4 +42,4 @@ def record_events(context: Context, events: Sequence[Event]) -> None:
     for opt_out in recorded.opt_outs:
         log_suppression(opt_out)
     if recorded.place is not None:
-        context.mirror_sync.write_through(recorded.place)
+        context.mirror_sync.write_through(recorded.place, recorded.mirrored)

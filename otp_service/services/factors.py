@@ -242,7 +242,7 @@ def _record_active(
     was_waiting = context.store.factors.forget_pending(user, factor.id)
     if not was_waiting:  # its removal may have been answered before the activation was recorded
         place = context.ledger.factors.remove(factor.id, "other") or place
-    context.mirror_sync.write_through(place)
+    context.mirror_sync.write_through(place, [user.pseudonym])
     if not was_waiting:
         raise NotFoundError(NOT_FOUND)
     _log.info("factor_activated", application=user.application, factor=SafeText(factor.id))
@@ -263,8 +263,8 @@ def check(
     another format, `FactorNotActiveError`, `NotFoundError`, and other `OtpServiceError`.
     """
     purpose = _require_purpose(context, application, intent, FactorKind.TOTP)
-    query = context.mirror_sync.query(ConsentMode.OFF)
     user, known = _known(context, application.name, factor_id)
+    query = context.mirror_sync.query(user.bucket, ConsentMode.OFF)
     earlier = require_step_up(context, application, purpose, user_name, intent.after) if purpose else None
     if user_name is not None and user != user_key(context, application.name, user_name):
         raise NotFoundError(NOT_FOUND)
@@ -367,7 +367,7 @@ def remove(
     if place is None:
         context.mirror_sync.refresh()  # an earlier removal may have failed to bring itself into force
     else:
-        context.mirror_sync.write_through(place)
+        context.mirror_sync.write_through(place, [user.pseudonym])
         _log.info("factor_removed", application=application, factor=SafeText(factor_id), reason=reason or "code")
     return _recorded(context, user, factor_id)
 
@@ -457,7 +457,8 @@ def reseal(context: Context) -> Iterator[int]:
             label = _unseal(context, factor.label, LABEL, factor.id, application)
             sealed_secret = _seal(context, secret, SECRET, factor.id, application)
             resealed.append((factor, sealed_secret, _seal(context, label, LABEL, factor.id, application)))
-        context.mirror_sync.write_through(context.ledger.factors.reseal(resealed))
+        place = context.ledger.factors.reseal(resealed)
+        context.mirror_sync.write_through(place, [factor.user for factor in factors])
         done += len(factors)
         yield done
 
@@ -483,7 +484,7 @@ def reset_steps(context: Context, operator_action: OperatorActionEntry) -> int:
     for application in context.applications.values():
         while factors := _ahead(context, application, now):
             place = context.ledger.factors.reset_steps(factors, now, None if done else operator_action)
-            context.mirror_sync.write_through(place)
+            context.mirror_sync.write_through(place, [factor.user for factor in factors])
             done += len(factors)
             for bucket in context.keyring.buckets:
                 sealed = [factor.sealed for factor in factors if context.keyring.bucket(factor.user) == bucket]
@@ -562,7 +563,7 @@ def _steps_at(context: Context, application: Application, factor: SealedFactor, 
 
 
 def _count_guess(context: Context, application: Application, user: UserKey, guess: CodeAttempt) -> CodeOutcome:
-    query = context.mirror_sync.query(ConsentMode.OFF)
+    query = context.mirror_sync.query(user.bucket, ConsentMode.OFF)
     return context.store.factors.count_guess(user, guess, query, context.rulesets[application.name])
 
 

@@ -60,8 +60,9 @@ def _why_starts_are_closed(context: Context) -> str | None:
         return f"mirror-{context.mirror_sync.state}"
     if not context.mirror_sync.is_known:
         return "ledger-unknown"
-    mirror_query = context.mirror_sync.query(ConsentMode.OFF)
-    return context.store.verifications.unavailable_reason(mirror_query, context.keyring.buckets)
+    return context.store.verifications.unavailable_reason(
+        lambda bucket: context.mirror_sync.query(bucket, ConsentMode.OFF), context.keyring.buckets
+    )
 
 
 PROBE_HEADER: Final = "X-Otp-Service-Probe"

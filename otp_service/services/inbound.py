@@ -335,7 +335,7 @@ def _apply_start(context: Context, name: str, pseudonym: str, application: str, 
     if lifted is None:
         return "kept_back"
     if lifted.new:
-        context.mirror_sync.write_through(lifted.place)
+        context.mirror_sync.write_through(lifted.place, [pseudonym])
         log_suppression(entry)
     return "obeyed"
 

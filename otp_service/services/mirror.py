@@ -1,16 +1,17 @@
 """Keep the mirror of the ledger in Redis up to date, and tell whether it is."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from otp_service.domain.consents import ConsentMode, LedgerPosition, MirrorChanges
 from otp_service.domain.keyring import Keyring
 from otp_service.errors import LedgerMismatchError, LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.ledger import Ledger
-from otp_service.store.mirror import Mirror, MirrorBuild, MirrorQuery
+from otp_service.store.mirror import Mirror, MirrorBuild, MirrorHead, MirrorPart, MirrorQuery
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeNumber
 
@@ -19,11 +20,13 @@ from otp_service.telemetry.redaction import SafeNumber
 
 BATCH_SIZE = 500
 """Numbers written in one step."""
+_ROUND: Final = 8
+"""Runs of `MirrorSync.follow` after which all parts were read, while nothing changes."""
 _log = get_logger(__name__)
 
 
 class MirrorState(StrEnum):
-    """How the mirror and the ledger were found at the last look."""
+    """How the mirror compared with the ledger when it was last read."""
 
     UNKNOWN = "unknown"
     """Nobody has looked yet."""
@@ -72,6 +75,18 @@ class MirrorStatus(NamedTuple):
         return self.changes - self.mirrored
 
 
+class _SyncResult(NamedTuple):
+    """The result of bringing parts of the mirror to the ledger's position."""
+
+    state: MirrorState
+    reached: dict[MirrorPart, int | None]
+    """Parts at the ledger's position; each with the fence behind which it was restored, if any."""
+    failures: list[StoreUnavailableError]
+    """Of parts whose servers do not answer."""
+    written: MirrorChanges | None = None
+    """The last changes that were written."""
+
+
 class MirrorSync:
     """Keeps the mirror at the ledger's position. Safe to be used by several threads."""
 
@@ -81,7 +96,12 @@ class MirrorSync:
         self._mirror = mirror
         self._keyring = keyring
         self.rebuilds_lost: Final = rebuild_lost
-        self._known: LedgerPosition | None = None
+        self._known: dict[str, LedgerPosition] = {}
+        """By bucket, the ledger's position that the mirror must have reached there."""
+        self._read_at: LedgerPosition | None = None
+        """The ledger's position at which the mirror was read last in all buckets."""
+        self._turn = 0
+        """Place of the part that is read next while nothing changes."""
         self._knew_both = False
         """Whether the mirror was at the ledger's place, in a store that was not restored."""
         self._noted = False
@@ -92,73 +112,99 @@ class MirrorSync:
         self.built = 0
         """Numbers that are in the mirror which is being built here, or was last."""
 
-    def query(self, demand: ConsentMode, evidence: str = "") -> MirrorQuery:
-        """Return what scripts need to ask the mirror whether a message may go; asks the ledger the first time only.
+    def query(self, bucket: str, demand: ConsentMode, evidence: str = "") -> MirrorQuery:
+        """Return what scripts of a bucket need to ask the mirror whether a message may go.
 
-        Raises `LedgerUnavailableError` while it is not known how far the ledger has come, and `LedgerMismatchError`
-        while an operator has to decide.
+        Asks the ledger the first time only. Raises `LedgerUnavailableError` while it is not known how far the ledger
+        has come, and `LedgerMismatchError` while an operator has to decide.
         """
-        if self._known is None:
-            self._look_first()
+        if bucket not in self._known:
+            self._look_first(bucket)
         if self.state in MISMATCHES:
             raise LedgerMismatchError(MISMATCHES[self.state])
-        if self._known is None:
+        if (known := self._known.get(bucket)) is None:
             raise LedgerUnavailableError("Opt-outs cannot be checked right now.")
-        return MirrorQuery(self._known.identity, self._known.sequence, demand, evidence)
+        return MirrorQuery(known.identity, known.sequence, demand, evidence)
 
-    def _look_first(self) -> None:
+    def _look_first(self, bucket: str) -> None:
         try:
             self.refresh()
         except LedgerUnavailableError:
-            if self._known is None:
+            if bucket not in self._known:
                 raise
 
     @property
     def is_known(self) -> bool:
         """Whether the ledger's position is known."""
-        return self._known is not None
+        return bool(self._known)
 
     def refresh(self) -> None:
         """Bring the mirror to the ledger's position; build it where there is none and no operator has to decide.
 
-        When the ledger does not answer, the position that was known stays in force, or the one that others noted in
-        Redis (`Mirror.known_place`). Raises `LedgerUnavailableError` then, and `StoreUnavailableError` when Redis does
-        not answer.
+        Parts whose servers do not answer stay behind. When the ledger does not answer, the last known position stays in
+        force, or the one that other processes noted in Redis (`Mirror.known_place`). Raises `LedgerUnavailableError`
+        then, and `StoreUnavailableError` when no server answers.
         """
+        self._refresh(self._mirror.parts, is_complete=True)
+
+    def follow(self) -> None:
+        """Refresh an eighth of the parts, in turn; all of them when the ledger has changed."""
+        parts = self._mirror.parts
+        begin, size = self._turn % len(parts), -(-len(parts) // _ROUND)
+        self._turn = begin + size
+        self._refresh(parts[begin : begin + size], is_complete=False)
+
+    def _refresh(self, due: Sequence[MirrorPart], *, is_complete: bool) -> None:
+        """Bring parts to the ledger's position: those that are due, or all if any may be behind."""
         try:
-            self._set_state(self._sync(self._known))
-            self._mirror.note_server(is_current=self.state is MirrorState.OK)
+            last = self._ledger.mirror_source.head()
+            parts = due if is_complete or self._read_at == last else self._mirror.parts
+            result = self._sync(last, parts, self._last_known())
+            self._set_state(result.state)
+            is_read = self.state is MirrorState.OK and result.reached.keys() >= set(parts)
+            self._read_at = last if is_read else None
+            present = [part for part in due if part in result.reached]
+            self._mirror.note_server(present, is_current=self.state is MirrorState.OK)
         except LedgerUnavailableError as failed:
             if failed.file_replaced:
                 if self.state is not MirrorState.REPLACED:
                     _log.error("ledger_replaced", reason=str(failed))
                 self.state = MirrorState.REPLACED
                 raise
-            if self._known is None and (place := self._mirror.known_place()):
-                self._note_position(place)
+            if not self._known and (place := self._mirror.known_place()):
+                self._note_position(place, self._mirror.parts)
             if self.state not in MISMATCHES:
                 self.state = MirrorState.UNAVAILABLE
             raise
 
-    def write_through(self, place: LedgerPosition) -> None:
-        """Mirror the changes of the ledger up to a place that was just recorded.
+    def write_through(self, place: LedgerPosition, pseudonyms: Iterable[str]) -> None:
+        """Mirror the changes of some numbers and users, up to a place of the ledger that was just recorded.
 
-        They are recorded, whatever this raises: `StoreUnavailableError` or `LedgerUnavailableError` when one does not
-        answer, so that they are mirrored later, and nothing is let through here before; `LedgerMismatchError` when they
-        are not in force, because an operator has to decide which ledger is.
+        Returns once their own buckets have them, without waiting for others. The changes are recorded whatever this
+        raises: `StoreUnavailableError` or `LedgerUnavailableError` when a server or the ledger does not answer (they
+        are mirrored later, and their buckets accept nothing until then), `LedgerMismatchError` when they are not in
+        force because an operator has to decide which ledger is.
         """
+        buckets = {self._keyring.bucket(pseudonym) for pseudonym in pseudonyms}
+        own = [part for part in self._mirror.parts if part.buckets & buckets]
         try:
-            state = self._sync(place)
+            result = self._sync(self._ledger.mirror_source.head(), own, place)
         finally:
-            self._note_position(place)
-        self._set_state(state)
-        if state in {MirrorState.DIVERGED, MirrorState.FOREIGN}:
-            raise LedgerMismatchError(f"It is recorded, and not in force. {MISMATCHES[state]}")
-        self._mirror.await_replicas()  # a server that takes over has to know of a freeze
+            self._note_position(place, own)
+        if result.state is not MirrorState.OK or len(own) == len(self._mirror.parts):
+            self._set_state(result.state)
+        if result.state in {MirrorState.DIVERGED, MirrorState.FOREIGN}:
+            raise LedgerMismatchError(f"It is recorded, and not in force. {MISMATCHES[result.state]}")
+        if result.failures:
+            raise result.failures[0]
+        self._mirror.await_replicas(own)  # a server that takes over has to know of a freeze
+        if result.written:
+            others = [part for part in self._mirror.parts if part not in own]
+            self._mirror.write_nowait(result.written, self._buckets(result.written), others)
 
     def rebuild(self) -> None:
         """Take the ledger for a new one, and mirror it anew: an operator decided to forget what it does not say."""
-        old, _ = self._mirror.head()
+        old = self._mirror.head().place
         self._ledger.mirror_source.rename(old.sequence if old else 0)
         self._mirror.drop()
         self.refresh()
@@ -167,57 +213,97 @@ class MirrorSync:
         """Abort a build of the mirror here; another process goes on."""
         self._aborted = True
 
-    def _sync(self, known: LedgerPosition | None) -> MirrorState:
-        """Bring the mirror to the ledger's position, and make scripts require that position.
+    def _last_known(self) -> LedgerPosition | None:
+        with self._lock:
+            return max(self._known.values(), key=attrgetter("sequence"), default=None)
 
-        A place that is ``known`` of the ledger, and is not in its history, tells that an older copy was restored.
+    def _sync(self, last: LedgerPosition, parts: Sequence[MirrorPart], known: LedgerPosition | None) -> _SyncResult:
+        """Bring parts to the ledger's position, and make scripts require that position there.
+
+        If the ledger's history lacks the ``known`` position, an older copy of the ledger was restored.
         """
-        last = self._ledger.mirror_source.head()
         if known and known != last and known.identity == last.identity and not self._ledger.mirror_source.has(known):
-            return self._close_diverged(last.identity)
+            return _SyncResult(self._close_diverged(last.identity), {}, [])
         try:
-            return self._sync_to(last)
+            result = self._bring(last, parts)
         finally:
-            self._note_position(last)
-
-    def _sync_to(self, last: LedgerPosition) -> MirrorState:
-        while True:
-            found = self._compare(last)
-            if changes := found.next:
-                if self._mirror.write(changes, self._buckets(changes)) and changes.reached.sequence >= last.sequence:
-                    break
-            elif found.state is MirrorState.ABSENT:
-                if not self._build(last.identity):
-                    return MirrorState.BEHIND
-            elif found.state is MirrorState.OK:
-                break
-            else:
-                return self._close_diverged(last.identity) if found.state is MirrorState.DIVERGED else found.state
+            self._note_position(last, parts)
+        if result.state is not MirrorState.OK:
+            return result
+        if not result.reached:
+            raise result.failures[0]
         self._note_mirrored()
-        return self._vouch_or_wait()
+        return result._replace(state=self._vouch_or_wait(result.reached))
 
-    def _vouch_or_wait(self) -> MirrorState:
+    def _bring(self, last: LedgerPosition, parts: Sequence[MirrorPart]) -> _SyncResult:
+        """Bring parts to the ledger's position, except those whose servers do not answer."""
+        result = _SyncResult(MirrorState.OK, {}, [])
+        while parts:
+            groups: dict[MirrorHead, list[MirrorPart]] = {}
+            for part, head in zip(parts, self._mirror.heads(parts), strict=True):
+                if isinstance(head, StoreUnavailableError):
+                    result.failures.append(head)
+                else:
+                    groups.setdefault(head, []).append(part)
+            parts = []
+            for head, group in groups.items():
+                status = self._compare(last, head)
+                if status.next:
+                    parts += self._write(status.next, last, head, group, result)
+                    result = result._replace(written=status.next)
+                elif status.state is MirrorState.ABSENT:
+                    built = self._build(last.identity)
+                    return self._bring(last, self._mirror.parts) if built else _SyncResult(MirrorState.BEHIND, {}, [])
+                elif status.state is MirrorState.OK:
+                    result.reached.update(dict.fromkeys(group, head.restored))
+                else:
+                    is_diverged = status.state is MirrorState.DIVERGED
+                    return _SyncResult(self._close_diverged(last.identity) if is_diverged else status.state, {}, [])
+        return result
+
+    def _write(
+        self,
+        changes: MirrorChanges,
+        last: LedgerPosition,
+        head: MirrorHead,
+        group: list[MirrorPart],
+        result: _SyncResult,
+    ) -> list[MirrorPart]:
+        """Write changes to parts that have the same head; return those that are not at the ledger's position then."""
+        behind = []
+        written = self._mirror.write(changes, self._buckets(changes), group)
+        for part, is_written in zip(group, written, strict=True):
+            if isinstance(is_written, StoreUnavailableError):
+                result.failures.append(is_written)
+            elif is_written and changes.reached.sequence >= last.sequence:
+                result.reached[part] = head.restored
+            else:
+                behind.append(part)
+        return behind
+
+    def _vouch_or_wait(self, reached: Mapping[MirrorPart, int | None]) -> MirrorState:
         """Look whether the store was restored; vouch for the ledger if it has all that was known here before."""
-        fence = self._mirror.restored()
-        if fence is None:
-            self._knew_both = True
+        restored = {part: fence for part, fence in reached.items() if fence is not None}
+        if not restored:
+            self._knew_both |= reached.keys() >= set(self._mirror.parts)
         elif self._knew_both:
-            self._mirror.vouch(fence)
-            _log.warning("ledger_vouched_for", fence=SafeNumber(fence))
-        return MirrorState.OK if self._knew_both else MirrorState.RESTORED
+            self._mirror.vouch(restored)
+            _log.warning("ledger_vouched_for", fence=SafeNumber(max(restored.values())))
+        return MirrorState.OK if self._knew_both or not restored else MirrorState.RESTORED
 
     def inspect(self) -> MirrorStatus:
         """Compare the mirror with the ledger, and change nothing.
 
         Raises `LedgerUnavailableError` and `StoreUnavailableError`.
         """
-        found = self._compare(self._ledger.mirror_source.head())
-        waits = found.state is MirrorState.OK and self._mirror.restored() is not None
-        return found._replace(state=MirrorState.RESTORED) if waits else found
+        last, head = self._ledger.mirror_source.head(), self._mirror.head()
+        status = self._compare(last, head)
+        waits = status.state is MirrorState.OK and head.restored is not None
+        return status._replace(state=MirrorState.RESTORED) if waits else status
 
-    def _compare(self, last: LedgerPosition) -> MirrorStatus:
-        """Compare the mirror with the ledger's position."""
-        place, closed = self._mirror.head()
+    def _compare(self, last: LedgerPosition, head: MirrorHead) -> MirrorStatus:
+        """Compare a head of the mirror with the ledger's position."""
+        place = head.place
         if place and place.identity != last.identity:
             return MirrorStatus(MirrorState.FOREIGN, last.sequence)
         if (place is None or self.state is not MirrorState.OK) and self._ledger.mirror_source.is_diverged():
@@ -225,9 +311,9 @@ class MirrorSync:
         if place is None:
             lost = self._ledger.mirror_source.was_mirrored() and not self.rebuilds_lost
             return MirrorStatus(MirrorState.LOST if lost else MirrorState.ABSENT, last.sequence)
-        if place == last and not closed:
+        if place == last and not head.is_closed:
             return MirrorStatus(MirrorState.OK, last.sequence, place.sequence)
-        changes = None if closed else self._ledger.mirror_source.since(place, BATCH_SIZE)
+        changes = None if head.is_closed else self._ledger.mirror_source.since(place, BATCH_SIZE)
         if changes is None:
             return MirrorStatus(MirrorState.DIVERGED, last.sequence)
         state = MirrorState.BEHIND if changes.read_at > place.sequence else MirrorState.OK
@@ -235,12 +321,14 @@ class MirrorSync:
 
     def _close_diverged(self, identity: str) -> MirrorState:
         """Close a mirror of this ledger, of another history; leave another ledger's alone, which others may rely on."""
-        place, closed = self._mirror.head()
-        if place and place.identity != identity:
+        heads = [head for head in self._mirror.heads(self._mirror.parts) if isinstance(head, MirrorHead) and head.place]
+        if any(head.place.identity != identity for head in heads if head.place):
             return MirrorState.FOREIGN
-        if place and not closed:
-            self._mirror.close()
-        self._ledger.mirror_source.note_diverged(identity)
+        try:
+            if not all(head.is_closed for head in heads):
+                self._mirror.close()
+        finally:
+            self._ledger.mirror_source.note_diverged(identity)
         return MirrorState.DIVERGED
 
     def _build(self, identity: str) -> bool:
@@ -277,12 +365,13 @@ class MirrorSync:
     def _buckets(self, changes: MirrorChanges) -> list[str]:
         return [self._keyring.bucket(one.pseudonym) for one in changes.numbers]
 
-    def _note_position(self, place: LedgerPosition) -> None:
-        """Note the ledger's position, if it is later than the known one."""
+    def _note_position(self, place: LedgerPosition, parts: Sequence[MirrorPart]) -> None:
+        """Note the ledger's position in the buckets of parts, if it is later than the known one."""
         with self._lock:
-            known = self._known
-            if known is None or known.identity != place.identity or known.sequence < place.sequence:
-                self._known = place
+            for bucket in (bucket for part in parts for bucket in part.buckets):
+                known = self._known.get(bucket)
+                if known is None or known.identity != place.identity or known.sequence < place.sequence:
+                    self._known[bucket] = place
 
     def _note_mirrored(self) -> None:
         """Record in the ledger, once, that it is mirrored: from then on a missing mirror counts as lost."""

@@ -307,7 +307,7 @@ def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Re
     if channel is None or application is None:
         return
     verification = reported.verification
-    mirror_query = context.mirror_sync.query(application.consent_for_resend)
+    mirror_query = context.mirror_sync.query(bucket, application.consent_for_resend)
     try:
         price = max_resend_price(context, verification, channel)
     except SealBrokenError:  # nobody could write the message

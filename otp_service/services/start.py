@@ -152,12 +152,13 @@ def start(
         attempt = _send_attempt(context, application, request, view, destination, ip_prefix)
         attempt.record_only_rules = record_only_rules
         attempt.checked = _passed_human_check(context, application, request)
+        bucket = context.keyring.bucket(verification.pseudonym)
         new = NewVerification(
-            bucket=context.keyring.bucket(verification.pseudonym),
+            bucket=bucket,
             verification=verification,
             tag=derive_tag(context.keyring, verification, 0),
             attempt=attempt,
-            mirror_query=context.mirror_sync.query(application.consent, consent),
+            mirror_query=context.mirror_sync.query(bucket, application.consent, consent),
             payment=context.keyring.payment_names(application.name, transaction),
             retry=retry,
             trace=tracing.traceparent(),

@@ -181,7 +181,7 @@ def erase(
     done = context.ledger.subjects.erase(to.pseudonym, application, operator_action, elsewhere)
     for message in unread:  # after the ledger: what it does not record is not erased, and is there for a repetition
         context.store.inbox.remove(message.id)
-    context.mirror_sync.write_through(done.place)
+    context.mirror_sync.write_through(done.place, [to.pseudonym])
     ended = tuple(_end_pending(context, to, application or EVERY_APPLICATION, _ERASED))
     context.store.guard.forget_standing(to, *_standing_at(context, to, application))
     for taken in context.store.events.consents(to.bucket, to.pseudonym):

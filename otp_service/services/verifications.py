@@ -200,7 +200,7 @@ def resend(
                 trace=tracing.traceparent(),
                 request=current_request(),
             ),
-            context.mirror_sync.query(application.consent_for_resend),
+            context.mirror_sync.query(bucket, application.consent_for_resend),
             context.rulesets[application.name],
             retry,
         )

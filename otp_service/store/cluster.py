@@ -86,6 +86,10 @@ class SlotMap:
             raise StoreUnavailableError("No server of the cluster is known.") from self._lost
         return found
 
+    def by_reachability(self) -> list[Peer]:
+        """Return all servers that have slots, in any order, but those last that could not be reached."""
+        return sorted(self.peers(), key=lambda peer: (peer in self._suspects, secrets.randbits(16)))
+
     def unserved(self) -> int:
         """Return how many slots no server has, as is told now. Raises as `peer_of` does."""
         return self._told().count(None)
@@ -239,13 +243,19 @@ class ClusterClient:
         """Yield a client for each server that has slots."""
         return (one.client for one in self.slots.peers())
 
-    def any(self) -> redis.Redis:
-        """Return a client for any server."""
-        return secrets.choice(self.slots.peers()).client
+    def reach_any(self, ask: Callable[[redis.Redis], Any]) -> Any:  # noqa: ANN401
+        """Return the answer of any server; those that could not be reached last come last."""
+        peers = self.slots.by_reachability()
+        while len(peers) > 1:
+            try:
+                return ask(peers[0].client)
+            except (redis.ConnectionError, redis.TimeoutError):
+                self.slots.suspect(peers.pop(0))
+        return ask(peers[0].client)
 
     def time(self) -> Any:  # noqa: ANN401
         """Return the time of any server: their hosts' clocks are kept together."""
-        return self.any().time()
+        return self.reach_any(lambda server: server.time())
 
     def pipeline(self, *, transaction: bool = True) -> "ClusterPipeline":
         """Return commands that are sent together, those of one transaction by slot."""
@@ -342,7 +352,7 @@ class ClusterPipeline:
         try:
             if isinstance(group, StoreUnavailableError):
                 raise group
-            return self._told(commands) if group else _send(commands, self._by_slot, self._client.any())
+            return self._told(commands) if group else self._client.reach_any(partial(_send, commands, self._by_slot))
         except (redis.RedisError, StoreUnavailableError) as lost:
             return [lost] * len(commands)
 

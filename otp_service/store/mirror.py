@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 
@@ -33,7 +33,7 @@ from otp_service.store.endpoint import MissingCommand, missing_commands
 from otp_service.store.keys import tag_of
 from otp_service.store.library import PREFIX
 from otp_service.store.rulesets import CompiledRuleset
-from otp_service.store.script_runner import FENCE_LIFE, ScriptRunner, pairs_to_dict
+from otp_service.store.script_runner import FENCE_LIFE, ScriptCall, ScriptRunner, pairs_to_dict
 from otp_service.store.signatures.mirror import (
     FENCE_PUT,
     MIRROR_BUILD,
@@ -81,8 +81,38 @@ class MirrorQuery:
     """The consent that comes with a start, as JSON: then no other is needed, if nothing newer withdraws it."""
 
 
-class _Places:
-    """The mirror's heads in some buckets, and their builders. One call writes all of them."""
+class MirrorHead(NamedTuple):
+    """The mirror's head, of a bucket or several."""
+
+    place: LedgerPosition | None
+    """Place in a ledger's history that the mirror has come to, in the last of the buckets; ``None``: no mirror."""
+    is_closed: bool = False
+    """Whether its history was seen not to be the ledger's, and no operator has decided since."""
+    restored: int | None = None
+    """Fence behind which the store was restored from a copy, if no process has vouched for the ledger since."""
+
+
+def _parse_head(fields: Sequence[bytes | None]) -> MirrorHead:
+    *place, closed, restored = fields
+    identity, sequence, entry, link = (field.decode() if field else "" for field in place)
+    return MirrorHead(
+        None if None in place else LedgerPosition(identity, int(sequence), int(entry), link),
+        closed is not None,
+        int(restored) if restored else None,
+    )
+
+
+def _merge_heads(heads: Sequence[MirrorHead]) -> MirrorHead:
+    places = [head.place for head in heads if head.place]
+    return MirrorHead(
+        min(places, key=attrgetter("sequence")) if len(places) == len(heads) else None,
+        any(head.is_closed for head in heads),
+        max((head.restored for head in heads if head.restored), default=None),
+    )
+
+
+class MirrorPart:
+    """The mirror in the buckets that a call reads or writes together: all, or on a cluster each alone."""
 
     def __init__(self, buckets: Sequence[str]) -> None:
         self.buckets: Final = frozenset(buckets)
@@ -140,69 +170,79 @@ class Mirror:
     def __init__(self, client: redis.Redis, scripts: ScriptRunner, buckets: tuple[str, ...]) -> None:
         self._client = client
         self._scripts = scripts
-        self._places = [_Places(group) for group in scripts.spread(buckets)]
+        self.parts: Final = tuple(MirrorPart(group) for group in scripts.spread(buckets))
 
-    def head(self) -> tuple[LedgerPosition | None, bool]:
-        """Return the place in a ledger's history that the mirror has come to, ``None`` when there is no mirror.
-
-        Then whether it is closed: its history was seen not to be the ledger's, and no operator has decided since.
-        Where buckets were brought to different places, the one that is behind all others counts.
-        """
+    def heads(self, parts: Sequence[MirrorPart]) -> list[MirrorHead | StoreUnavailableError]:
+        """Return the head of each part; an error in the place of one whose server does not answer."""
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
-            for head in self._heads:
-                pipeline.hmget(head, ["identity", "sequence", "entry", "link", "closed"])
-            found: list[Any] = pipeline.execute()
-        if any(None in place for *place, _ in found):
-            return None, False
-        places = (LedgerPosition(one.decode(), int(at), int(entry), link.decode()) for one, at, entry, link, _ in found)
-        return min(places, key=attrgetter("sequence")), any(closed is not None for *_, closed in found)
+            for part in parts:
+                for head in part.heads:
+                    pipeline.hmget(head, ["identity", "sequence", "entry", "link", "closed", "restored"])
+            answers: Iterator[Any] = iter(pipeline.execute(raise_on_error=False))
+        heads: list[MirrorHead | StoreUnavailableError] = []
+        for part in parts:
+            of_part = [next(answers) for _ in part.heads]
+            try:
+                with translate_errors():
+                    if failures := [answer for answer in of_part if isinstance(answer, Exception)]:
+                        raise failures[0]
+                heads.append(_merge_heads(list(map(_parse_head, of_part))))
+            except StoreUnavailableError as error:
+                heads.append(error)
+        return heads
 
-    def restored(self) -> int | None:
-        """Return the fence behind which the store was restored from a copy, and nobody vouched for the ledger since."""
-        with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
-            for head in self._heads:
-                pipeline.hget(head, "restored")
-            return max((int(fence) for fence in pipeline.execute() if fence), default=None)
+    def head(self) -> MirrorHead:
+        """Return the head of all buckets."""
+        heads = self.heads(self.parts)
+        if failures := [head for head in heads if isinstance(head, StoreUnavailableError)]:
+            raise failures[0]
+        return _merge_heads([head for head in heads if isinstance(head, MirrorHead)])
 
-    def vouch(self, fence: int) -> None:
-        """Reopen starts behind a fence: the ledger was seen to lack nothing."""
-        arguments = MirrorVouchArguments(fence)
-        _replies(self._scripts, MIRROR_VOUCH, [(HeadsKeys(places.heads), arguments) for places in self._places])
+    def vouch(self, restored: Mapping[MirrorPart, int]) -> None:
+        """Reopen starts in parts, each behind its fence: the ledger was seen to lack nothing."""
+        calls = [(HeadsKeys(part.heads), MirrorVouchArguments(fence)) for part, fence in restored.items()]
+        _replies(self._scripts, MIRROR_VOUCH, calls)
 
-    def write(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
-        """Write the states of numbers, each in its bucket, and bring the mirror to the place that they lead to.
+    def write(
+        self, changes: MirrorChanges, buckets: Sequence[str], parts: Sequence[MirrorPart]
+    ) -> list[bool | StoreUnavailableError]:
+        """Write the states of numbers, given with their buckets, and bring parts to the place that they lead to.
 
-        Returns ``False``, and writes nothing, when the mirror is not at the place after which the changes come.
+        Return for each part whether it is there now: one that is not at the place after which the changes come is left
+        as it is. Or an error, where its server does not answer.
         """
-        calls = [places.writes(changes, buckets, "") for places in self._places]
-        written = _replies(self._scripts, MIRROR_WRITE, calls)
-        return all(written)
+        replies = self._scripts.call_all(MIRROR_WRITE, [part.writes(changes, buckets, "") for part in parts])
+        return [reply if isinstance(reply, StoreUnavailableError) else bool(reply) for reply in replies]
 
-    def await_replicas(self) -> None:
-        """Return once replicas have what was mirrored, where they are waited for."""
-        self._scripts.await_replicas(self._heads)
+    def write_nowait(self, changes: MirrorChanges, buckets: Sequence[str], parts: Sequence[MirrorPart]) -> None:
+        """Write as `write` does, without waiting for answers; skip parts that cannot be reached."""
+        self._scripts.send_all([ScriptCall.of(MIRROR_WRITE, *part.writes(changes, buckets, "")) for part in parts])
+
+    def await_replicas(self, parts: Sequence[MirrorPart]) -> None:
+        """Return once replicas have what was mirrored in parts, where they are waited for."""
+        self._scripts.await_replicas(head for part in parts for head in part.heads)
 
     def close(self) -> None:
         """Let nothing through until an operator has the mirror built anew: the ledger may lack opt-outs."""
         with translate_errors(), self._client.pipeline() as pipeline:
-            for places in self._places:
-                for head in places.heads:
+            for part in self.parts:
+                for head in part.heads:
                     pipeline.hset(head, "closed", 1)
             pipeline.execute()
 
     def drop(self) -> None:
         """Delete the mirror's heads: it is built anew."""
         with translate_errors():
-            for places in self._places:
-                self._client.delete(*places.heads)
+            for part in self.parts:
+                self._client.delete(*part.heads)
 
-    def note_server(self, *, is_current: bool) -> None:
+    def note_server(self, parts: Sequence[MirrorPart], *, is_current: bool) -> None:
         """Let checks of factors wait where the server was restarted, or is another: it may lack the last ones.
 
-        ``is_current``: whether the mirror was just seen to be at the ledger's place; `known_place` tells it then.
+        ``is_current``: whether the parts were just seen to be at the ledger's place; `known_place` reads it.
         """
         arguments = ServerNoteArguments(int(is_current))
-        _replies(self._scripts, SERVER_NOTE, [(HeadsKeys(places.heads), arguments) for places in self._places])
+        _replies(self._scripts, SERVER_NOTE, [(HeadsKeys(part.heads), arguments) for part in parts])
 
     def known_place(self) -> LedgerPosition | None:
         """Return the ledger's place by the mirror, for processes that cannot ask the ledger; ``None`` if not known.
@@ -210,7 +250,7 @@ class Mirror:
         It is known if a process has seen, since this server started, that the mirror is at the ledger's place. If
         buckets are at different places, the last one is returned: those that are behind stay closed.
         """
-        calls = [(HeadsKeys(places.heads), NoArguments()) for places in self._places]
+        calls = [(HeadsKeys(part.heads), NoArguments()) for part in self.parts]
         known = [head for reply in _replies(self._scripts, MIRROR_KNOWN, calls) for head in reply.places]
         if not known or not all(known) or len({identity for identity, *_ in known}) > 1:
             return None
@@ -223,27 +263,23 @@ class Mirror:
     def begin(self, identity: str) -> "MirrorBuild | None":
         """Return a lease to build the mirror of a ledger; ``None`` when another process has it."""
         builder = f"{identity}/{secrets.token_hex(8)}"
-        names = [name for places in self._places for name in places.builders]
+        names = [name for part in self.parts for name in part.builders]
         with translate_errors(), self._client.pipeline() as pipeline:
             for one in names:
                 pipeline.set(one, builder, nx=True, px=_BUILD_LEASE)
             taken = [one for one, mine in zip(names, pipeline.execute(), strict=True) if mine]
             for one in taken if len(taken) < len(names) else ():
                 self._client.delete(one)
-        return MirrorBuild(self._client, self._scripts, self._places, builder) if len(taken) == len(names) else None
-
-    @property
-    def _heads(self) -> Iterable[str]:
-        return (head for places in self._places for head in places.heads)
+        return MirrorBuild(self._client, self._scripts, self.parts, builder) if len(taken) == len(names) else None
 
 
 class MirrorBuild:
     """One process' lease to build the mirror; once it is lost, every call fails."""
 
-    def __init__(self, client: redis.Redis, scripts: ScriptRunner, places: Sequence[_Places], builder: str) -> None:
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner, parts: Sequence[MirrorPart], builder: str) -> None:
         self._client = client
         self._scripts = scripts
-        self._places = places
+        self._parts = parts
         self._builder = builder
 
     def renew(self) -> bool:
@@ -252,7 +288,7 @@ class MirrorBuild:
 
     def write(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
         """Write the states of numbers; return whether the lease is still ours."""
-        calls = [places.writes(changes, buckets, self._builder) for places in self._places]
+        calls = [part.writes(changes, buckets, self._builder) for part in self._parts]
         written = _replies(self._scripts, MIRROR_WRITE, calls)
         return all(written) and self.renew()
 
@@ -266,7 +302,7 @@ class MirrorBuild:
 
     def forget(self) -> None:
         """Delete all of the mirror: it is another ledger's, or its numbers are not to be trusted."""
-        heads = [head for places in self._places for head in places.heads]
+        heads = [head for part in self._parts for head in part.heads]
         if not self._keep_turn(_BUILD_LEASE, forgotten=heads):
             return
         for server in servers(self._client):
@@ -281,13 +317,13 @@ class MirrorBuild:
     def _keep_turn(self, milliseconds: int, place: LedgerPosition | None = None, forgotten: Sequence[str] = ()) -> bool:
         """Keep the turn or end it everywhere; on a cluster each place forgets what is there."""
         calls = [
-            one.keeps_turn(self._builder, milliseconds, place, self._there(one, forgotten)) for one in self._places
+            part.keeps_turn(self._builder, milliseconds, place, self._keys_in(part, forgotten)) for part in self._parts
         ]
         still_ours = _replies(self._scripts, MIRROR_BUILD, calls)
         return all(still_ours)
 
-    def _there(self, places: _Places, names: Sequence[str]) -> Sequence[str]:
-        return [one for one in names if tag_of(one) in places.buckets] if self._scripts.is_cluster else names
+    def _keys_in(self, part: MirrorPart, names: Sequence[str]) -> Sequence[str]:
+        return [name for name in names if tag_of(name) in part.buckets] if self._scripts.is_cluster else names
 
 
 def _fields(one: NumberState) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Start, resend, check and cancel: the scripts that change a verification."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -28,7 +28,7 @@ from otp_service.domain.verification import (
     Status,
     Verification,
 )
-from otp_service.errors import InvalidProofError, LedgerUnavailableError, Quota
+from otp_service.errors import InvalidProofError, LedgerUnavailableError, Quota, StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.ceiling_shares import CeilingShares, Spender, SpendingT
 from otp_service.store.claims import MIRROR_BEHIND, VALID, Claims, revocation
@@ -588,16 +588,27 @@ class Verifications:
         claims.claim(earlier, user)
         return tuple(further), claims
 
-    def unavailable_reason(self, mirror_query: MirrorQuery, buckets: tuple[str, ...]) -> str | None:
-        """Return why every start would be refused now, ``None`` when none is for that."""
-        arguments = ReadinessArguments(mirror_query.identity, mirror_query.min_sequence, self._limits.unrecorded)
+    def unavailable_reason(self, query: Callable[[str], MirrorQuery], buckets: tuple[str, ...]) -> str | None:
+        """Return why every start would be refused now, ``None`` when starts are possible in any of the buckets.
+
+        ``query`` returns what a bucket's mirror must have. Raises `StoreUnavailableError` when no server answers.
+        """
         reason: str | None = None
+        away: StoreUnavailableError | None = None
         for group in self._scripts.spread(buckets):
+            known = query(group[0])
             names = ReadinessKeys(tuple(key for bucket in group for key in (keys.mirror(bucket), keys.events(bucket))))
-            reply = self._scripts.call(STARTS_READINESS, names, arguments)
+            arguments = ReadinessArguments(known.identity, known.min_sequence, self._limits.unrecorded)
+            try:
+                reply = self._scripts.call(STARTS_READINESS, names, arguments)
+            except StoreUnavailableError as error:
+                away = error
+                continue
             if isinstance(reply, Ready):
                 return None
             reason = reason or reply.reason.decode()
+        if away and not reason:
+            raise away
         return reason
 
     def check(  # noqa: PLR0913, PLR0917 - all of it comes with one request

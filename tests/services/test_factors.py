@@ -397,7 +397,7 @@ def test_an_app_that_is_removed_between_the_two_round_trips_is_not_found(
 
     def remove_it() -> None:
         if place := context.ledger.factors.remove(app.id, "stolen"):
-            context.mirror_sync.write_through(place)
+            context.mirror_sync.write_through(place, [context.ledger.factors.find(app.id).user])
 
     between_the_round_trips(app, monkeypatch, remove_it)
     answer = app.api.post(f"{FACTORS}/{app.id}/check", {"code": app.code()})

@@ -187,7 +187,7 @@ def test_a_policy_is_asked_about_what_was_started_after_a_lift_alone(shop: Calle
     frozen(shop)
     thawed(shop)
     shop.start()
-    mirror_query = shop.context.mirror_sync.query(ConsentMode.OFF)
+    mirror_query = shop.context.mirror_sync.query("00", ConsentMode.OFF)
     jobs = jobs_of(shop.context, "worker", 2)
 
     assert [shop.context.store.dispatches.is_allowed(job, mirror_query) for job in jobs] == [False, True]

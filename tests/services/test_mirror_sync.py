@@ -47,8 +47,7 @@ def install(frozen: FrozenValkey, sqlite_template, tmp_path):
 
 
 def place(installation):
-    found, _ = installation.context.store.mirror.head()
-    return found
+    return installation.context.store.mirror.head().place
 
 
 def begin(installation, application="shop", to=NUMBER):
@@ -372,7 +371,7 @@ def test_a_ledger_that_is_away_keeps_what_is_known_in_force(install, monkeypatch
     with pytest.raises(LedgerUnavailableError):
         one.context.mirror_sync.refresh()
 
-    assert one.context.mirror_sync.query(ConsentMode.OFF).min_sequence == 0
+    assert one.context.mirror_sync.query("00", ConsentMode.OFF).min_sequence == 0
     assert not refused(one)
 
 
@@ -416,7 +415,7 @@ def test_a_resend_after_a_withdrawal_is_refused_and_one_after_another_consent_is
 
 
 def test_the_world_of_other_tests_has_a_mirror(world: World):
-    assert world.install().context.mirror_sync.query(ConsentMode.OFF).identity
+    assert world.install().context.mirror_sync.query("00", ConsentMode.OFF).identity
 
 
 def test_a_writer_that_is_about_to_mirror_its_change_keeps_nobody_waiting(install, monkeypatch):
@@ -477,15 +476,15 @@ def test_a_process_that_could_not_look_trusts_no_older_mirror_when_redis_is_back
     before = place(one).sequence
     stop(one)
 
-    def away() -> None:
+    def away(*_: object) -> None:
         raise StoreUnavailableError
 
     with monkeypatch.context() as patch:
-        patch.setattr(other.context.store.mirror, "head", away)
+        patch.setattr(other.context.store.mirror, "heads", away)
         with pytest.raises(StoreUnavailableError):
             other.context.mirror_sync.refresh()
 
-    assert other.context.mirror_sync.query(ConsentMode.OFF).min_sequence > before
+    assert other.context.mirror_sync.query("00", ConsentMode.OFF).min_sequence > before
 
 
 def test_each_state_of_the_mirror_is_told_without_a_change(install):

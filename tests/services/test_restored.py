@@ -142,11 +142,11 @@ def test_who_vouches_does_so_for_the_fence_that_it_saw(site: Site):
     mirror = process.context.store.mirror
     first = fence_store(process.context, restored=True)
     second = fence_store(process.context, restored=True)
-    mirror.vouch(first)
+    mirror.vouch(dict.fromkeys(mirror.parts, first))
 
-    assert mirror.restored() == second
-    mirror.vouch(second)
-    assert mirror.restored() is None
+    assert mirror.head().restored == second
+    mirror.vouch(dict.fromkeys(mirror.parts, second))
+    assert mirror.head().restored is None
 
 
 def test_a_process_that_starts_without_the_ledger_takes_no_place_of_a_restored_mirror(site: Site):

@@ -22,7 +22,7 @@ from otp_service.store import keys
 from otp_service.store.cluster import ClusterClient, SlotMap
 from otp_service.store.connection import PAUSE, connect, server_time
 from otp_service.store.events import EventLog
-from otp_service.store.mirror import Fences, Mirror, Server
+from otp_service.store.mirror import Fences, Mirror, MirrorHead, Server
 from otp_service.store.outbox import Job, Outbox
 from otp_service.store.rulesets import NO_RULES, compile_ruleset
 from otp_service.store.script_runner import Replication, ScriptCall, ScriptRunner
@@ -640,22 +640,22 @@ def test_the_mirror_is_built_written_and_forgotten_in_all_buckets(cluster: Clust
     assert mirror.begin(first.identity) is None
     building.forget()
     assert building.finish(first)
-    assert mirror.head() == (first, False)
+    assert mirror.head() == MirrorHead(first)
     numbers = tuple(NumberState(f"number{bucket}", {"shop": None}, {}) for bucket in BUCKETS)
-    assert mirror.write(MirrorChanges(first, second, 1, numbers), BUCKETS)
-    assert mirror.head() == (second, False)
-    assert not mirror.write(MirrorChanges(first, second, 1, numbers), BUCKETS)
+    assert all(mirror.write(MirrorChanges(first, second, 1, numbers), BUCKETS, mirror.parts))
+    assert mirror.head() == MirrorHead(second)
+    assert not any(mirror.write(MirrorChanges(first, second, 1, numbers), BUCKETS, mirror.parts))
     assert mirror.known_place() is None, "nobody has compared it with the ledger"
-    mirror.note_server(is_current=True)
+    mirror.note_server(mirror.parts, is_current=True)
     assert mirror.known_place() == second
     mirror.close()
     assert mirror.known_place() is None
-    assert mirror.head() == (second, True)
+    assert mirror.head() == MirrorHead(second, is_closed=True)
     kept = [len(node.client.keys("otp:*:mirror/number/*")) for node in cluster.nodes]
     assert sum(kept) == len(BUCKETS)
     assert all(kept)
     mirror.drop()
-    assert mirror.head() == (None, False)
+    assert mirror.head() == MirrorHead(None)
     again = mirror.begin(first.identity)
     assert again
     again.forget()
@@ -670,12 +670,10 @@ def test_a_bucket_that_was_left_behind_is_brought_to_where_the_others_are(proces
     assert building
     assert building.finish(first)
     changes = MirrorChanges(first, second, 1, (NumberState("somebody", {"shop": None}, {}),))
-    alone = Mirror(process.client, process.runner, BUCKETS[:9])  # who dies before all have it
-    assert alone.write(changes, ["05"])
-    assert mirror.head() == (first, False)
-    assert not mirror.write(changes, ["05"])
-
-    assert mirror.head() == (second, False)
+    assert mirror.write(changes, ["05"], mirror.parts[:9]) == [True] * 9
+    assert mirror.head() == MirrorHead(first)
+    assert mirror.write(changes, ["05"], mirror.parts) == [False] * 9 + [True] * (len(BUCKETS) - 9)
+    assert mirror.head() == MirrorHead(second)
 
 
 def test_events_of_all_buckets_are_taken_and_waited_for(process: Process) -> None:

@@ -108,7 +108,7 @@ def test_of_two_reports_on_one_message_that_are_read_at_once_one_falls_back(froz
     Sender(shop, sandbox=Scripted()).deliver()
     found = shop.read(one).verification
     ruleset, further = shop.context.rulesets["shop"], FurtherMessage("voice", falls_back_from=1, after_dispatch=1)
-    mirror_query = shop.context.mirror_sync.query(ConsentMode.OFF)
+    mirror_query = shop.context.mirror_sync.query("00", ConsentMode.OFF)
     answers = [shop.context.store.verifications.resend("00", found, further, mirror_query, ruleset) for _ in range(2)]
 
     assert isinstance(answers[0], Queued)
@@ -126,7 +126,7 @@ def test_what_arrived_by_an_earlier_call_does_not_fall_back(frozen: FrozenValkey
     report(shop.context, first, "delivered")
     report(shop.context, second, "undelivered", gateway=second.gateway)
     found, further = shop.read(one).verification, FurtherMessage("voice", falls_back_from=1)
-    mirror_query = shop.context.mirror_sync.query(ConsentMode.OFF)
+    mirror_query = shop.context.mirror_sync.query("00", ConsentMode.OFF)
     answer = shop.context.store.verifications.resend("00", found, further, mirror_query, shop.context.rulesets["shop"])
 
     assert answer is Refusal.CONFLICT

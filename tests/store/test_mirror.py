@@ -22,6 +22,7 @@ from otp_service.errors import (
 )
 from otp_service.services.start import StartRequest, start
 from otp_service.store import keys
+from otp_service.store.mirror import MirrorHead
 
 IDENTITY, OTHER = "i" * 32, "o" * 32
 PSEUDONYM = "p" * 22
@@ -56,8 +57,13 @@ def of(one, reached, after=0, read_at=None, identity=IDENTITY):
 
 
 def place(mirror):
-    found, _ = mirror.head()
-    return found
+    return mirror.head().place
+
+
+def write(mirror, changes):
+    """Write changes of numbers of the only bucket; return whether the mirror was brought on."""
+    (written,) = mirror.write(changes, ["00"], mirror.parts)
+    return written
 
 
 def kept(frozen):
@@ -66,14 +72,14 @@ def kept(frozen):
 
 
 def test_a_change_brings_the_mirror_to_its_place(frozen, mirror):
-    assert mirror.write(changes(1, shop=None, bank=5000), ["00"])
+    assert write(mirror, changes(1, shop=None, bank=5000))
     assert kept(frozen) == {"n": "1", "s:shop": "", "s:bank": "5000"}
     assert place(mirror) == at(1)
 
 
 def test_a_freeze_is_in_a_field_of_its_own_and_stays_whatever_ends(frozen, mirror):
     one = NumberState(PSEUDONYM, {"shop": frozen.now + 1}, {}, frozenset({"shop", "*"}))
-    mirror.write(of(one, 1), ["00"])
+    write(mirror, of(one, 1))
 
     assert kept(frozen) == {"n": "1", "s:shop": str(frozen.now + 1), "f:shop": "", "f:*": ""}
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
@@ -81,14 +87,14 @@ def test_a_freeze_is_in_a_field_of_its_own_and_stays_whatever_ends(frozen, mirro
 
 def test_where_a_freeze_was_lifted_is_remembered_for_a_day(frozen, mirror):
     one = NumberState(PSEUDONYM, {}, {}, frozenset(), {"shop": 7, "*": 9})
-    mirror.write(of(one, 9), ["00"])
+    write(mirror, of(one, 9))
 
     assert kept(frozen) == {"n": "9", "l:shop": "7", "l:*": "9"}
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == 86_400_000
 
 
 def test_where_a_number_was_erased_is_remembered_for_a_day(frozen, mirror):
-    mirror.write(of(NumberState(PSEUDONYM, {}, {}, erased={"shop": 7, "*": 9}), 9), ["00"])
+    write(mirror, of(NumberState(PSEUDONYM, {}, {}, erased={"shop": 7, "*": 9}), 9))
 
     assert kept(frozen) == {"n": "9", "e:shop": "7", "e:*": "9"}
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == 86_400_000
@@ -96,23 +102,23 @@ def test_where_a_number_was_erased_is_remembered_for_a_day(frozen, mirror):
 
 def test_a_lift_neither_shortens_nor_ends_what_holds(frozen, mirror):
     suppressed = NumberState(PSEUDONYM, {"shop": frozen.now + 9000}, {}, frozenset(), {"shop": 7})
-    mirror.write(of(suppressed, 8), ["00"])
+    write(mirror, of(suppressed, 8))
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == 86_400_000 + 9000
     for_ever = NumberState(PSEUDONYM, {}, {}, frozenset({"bank"}), {"shop": 7})
-    mirror.write(of(for_ever, 9, after=8), ["00"])
+    write(mirror, of(for_ever, 9, after=8))
 
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
 
 
 def test_a_freeze_that_is_lifted_leaves_nothing_where_no_lift_is_told(frozen, mirror):
-    mirror.write(of(NumberState(PSEUDONYM, {}, {}, frozenset({"shop"})), 1), ["00"])
-    mirror.write(changes(2, after=1), ["00"])
+    write(mirror, of(NumberState(PSEUDONYM, {}, {}, frozenset({"shop"})), 1))
+    write(mirror, changes(2, after=1))
 
     assert kept(frozen) == {"n": "2"}
 
 
 def test_what_is_kept_of_a_number_stays(frozen, mirror):
-    mirror.write(changes(1, shop=None), ["00"])
+    write(mirror, changes(1, shop=None))
 
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
 
@@ -120,24 +126,24 @@ def test_what_is_kept_of_a_number_stays(frozen, mirror):
 @pytest.mark.parametrize("after", [at(1), at(3), at(2, history="another "), at(2, OTHER)])
 def test_changes_that_come_after_another_place_are_not_written(frozen, mirror, after):
     """Somebody else was faster, something between is missing, or the mirror has another history than the ledger."""
-    mirror.write(changes(2, shop=None), ["00"])
+    write(mirror, changes(2, shop=None))
     late = MirrorChanges(after, at(4, after.identity), 4, (NumberState(PSEUDONYM, {}, {}),))
 
-    assert not mirror.write(late, ["00"])
+    assert not write(mirror, late)
     assert place(mirror) == at(2)
     assert kept(frozen) == {"n": "2", "s:shop": ""}
 
 
 def test_a_state_that_was_read_earlier_does_not_replace_a_later_one(frozen, mirror):
-    mirror.write(changes(1, read_at=2, shop=None), ["00"])
-    mirror.write(changes(2, after=1, read_at=1), ["00"])
+    write(mirror, changes(1, read_at=2, shop=None))
+    write(mirror, changes(2, after=1, read_at=1))
 
     assert kept(frozen) == {"n": "2", "s:shop": ""}
 
 
 def test_that_nothing_is_kept_of_a_number_is_remembered_for_a_while(frozen, mirror):
-    mirror.write(changes(1, read_at=2), ["00"])
-    mirror.write(changes(2, after=1, read_at=1, shop=None), ["00"])
+    write(mirror, changes(1, read_at=2))
+    write(mirror, changes(2, after=1, read_at=1, shop=None))
 
     assert kept(frozen) == {"n": "2"}
     assert 0 < frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) <= 86_400_000
@@ -154,14 +160,14 @@ def test_that_nothing_is_kept_of_a_number_is_remembered_for_a_while(frozen, mirr
 )
 def test_a_number_is_remembered_for_a_day_longer_than_what_holds(frozen, mirror, suppressed, life):
     ends = {name: None if at is None else frozen.now + at for name, at in suppressed.items()}
-    mirror.write(changes(1, **ends), ["00"])
+    write(mirror, changes(1, **ends))
 
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == (-1 if life is None else 86_400_000 + life)
 
 
 def test_a_number_with_a_consent_stays_whatever_ends(frozen, mirror):
     one = NumberState(PSEUDONYM, {"shop": frozen.now + 1}, {("shop", "login"): (False, 1, 5)})
-    mirror.write(of(one, 1), ["00"])
+    write(mirror, of(one, 1))
 
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
 
@@ -170,7 +176,7 @@ def test_while_the_mirror_is_built_its_builder_alone_writes_into_it(frozen, mirr
     mirror.drop()
     building = mirror.begin(IDENTITY)
 
-    assert not mirror.write(changes(1, shop=None), ["00"])
+    assert not write(mirror, changes(1, shop=None))
     assert kept(frozen) == {}
     assert building.write(changes(1, shop=None), ["00"])
     assert kept(frozen) == {"n": "1", "s:shop": ""}
@@ -180,12 +186,12 @@ def test_while_the_mirror_is_built_its_builder_alone_writes_into_it(frozen, mirr
 def test_into_a_mirror_that_is_lost_nothing_is_written(frozen, mirror):
     mirror.drop()
 
-    assert not mirror.write(changes(1, shop=None), ["00"])
+    assert not write(mirror, changes(1, shop=None))
     assert kept(frozen) == {}
 
 
 def test_to_forget_takes_all_numbers_and_nothing_else(frozen, mirror):
-    mirror.write(changes(1, shop=None), ["00"])
+    write(mirror, changes(1, shop=None))
     before = {name for name in frozen.client.scan_iter() if b"mirror" not in name}
     mirror.begin(IDENTITY).forget()
     frozen.client.delete(keys.mirror_builder("00"))
@@ -221,12 +227,12 @@ def test_who_was_silent_for_too_long_can_neither_end_nor_disturb_what_another_bu
 
 def test_a_mirror_that_was_closed_is_closed_until_it_is_built_anew(frozen, mirror):
     mirror.close()
-    mirror.write(changes(1, shop=None), ["00"])
-    assert mirror.head() == (at(1), True)
+    write(mirror, changes(1, shop=None))
+    assert mirror.head() == MirrorHead(at(1), is_closed=True)
     building = mirror.begin(IDENTITY)
     building.finish(at(1))
 
-    assert mirror.head() == (at(1), False)
+    assert mirror.head() == MirrorHead(at(1))
 
 
 # --- what a start is told ------------------------------------------------------------------------------------
@@ -338,7 +344,7 @@ def snapshot(frozen):
 def test_nothing_is_accepted_while_the_mirror_is_not_to_be_relied_on(frozen: FrozenValkey, damage):
     shop = installed(frozen)
     head = frozen.client.hgetall(keys.mirror("00"))
-    least = shop.context.mirror_sync.query(ConsentMode.OFF).min_sequence
+    least = shop.context.mirror_sync.query("00", ConsentMode.OFF).min_sequence
     match damage:
         case "lost":
             frozen.client.delete(keys.mirror("00"))

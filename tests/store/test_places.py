@@ -59,10 +59,10 @@ def suppress(caller: Caller, number: str) -> None:
     """Let the ledger's mirror know of a suppression, as a process that has recorded it does."""
     mirror, keyring = caller.context.store.mirror, caller.context.keyring
     pseudonym = keyring.pseudonym(number)
-    before, _ = mirror.head()
+    before = mirror.head().place
     after = LedgerPosition(before.identity, before.sequence + 1, before.entry + 1, f"{before.link}+")
     changes = MirrorChanges(before, after, after.sequence, (NumberState(pseudonym, {"shop": None}, {}),))
-    assert mirror.write(changes, [keyring.bucket(pseudonym)])
+    assert mirror.write(changes, [keyring.bucket(pseudonym)], mirror.parts) == [True]
 
 
 def test_what_one_mirrors_is_in_force_for_both(two):
@@ -88,7 +88,7 @@ def test_what_one_closes_or_builds_anew_is_closed_and_built_for_both(two):
     other.context.mirror_sync.refresh()
 
     for caller in two:
-        assert caller.context.store.mirror.head()[1] is False
+        assert caller.context.store.mirror.head().is_closed is False
         assert caller.start()
 
 
@@ -134,12 +134,12 @@ def test_a_change_brings_the_mirror_of_all_buckets_to_its_place(frozen, spread):
 
 
 def test_a_mirror_that_is_behind_in_one_bucket_is_behind(frozen, spread):
-    place, _ = spread.context.store.mirror.head()
+    place = spread.context.store.mirror.head().place
     frozen.client.hincrby(keys.mirror("02"), "sequence", -1)
-    assert spread.context.store.mirror.head()[0].sequence == place.sequence - 1
+    assert spread.context.store.mirror.head().place.sequence == place.sequence - 1
     frozen.client.delete(keys.mirror("02"))
 
-    assert spread.context.store.mirror.head() == (None, False)
+    assert spread.context.store.mirror.head().place is None
 
 
 def test_a_fence_is_put_in_all_buckets_and_has_one_name(spread):
@@ -159,8 +159,11 @@ def test_the_name_of_a_fence_is_new_to_all_buckets(frozen, spread):
 
 def test_starts_are_refused_by_the_buckets_that_are_closed_and_readiness_tells_when_all_are(frozen, spread):
     numbers = one_of_each(spread)
-    query = spread.context.mirror_sync.query(ConsentMode.OFF)
-    told = lambda: spread.context.store.verifications.unavailable_reason(query, spread.context.keyring.buckets)  # noqa: E731
+    query = spread.context.mirror_sync.query("00", ConsentMode.OFF)
+
+    def told():
+        return spread.context.store.verifications.unavailable_reason(lambda _: query, spread.context.keyring.buckets)
+
     for bucket in ("00", "01", "03"):
         frozen.client.hset(keys.mirror(bucket), "sequence", -1)
     with pytest.raises(LedgerUnavailableError):

@@ -84,7 +84,7 @@ def test_of_two_resends_that_read_the_same_record_one_is_overtaken(frozen: Froze
     stale = shop.read(one).verification
     store, context = shop.context.store.verifications, shop.context
     further = FurtherMessage("sms", derive_tag(context.keyring, stale, 1))
-    given = (context.mirror_sync.query(ConsentMode.OFF), context.rulesets["shop"])
+    given = (context.mirror_sync.query("00", ConsentMode.OFF), context.rulesets["shop"])
 
     assert isinstance(store.resend("00", stale, further, *given), Queued)
     assert store.resend("00", stale, further, *given) is Refusal.CONFLICT
@@ -98,7 +98,7 @@ def test_of_two_reports_that_read_the_same_record_one_falls_back(frozen: FrozenV
     stale = shop.read(one).verification
     store, context = shop.context.store.verifications, shop.context
     first, second = (FurtherMessage("voice", falls_back_from=message, after_dispatch=1) for message in (1, 2))
-    given = (context.mirror_sync.query(ConsentMode.OFF), context.rulesets["shop"])
+    given = (context.mirror_sync.query("00", ConsentMode.OFF), context.rulesets["shop"])
 
     assert isinstance(store.resend("00", stale, first, *given), Queued)
     assert store.resend("00", stale, first, *given) is Refusal.CONFLICT

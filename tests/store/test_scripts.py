@@ -71,7 +71,9 @@ def _calls(shop: Caller) -> dict[str, Callable[[], Any]]:
         "claim": lambda: store.outbox.claim("worker", 1, 10),
         "show limits": lambda: store.limits.windows("00", "somebody", ["shop"]),
         "caught messages": lambda: store.mailbox.messages("shop", None),
-        "readiness": lambda: store.verifications.unavailable_reason(MirrorQuery("", 0, ConsentMode.OFF), ("00",)),
+        "readiness": lambda: store.verifications.unavailable_reason(
+            lambda _: MirrorQuery("", 0, ConsentMode.OFF), ("00",)
+        ),
     }
 
 
