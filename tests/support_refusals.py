@@ -79,36 +79,37 @@ LEDGER_LINE = (
     "PostgreSQL is on another host and the connection may not be encrypted.",
     "Add sslmode=verify-full and sslrootcert.",
 )
-CERTIFICATE_NOT_VERIFIED = (
-    "It is encrypted, but any certificate will do: an attacker on the way may pose as the server."
+CERTIFICATE_NOT_VERIFIED = "The certificate is not verified: an attacker on the network path could pose as the server."
+GATEWAY_CLEAR = ("The connection is not encrypted: numbers and codes can be read on the network path.", "Use https://.")
+POLICY_CLEAR = (
+    "The connection is not encrypted: numbers and credentials can be read on the network path.",
+    "Use https://.",
 )
-GATEWAY_CLEAR = ("The connection is not encrypted: numbers and codes can be read on the way.", "Use https://.")
-POLICY_CLEAR = ("The connection is not encrypted: numbers and credentials can be read on the way.", "Use https://.")
-SAMPLE = ("It is a sample, or a placeholder that was not filled in, so it is public.", "Set the real one.")
+SAMPLE = ("It is a sample or an unreplaced placeholder, so it is public.", "Set the real secret.")
 SAMPLE_PASSWORD = (
-    "Its password is a sample, or a placeholder that was not filled in, so it is public.",
-    "Choose one at random: openssl rand -hex 16",
+    "Its password is a sample or an unreplaced placeholder, so it is public.",
+    "Set a random password: openssl rand -hex 16",
 )
 SHORT_PASSWORD = (
     "Its password has fewer than 8 characters: it can be guessed.",
-    "Choose one at random: openssl rand -hex 16",
+    "Set a random password: openssl rand -hex 16",
 )
 NOT_OF_THE_HOST = "postgresql://otp:9f2c-of-sql@db.example/otp"
 MISSING = "The variable is not set."
 ROOTS, PSEUDONYM = "OTP_SERVICE_ROOT_KEYS", "OTP_SERVICE_PSEUDONYM_KEY"
-MEND_ROOT = "Correct it, or make another: otp-service key root"
-MEND_PSEUDONYM = "Correct it, or make another: otp-service key pseudonym"
-NO_HOUR = "No window of an hour or longer allows at most 100 wrong codes: a code could be guessed."
-NO_LONG_WINDOW = "No window of an hour or longer allows at most 100 messages: anyone could flood a number."
-OTHER_ROOT, OTHER_PSEUDONYM = "Make another: otp-service key root", "Make another: otp-service key pseudonym"
-A_SAMPLE = "A key is a sample, not a random one."
+MEND_ROOT = "Correct it, or make a key: otp-service key root"
+MEND_PSEUDONYM = "Correct it, or make a key: otp-service key pseudonym"
+NO_HOUR = "No limit of an hour or longer allows at most 100 wrong codes: a code could be guessed."
+NO_LONG_WINDOW = "No limit of an hour or longer allows at most 100 messages: a number could be flooded."
+OTHER_ROOT, OTHER_PSEUDONYM = "Make a random key: otp-service key root", "Make a random key: otp-service key pseudonym"
+A_SAMPLE = "A key is a sample, not random."
 CEILING = (
-    "Nothing limits its spending: a stolen key or inflated traffic costs without end.",
-    'Set a ceiling such as day = "4000", or day = "none" where you know that.',
+    "Nothing limits its spending: a stolen key or inflated traffic could cost any amount.",
+    'Set a ceiling such as day = "4000", or day = "none" to allow any spending.',
 )
 NO_RULE = (
     "No rule against fraud is active, not even to record: fraud could cost a message for each start.",
-    'Set those of block, country or address to "enforce", or to "record_only" while you look.',
+    'Set rules of block, country or address to "enforce", or to "record_only" to observe.',
 )
 AGAINST_FRAUD = [rule for rule in GUARD_RULES if rule.startswith(("address.", "block.", "country."))]
 PRICED = {**TWILIO, "prices": {"*": "2.50"}}
@@ -178,15 +179,15 @@ EVERYWHERE = {
         "sample-key",
         {ROOTS: "k1:" + "A" * 43 + "="},
         ROOTS,
-        "A key is a sample, not a random one.",
-        "Make another: otp-service key root",
+        "A key is a sample, not random.",
+        "Make a random key: otp-service key root",
     ),
     "a sample of a pseudonym key": Unsafe(
         "sample-key",
         {PSEUDONYM: "A" * 43 + "="},
         PSEUDONYM,
-        "A key is a sample, not a random one.",
-        "Make another: otp-service key pseudonym",
+        "A key is a sample, not random.",
+        "Make a random key: otp-service key pseudonym",
     ),
     **{
         f"a root key, {name}": Unsafe("sample-key", {ROOTS: f"k1:{in_base64(raw)}"}, ROOTS, A_SAMPLE, OTHER_ROOT)
@@ -207,7 +208,7 @@ OF_A_COUNTRY = {
         {**HERE, "gateways.primary.hosted_in": "US"},
         "gateways.primary.hosted_in",
         "It is in US, and with residency = PK personal data stay in PK.",
-        "Send to PK through another, and give this one a route of other countries only.",
+        "Route messages to PK through another gateway, and this gateway to other countries only.",
         {**HERE, "gateways.primary.hosted_in": "PK"},
     ),
     "a server in another country": Unsafe(
@@ -215,7 +216,7 @@ OF_A_COUNTRY = {
         {**HERE, "gateways.primary.hosted_in": "PK", "redis.hosted_in": "US"},
         "redis.hosted_in",
         "It is in US, and with residency = PK personal data stay in PK.",
-        "Move it, or use another that is in PK.",
+        "Use a system in PK.",
         {**HERE, "gateways.primary.hosted_in": "PK"},
     ),
     "a part whose country is not set": Unsafe(
@@ -223,7 +224,7 @@ OF_A_COUNTRY = {
         HERE,
         "gateways.primary.hosted_in",
         "Its country is not set, and with residency = PK personal data stay in PK.",
-        "Find out where it is, and set that country.",
+        "Set the country where it runs.",
         {**HERE, "gateways.primary.hosted_in": "PK"},
     ),
     "an application that asks for no consent": Unsafe(
@@ -239,7 +240,7 @@ OF_A_COUNTRY = {
         {"countries": {"PK": {"senders": "registered"}}},
         "senders",
         "No sender is registered in PK for the application shop.",
-        "Register one, and add a section [senders.NAME] with its reference.",
+        "Register a sender, and add a section [senders.NAME] with its reference.",
         {"countries": {"PK": {"senders": "registered"}}, "senders": {"acme": REGISTERED}},
     ),
     "a sender of another category": Unsafe(
@@ -250,7 +251,7 @@ OF_A_COUNTRY = {
         },
         "senders",
         "The senders in PK for the application shop are of another category.",
-        "Register one, and add a section [senders.NAME] with its reference.",
+        "Register a sender, and add a section [senders.NAME] with its reference.",
         {
             "countries": {"PK": {"senders": "registered", "category": "transactional"}},
             "senders": {"acme": REGISTERED},
@@ -264,8 +265,8 @@ OF_A_COUNTRY = {
             "gateways.primary": HTTP,
         },
         "gateways.primary",
-        "It does not show the sender that a message names, and PK takes registered ones only.",
-        "Route messages to PK through another.",
+        "It does not set the sender, and PK requires registered senders.",
+        "Route messages to PK through another gateway.",
         {
             "countries": {"PK": {"senders": "registered"}},
             "senders": {"acme": REGISTERED},
@@ -279,8 +280,8 @@ IN_PRODUCTION = {
         "sim-box",
         {"countries": {"PK": {"sim_boxes": "refused"}}, "gateways.primary.sim_box": True},
         "gateways.primary",
-        "It leaves by SIM cards, and may carry no messages to PK.",
-        "Route messages to PK through another.",
+        "It sends through SIM cards, which PK does not allow.",
+        "Route messages to PK through another gateway.",
         {"countries": {"PK": {"sim_boxes": "refused"}}},
     ),
     "one key for two purposes": Unsafe(
@@ -288,15 +289,15 @@ IN_PRODUCTION = {
         {ROOTS: f"k1:{ROOT_KEY} k0:{PSEUDONYM_KEY}"},
         PSEUDONYM,
         "It is a root key too.",
-        "Before the first start, make another: otp-service key pseudonym. After it, take this root key away.",
+        "Before the first start, make another key: otp-service key pseudonym. After it, remove this root key.",
         {ROOTS: f"k1:{ROOT_KEY} k0:{key()}"},
     ),
     "one root key under two names": Unsafe(
         "key-used-twice",
         {ROOTS: f"k2:{ROOT_KEY} k1:{ROOT_KEY}"},
         ROOTS,
-        "k1 and k2 are one key.",
-        "A new name needs a new key: otp-service key root. Give one of the two another, or take it away.",
+        "k1 and k2 are the same key.",
+        "Set a new key for either id (otp-service key root), or remove it.",
         {ROOTS: f"k2:{ROOT_KEY} k1:{key()}"},
     ),
     "no ceiling": Unsafe(
@@ -345,8 +346,8 @@ IN_PRODUCTION = {
             "guard": {"modes": {"spend.application": "off"}},
         },
         "guard.modes",
-        "The ceilings of shop bound nothing in GB: their rules are off.",
-        'Set spend.application and spend.country to "enforce", or to "record_only" while you look.',
+        "The ceilings of shop limit nothing in GB: their rules are off.",
+        'Set spend.application and spend.country to "enforce", or to "record_only" to observe.',
         {
             "applications.shop.countries": ["PK", "GB"],
             "applications.shop.spend": {"day": "4000", "countries": {"PK": {"day": "10"}, "GB": {"day": "none"}}},
@@ -362,8 +363,8 @@ IN_PRODUCTION = {
             "guard": {"modes": {"spend.application": "off"}},
         },
         "guard.modes",
-        "The ceilings of shop bound nothing in PK: their rules are off.",
-        'Set spend.application and spend.country to "enforce", or to "record_only" while you look.',
+        "The ceilings of shop limit nothing in PK: their rules are off.",
+        'Set spend.application and spend.country to "enforce", or to "record_only" to observe.',
         {
             "applications.shop.spend": {"day": "4000"},
             "gateways.primary": PRICED,
@@ -374,16 +375,16 @@ IN_PRODUCTION = {
         "price",
         {"gateways.primary": {**TWILIO, "prices": {"PK": "2.50", "GB/sms": "0.00"}}},
         "gateways.primary.prices",
-        "GB/sms costs nothing: no ceiling would see its messages.",
-        'Set what it costs; of a flat rate a share, or "0.000001".',
+        "The price of GB/sms is 0: no ceiling would count its messages.",
+        'Set the price of a message; for a flat rate, a share of it or "0.000001".',
         {"gateways.primary": {**TWILIO, "prices": {"PK": "2.50", "GB/sms": "0.000001"}}},
     ),
     "a currency that nobody has": Unsafe(
         "price",
         {"guard": {"currency": "PKX"}},
         "guard.currency",
-        "ISO 4217 has no such currency, so prices and ceilings mean nothing.",
-        "Set the one that your providers bill in.",
+        "It is not a currency of ISO 4217, so prices and ceilings mean nothing.",
+        "Set the currency in which your providers bill.",
         {"guard": {"currency": "KWD"}},
     ),
     "no rule against fraud": Unsafe(
@@ -423,14 +424,14 @@ IN_PRODUCTION = {
         {"gateways.primary": {"kind": "sandbox"}},
         "gateways.primary",
         "sandbox is for development only.",
-        "Choose a kind that really sends.",
+        "Use a kind that sends messages.",
     ),
     "the console beside a gateway that sends": Unsafe(
         "gateway-for-development",
         {"gateways.second": {"kind": "console"}},
         "gateways.second",
         "console is for development only.",
-        "Choose a kind that really sends.",
+        "Use a kind that sends messages.",
         {"gateways.second": HTTP},
     ),
     "all countries": Unsafe(
@@ -446,22 +447,22 @@ IN_PRODUCTION = {
         {"applications.shop.browser_origins": ["https://shop.example", "http://localhost:3000", "http://127.0.0.1"]},
         "applications.shop.browser_origins",
         "http://localhost:3000, http://127.0.0.1: for development only.",
-        "List the https:// origins of your sites alone.",
+        "List only https:// origins.",
         {"applications.shop.browser_origins": ["https://shop.example", "https://localhost:3000"]},
     ),
     "no limit of a number": Unsafe(
         "number-limit",
         {"limits": {"number": []}},
         "limits.number",
-        "No limit is set: anyone could flood a number.",
-        "Set one such as '10/day'.",
+        "No limit of an hour or longer allows at most 100 messages: a number could be flooded.",
+        "Add a limit such as '10/day'.",
     ),
     "number windows of minutes": Unsafe(
         "number-limit",
         {"limits": {"number": ["5/10 minutes", "10/59 minutes"]}},
         "limits.number",
         NO_LONG_WINDOW,
-        "Add one such as '10/day'.",
+        "Add a limit such as '10/day'.",
         {"limits": {"number": ["1000/minute", "100/hour"]}},
     ),
     "a limit that limits nothing": Unsafe(
@@ -469,22 +470,22 @@ IN_PRODUCTION = {
         {"limits": {"number": ["5/10 minutes", "1000000/day"]}},
         "limits.number",
         NO_LONG_WINDOW,
-        "Add one such as '10/day'.",
+        "Add a limit such as '10/day'.",
         {"limits": {"number": ["100/day"]}},
     ),
     "no limit of guesses": Unsafe(
         "guess-limit",
         {"limits": {"failed_checks": []}},
         "limits.failed_checks",
-        "No limit is set: a new verification would buy new guesses.",
-        "Set one such as '10/day'.",
+        "No limit of an hour or longer allows at most 100 wrong codes: a code could be guessed.",
+        "Add a limit such as '10/day'.",
     ),
     "a budget that is none": Unsafe(
         "guess-limit",
         {"limits": {"failed_checks": ["101/day"]}},
         "limits.failed_checks",
         NO_HOUR,
-        "Add one such as '10/day'.",
+        "Add a limit such as '10/day'.",
         {"limits": {"failed_checks": ["100/hour"]}},
     ),
     "a budget of a minute": Unsafe(
@@ -492,7 +493,7 @@ IN_PRODUCTION = {
         {"limits": {"failed_checks": ["5/minute", "1000/day"]}},
         "limits.failed_checks",
         NO_HOUR,
-        "Add one such as '10/day'.",
+        "Add a limit such as '10/day'.",
         {"limits": {"failed_checks": ["5/minute", "100/day"]}},
     ),
     "a vital rule that records": Unsafe(
@@ -574,7 +575,7 @@ IN_PRODUCTION = {
         {"redis.url": "rediss://:9f2c-of-redis@redis.example/0?ssl_cert_reqs=none"},
         "redis.url",
         CERTIFICATE_NOT_VERIFIED,
-        "Take ssl_cert_reqs=none away, and name the authority of the certificate in ssl_ca_certs.",
+        "Remove ssl_cert_reqs=none, and set ssl_ca_certs to the certificate authority.",
         {"redis.url": "rediss://:9f2c-of-redis@redis.example/0?ssl_cert_reqs=required&ssl_ca_certs=/ca.pem"},
     ),
     "Redis that may be anybody, or by exception": Unsafe(
@@ -582,7 +583,7 @@ IN_PRODUCTION = {
         {"redis.url": "rediss://:9f2c-of-redis@redis.example/0?ssl_cert_reqs=none"},
         "redis.url",
         CERTIFICATE_NOT_VERIFIED,
-        "Take ssl_cert_reqs=none away, and name the authority of the certificate in ssl_ca_certs.",
+        "Remove ssl_cert_reqs=none, and set ssl_ca_certs to the certificate authority.",
         {
             "redis.url": "rediss://:9f2c-of-redis@redis.example/0?ssl_cert_reqs=none",
             "plaintext_hosts": ["redis.example"],
@@ -593,7 +594,7 @@ IN_PRODUCTION = {
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=require"},
         "ledger.url",
         CERTIFICATE_NOT_VERIFIED,
-        "Set sslmode=verify-full, and name the authority of the certificate in sslrootcert.",
+        "Set sslmode=verify-full, and set sslrootcert to the certificate authority.",
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=require&sslrootcert=/ca.pem"},
     ),
     "a gateway in plain text": Unsafe(

@@ -498,7 +498,7 @@ def parse_key(material: str) -> bytes:
     if len(key) < MIN_KEY_BYTES:
         raise ConfigurationError(f"A key has {len(key) * 8} bits; at least {MIN_KEY_BYTES * 8} are needed.")
     if _is_constant(key):
-        raise SampleKeyError("A key is a sample, not a random one.")
+        raise SampleKeyError("A key is a sample, not random.")
     return key
 
 

@@ -11,15 +11,13 @@ from otp_service.domain.guard import Ruleset
 from otp_service.errors import ConfigurationError, InvalidApplicationError
 from otp_service.ledger.access import StoredApplication
 from otp_service.settings.guard_ruleset import build_ruleset
-from otp_service.settings.schema import ALL_COUNTRIES, ApplicationSection, is_name
+from otp_service.settings.schema import ApplicationSection, is_name
 from otp_service.settings.settings import Settings
 from otp_service.settings.sources import fault_lines
 from otp_service.settings.startup_checks import (
+    application_refusals,
     brand_faults,
-    ceiling_refusals,
-    consent_refusals,
     missing_prices,
-    sender_refusals,
     unmet_needs,
 )
 
@@ -72,12 +70,5 @@ def _faults(settings: Settings, name: str, section: ApplicationSection) -> Itera
         if purpose not in settings.purposes:
             yield f"purposes.{position}: there is no such purpose in the configuration; there are: {known}."
     yield from unmet_needs(settings, section)
-    if settings.production:
-        if ALL_COUNTRIES in section.countries:
-            yield "countries: '*' is for development only. List the countries you send to."
-        if section.plain_origins:
-            yield f"browser_origins: {', '.join(section.plain_origins)}: for development only. List https:// origins."
-        yield from map(str, ceiling_refusals(settings, name, "", section))
+    yield from map(str, application_refusals(settings, name, section, ""))
     yield from missing_prices(settings, name, section)
-    yield from map(str, consent_refusals(settings, "", section))
-    yield from map(str, sender_refusals(settings, name, section))

@@ -161,7 +161,7 @@ def test_settings_of_the_wrong_form_are_refused_with_the_place(operators, member
     ("members", "sentence"),
     [
         ({"purposes": ["login", "923001234567"]}, "purposes.1: there is no such purpose in the configuration"),
-        ({"spend": {"hour": "5"}}, "applications.club.spend would not see these messages."),
+        ({"spend": {"hour": "5"}}, "applications.club.spend would not count these messages."),
         ({"locale": "fr"}, "locale: there is no file of messages for fr."),
         ({"locale": "ar-Latn"}, "locale: there is no file of messages for ar-Latn."),
         ({"name": "Club \u0166"}, "which is not in the GSM 7-bit alphabet"),

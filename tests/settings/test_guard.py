@@ -82,7 +82,7 @@ def test_a_ceiling_without_prices_is_refused_since_it_would_see_nothing():
     (line,) = refused(capped({"sandbox": {}}))
     assert line == (
         "gateways.sandbox.prices: there is none for GB/sms, GB/voice, PK/sms, PK/voice: "
-        "applications.shop.spend would not see these messages."
+        "applications.shop.spend would not count these messages."
     )
     assert settings_from(capped({"sandbox": {"*": "1"}}))
 

@@ -20,14 +20,14 @@ from otp_service.settings.stored_applications import dump_section, parse_applica
 URL = "redis://127.0.0.1:1/0"
 UNSAID = (
     "Its country is not set, and with residency = PK personal data stay in PK. "
-    "Find out where it is, and set that country. [residency]"
+    "Set the country where it runs. [residency]"
 )
 IN_PLACE = "and with residency = PK personal data stay in PK."
-MOVE = "Move it, or use another that is in PK. [residency]"
-ROUTE = "Send to PK through another, and give this one a route of other countries only. [residency]"
+MOVE = "Use a system in PK. [residency]"
+ROUTE = "Route messages to PK through another gateway, and this gateway to other countries only. [residency]"
 NO_SENDER = (
     "senders: No sender is registered in PK for the application dev. "
-    "Register one, and add a section [senders.NAME] with its reference. [no-sender]"
+    "Register a sender, and add a section [senders.NAME] with its reference. [no-sender]"
 )
 ELSEWHERE = {"kind": "vonage", "api_key": "k", "api_secret": "of-this-test", "from": "Acme"}
 
@@ -67,7 +67,7 @@ SWITCHES: list[tuple[dict[str, Any], str]] = [
         {"senders": {"dev": {"category": "promotional"}}},
         (
             "senders: The senders in PK for the application dev are of another category. "
-            "Register one, and add a section [senders.NAME] with its reference. [no-sender]"
+            "Register a sender, and add a section [senders.NAME] with its reference. [no-sender]"
         ),
     ),
     ({"senders": {"dev": {"sender_id": "ABCDEFGHIJKL"}}}, "senders.dev.sender_id: has 12 characters: at most 11 fit."),
@@ -102,8 +102,8 @@ SWITCHES: list[tuple[dict[str, Any], str]] = [
     (
         {"gateways": {"plain": {"kind": "http", "url": "https://sms.example", "hosted_in": "PK"}}},
         (
-            "gateways.plain: It does not show the sender that a message names, and PK takes registered ones only. "
-            "Route messages to PK through another. [sender-not-shown]"
+            "gateways.plain: It does not set the sender, and PK requires registered senders. "
+            "Route messages to PK through another gateway. [sender-not-shown]"
         ),
     ),
 ]
@@ -372,8 +372,8 @@ class TestInProduction:
     def test_one_that_leaves_by_sim_cards_may_not(self):
         (reason,) = refused(self.table(sim_box=True))
         assert reason == (
-            "gateways.main: It leaves by SIM cards, and may carry no messages to PK. "
-            "Route messages to PK through another. [sim-box]"
+            "gateways.main: It sends through SIM cards, which PK does not allow. "
+            "Route messages to PK through another gateway. [sim-box]"
         )
 
     def test_one_that_carries_nothing_there_may(self):

@@ -121,7 +121,7 @@ SECRETLESS = HTTP
 
 def _open_line(file):
     what = "It holds secrets, and every user of this host can read or change it."
-    return f"{file}: {what} Give it to the user of the service alone: chmod 600 {file} [open-file]"
+    return f"{file}: {what} Restrict it to the service's user: chmod 600 {file} [open-file]"
 
 
 @pytest.mark.parametrize("put", [_with_a_key, _in_the_configuration])

@@ -84,7 +84,7 @@ def test_a_purpose_has_to_be_in_the_configuration():
 
 
 def test_a_ceiling_needs_prices():
-    assert "applications.club.spend would not see these messages" in refused(settings(), spend={"hour": "5"})
+    assert "applications.club.spend would not count these messages" in refused(settings(), spend={"hour": "5"})
     assert parse_application(
         settings(gateways={"sandbox": PRICED}), "club", json.dumps(CLUB | {"spend": {"hour": "5"}})
     )
