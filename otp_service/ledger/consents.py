@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import (
@@ -48,24 +48,24 @@ from otp_service.ledger.database import (
     advance_head,
     has_head,
     head_row,
-    in_batches,
     lock_head,
     read_head,
     rename_ledger,
+    rows_among,
 )
 from otp_service.ledger.factors import active_factors
 from otp_service.ledger.schema import audit, consents, erasures, factor_changes, factors, suppressions
 from otp_service.ledger.schema import head as head_table
 from otp_service.ledger.webhooks import notify_suppressions
 
-# A consent that came with a start is recorded later, but counts from the ledger's place at the start: a withdrawal that
-# was recorded in between is the later word. A consent that was not given after every word before it is not recorded:
+# A consent that came with a start is recorded later, but counts from the ledger's place at the start: a withdrawal
+# recorded in between is the later entry. A consent that was not given after every entry before it is not recorded:
 # sending old evidence again renews nothing.
 
 NO_EVIDENCE = ConsentEvidence("", "", "", "", 0, "")
-"""What a withdrawal shows."""
+"""Evidence of a withdrawal."""
 CONSENT_ORDER = (consents.c.counts_from, consents.c.sequence)
-"""In which entries follow each other."""
+"""Order in which entries follow each other."""
 
 
 class Consents:
@@ -77,10 +77,10 @@ class Consents:
     def add(
         self, entry: Consent, operator_action: OperatorActionEntry | None = None
     ) -> tuple[Consent | None, LedgerPosition]:
-        """Record an entry; return it as it was recorded, ``None`` for the last word once more; and the ledger's place.
+        """Record an entry and the ``operator_action``; return the recorded entry and the ledger's place.
 
-        Records the ``operator_action`` with it. Raises `ConsentOutdatedError` for a consent that is not newer than the
-        last entry.
+        The entry is ``None`` when it repeats the last one. Raises `ConsentOutdatedError` for a consent that is not
+        newer than the last entry.
         """
         with self._database.write() as connection:
             recorded, place = add_consent(connection, entry)
@@ -88,38 +88,35 @@ class Consents:
                 record_action(connection, operator_action)
             return recorded, place
 
-    def all_of(self, pseudonym: str, most: int, applications: Collection[str] = ()) -> tuple[Consent, ...]:
+    def all_of(self, pseudonym: str, max_entries: int, applications: Collection[str] = ()) -> tuple[Consent, ...]:
         """Return the last entries of a number, newest first, of some applications, or of all where none is named."""
-        wanted = select(consents).where(consents.c.pseudonym == pseudonym)
+        statement = select(consents).where(consents.c.pseudonym == pseudonym)
         if applications:
-            wanted = wanted.where(consents.c.application.in_(applications))
+            statement = statement.where(consents.c.application.in_(applications))
         with self._database.read() as connection:
-            rows = connection.execute(wanted.order_by(consents.c.sequence.desc()).limit(most))
+            rows = connection.execute(statement.order_by(consents.c.sequence.desc()).limit(max_entries))
             return tuple(map(entry_of, rows))
 
     def listed(self, query: "ListQuery", max_entries: int) -> "Listing[Consent]":
-        """Return the entries of an application for a purpose, newest first; in force is a last word that agrees."""
+        """Return the entries of an application for a purpose, newest first; a last entry that agrees is in force."""
         mine, later = consents.c, consents.alias()
         same = (later.c[name] == mine[name] for name in ("pseudonym", "application", "purpose"))
         order = tuple_(later.c.counts_from, later.c.sequence) > tuple_(mine.counts_from, mine.sequence)
         holds = and_(~mine.withdrawn, ~exists().where(*same, order).correlate(consents))
-        about = (mine.application == query.application, mine.purpose == query.kind)
-        return _read_listing(self._database, consents, about, holds, query, max_entries, entry_of)
+        subject = (mine.application == query.application, mine.purpose == query.kind)
+        return _read_listing(self._database, consents, subject, holds, query, max_entries, entry_of)
 
     def of(self, pseudonym: str, application: str, purpose: str) -> tuple[Consent, ...]:
         """Return the entries of a number for a purpose, oldest first."""
-        wanted = (
-            (consents.c.pseudonym == pseudonym)
-            & (consents.c.application == application)
-            & (consents.c.purpose == purpose)
+        statement = select(consents).where(
+            consents.c.pseudonym == pseudonym, consents.c.application == application, consents.c.purpose == purpose
         )
         with self._database.read() as connection:
-            rows = connection.execute(select(consents).where(wanted).order_by(*CONSENT_ORDER)).all()
-        return tuple(map(entry_of, rows))
+            return tuple(map(entry_of, connection.execute(statement.order_by(*CONSENT_ORDER))))
 
 
 def add_consent(connection: Connection, entry: Consent) -> tuple[Consent | None, LedgerPosition]:
-    """Do what `Consents.add` does, as a part of more."""
+    """Add a consent as `Consents.add` does, in a transaction of the caller."""
     recorded, place = record_consent(connection, (entry,))
     if not recorded:
         last = _by_purpose(connection, (entry.pseudonym,))[entry.about][-1]
@@ -129,31 +126,44 @@ def add_consent(connection: Connection, entry: Consent) -> tuple[Consent | None,
 
 
 def first_seen(connection: Connection, entry: Consent) -> int:
-    """Return when a consent was given, no later than it was recorded first: a caller's clock may be ahead of ours.
+    """Return when a consent was given, no later than its first record: a caller's clock may be ahead of ours.
 
-    For whichever purpose: it is no other evidence because it is shown for another one.
+    The purpose does not matter: the same evidence may be shown for another one.
     """
     seen = (
-        one.recorded
+        known.recorded
         for (_, application, _), entries in _by_purpose(connection, (entry.pseudonym,)).items()
         if application == entry.application
-        for one in entries
-        if entry.evidence and one.evidence and one.evidence.repeats(entry.evidence)
+        for known in entries
+        if entry.evidence and known.evidence and known.evidence.repeats(entry.evidence)
     )
     return min([entry.evidence.given if entry.evidence else 0, *seen])
 
 
 def record_consent(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Consent], LedgerPosition]:
-    """Record the entries that say anything new; return them, and the place of the last one in the ledger."""
+    """Record the entries that are new; return them, and the place of the last one in the ledger."""
     last, recorded = advance_head(connection, 0), now()
-    known, new = _by_purpose(connection, [one.pseudonym for one in entries]), list[Consent]()
+    known, new = _by_purpose(connection, [entry.pseudonym for entry in entries]), list[Consent]()
     for entry in entries:
         stamped = _stamp(entry, last + len(new), recorded, known[entry.about])
         if stamped:
             known[entry.about].append(stamped)
             new.append(stamped)
     if new:
-        rows = [_row(one, sequence) for sequence, one in enumerate(new, last + 1)]
+        rows = [
+            {
+                **asdict(entry.evidence or NO_EVIDENCE),
+                "sequence": sequence,
+                "pseudonym": entry.pseudonym,
+                "application": entry.application,
+                "purpose": entry.purpose,
+                "withdrawn": entry.withdrawn,
+                "counts_from": entry.counts_from,
+                "recorded": entry.recorded,
+                "given": entry.said,
+            }
+            for sequence, entry in enumerate(new, last + 1)
+        ]
         advance_head(connection, len(new))
         connection.execute(insert(consents), rows)
         append_entry(connection, consents, rows)
@@ -161,70 +171,43 @@ def record_consent(connection: Connection, entries: Sequence[Consent]) -> tuple[
 
 
 def _stamp(entry: Consent, place: int, recorded: int, known: Iterable[Consent]) -> Consent | None:
-    """Return an entry as it is recorded next after a place; ``None`` when it says nothing new.
+    """Return an entry as it is recorded next after a place; ``None`` when it is not new.
 
-    A start that saw a place to come saw a ledger that was lost, and this is an older copy of it: nobody can tell what
-    its consent came after, so everything else counts as later.
+    A start that saw a later place saw a ledger that was lost, of which this is an older copy: what its consent came
+    after is unknown, so everything else counts as later.
     """
     seen = entry.counts_from
     counts_from = place + 1 if seen is None else seen if seen <= place else 0
-    before = [one.said for one in known if (one.counts_from or 0) <= counts_from]
     if entry.evidence is None:
-        said = max(recorded, entry.said, *(one.said for one in known))
-    elif any(entry.evidence.given <= one for one in before):
-        return None
+        at = max(recorded, entry.said, *(earlier.said for earlier in known))
     else:
-        said = entry.evidence.given
-    return replace(entry, counts_from=counts_from, recorded=recorded, said=said)
-
-
-def _row(entry: Consent, sequence: int) -> dict[str, Any]:
-    evidence = entry.evidence or NO_EVIDENCE
-    return {
-        "sequence": sequence,
-        "pseudonym": entry.pseudonym,
-        "application": entry.application,
-        "purpose": entry.purpose,
-        "withdrawn": entry.withdrawn,
-        "counts_from": entry.counts_from,
-        "recorded": entry.recorded,
-        "text_version": evidence.text_version,
-        "text_sha256": evidence.text_sha256,
-        "locale": evidence.locale,
-        "channel": evidence.channel,
-        "given": entry.said,
-        "source": evidence.source,
-        "address_prefix": evidence.address_prefix,
-    }
+        at = entry.evidence.given
+        if any(at <= earlier.said for earlier in known if (earlier.counts_from or 0) <= counts_from):
+            return None
+    return replace(entry, counts_from=counts_from, recorded=recorded, said=at)
 
 
 def _by_purpose(connection: Connection, pseudonyms: Sequence[str]) -> dict[tuple[str, str, str], list[Consent]]:
     """Return the entries of each number, application and purpose, oldest first."""
-    found: dict[tuple[str, str, str], list[Consent]] = defaultdict(list)
-    for some in in_batches(list(dict.fromkeys(pseudonyms))):
-        wanted = select(consents).where(consents.c.pseudonym.in_(some)).order_by(*CONSENT_ORDER)
-        for entry in map(entry_of, connection.execute(wanted)):
-            found[entry.about].append(entry)
-    return found
+    entries: dict[tuple[str, str, str], list[Consent]] = defaultdict(list)
+    statement = select(consents).order_by(*CONSENT_ORDER)
+    for row in rows_among(connection, statement, consents.c.pseudonym, pseudonyms):
+        entry = entry_of(row)
+        entries[entry.about].append(entry)
+    return entries
 
 
 def last_consents(connection: Connection, pseudonyms: Sequence[str]) -> list[Consent]:
-    """Return the entry of each number, application and purpose that is in force, as said when the last of them was."""
-    found = _by_purpose(connection, pseudonyms).values()
-    return [replace(entries[-1], said=max(one.said for one in entries)) for entries in found if entries]
+    """Return the entry in force of each number, application and purpose, with the latest time of all its entries."""
+    return [
+        replace(entries[-1], said=max(entry.said for entry in entries))
+        for entries in _by_purpose(connection, pseudonyms).values()
+    ]
 
 
 def entry_of(row: Row[Any]) -> Consent:
     """Return a row as an entry."""
-    evidence = ConsentEvidence(
-        text_version=row.text_version,
-        text_sha256=row.text_sha256,
-        locale=row.locale,
-        channel=row.channel,
-        given=row.given,
-        source=row.source,
-        address_prefix=row.address_prefix,
-    )
+    evidence = ConsentEvidence(**{field.name: getattr(row, field.name) for field in fields(ConsentEvidence)})
     return Consent(
         pseudonym=row.pseudonym,
         application=row.application,
@@ -237,21 +220,21 @@ def entry_of(row: Row[Any]) -> Consent:
 
 
 SCAN: Final = 50_000
-"""Entries that one page of a list looks at, by their places: however few of them it is to show, it takes no longer. An
-index of applications would find the rare ones sooner, but SQLite would take it for what is asked of a number."""
+"""Entries that one page of a list reads, in ledger order, however few of them it shows. An index by application would
+find rare ones sooner, but SQLite would also use it for queries by number."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """Asks for a page of a list."""
+    """A query for a page of a list."""
 
     application: str
     kind: str
     """The purpose of consents, the scope of suppressions."""
     in_force: bool | None = None
-    """Only those that are, or that are not; ``None`` for all."""
+    """Only entries in force, or only others; ``None`` for all."""
     before: int | None = None
-    """The place in the ledger that they have to be before; ``None`` from the newest on."""
+    """Only entries before this place in the ledger; ``None`` for the newest."""
 
 
 _Entry = TypeVar("_Entry", Consent, Suppression)
@@ -270,7 +253,7 @@ class Listing(Generic[_Entry]):
 def _read_listing(
     database: Database,
     table: Table,
-    about: Sequence[ColumnElement[bool]],
+    subject: Sequence[ColumnElement[bool]],
     holds: ColumnElement[bool],
     query: ListQuery,
     max_entries: int,
@@ -283,23 +266,23 @@ def _read_listing(
     with database.read() as connection:
         reached = connection.execute(last).scalar()
         scanned = before if reached is None else [*before, sequence >= reached]
-        page = select(table, holds.label("holds")).where(*scanned, *about, *states).order_by(sequence.desc())
+        page = select(table, holds.label("holds")).where(*scanned, *subject, *states).order_by(sequence.desc())
         rows = connection.execute(page.limit(max_entries + 1)).all()
     older = rows[max_entries - 1].sequence if len(rows) > max_entries else reached
     return Listing(tuple((read(row), bool(row.holds)) for row in rows[:max_entries]), older)
 
 
 LIFT_KNOWN: Final = 48 * 3600 * 1000
-"""Milliseconds for which the mirror has to know that a freeze was lifted, or a number or user erased: by far longer
-than any record or evidence lives of what was before, a day, so that clocks of hosts may differ."""
+"""Milliseconds for which the mirror has to know that a freeze was lifted, or a number or user erased. Records and
+evidence from before live for a day at most; the rest allows for clocks of hosts that differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What recording some entries has led to."""
+    """The result of recording some entries."""
 
     new: int
-    """How many said anything new."""
+    """Number of new entries."""
     place: LedgerPosition
     """The ledger's last change."""
 
@@ -311,9 +294,9 @@ class Suppressions:
         self._database = database
 
     def add(self, entries: Sequence[Suppression], operator_action: OperatorActionEntry | None = None) -> Added:
-        """Record entries in their order, all or none; what says nothing new is left out.
+        """Record entries in their order, all or none, and the ``operator_action``; skip entries that are not new.
 
-        Their own time of recording is ignored. The ``operator_action`` is recorded with them, if any is new.
+        Their own time of recording is ignored.
         """
         with self._database.write() as connection:
             added = record_suppression(connection, entries)
@@ -324,11 +307,11 @@ class Suppressions:
     def lift(
         self, entry: Suppression, shown: Consent | None = None, operator_action: OperatorActionEntry | None = None
     ) -> tuple[bool, Added]:
-        """Record a consent that is shown, an entry that lifts what is in force, and the ``operator_action``.
+        """Record a consent that is shown, an entry that lifts suppressions in force, and the ``operator_action``.
 
-        What the number's holder said is lifted by an application only with a consent that was given later. Returns
-        whether anything was lifted, and all that was recorded. Raises `ConsentRequiredError` and
-        `ConsentOutdatedError`, and records nothing then.
+        An application needs a later consent to lift a suppression from the number's holder. Returns whether a
+        suppression was lifted, and what was recorded. Raises `ConsentRequiredError` and `ConsentOutdatedError`, and
+        records nothing then.
         """
         with self._database.write() as connection:
             lock_head(connection)
@@ -347,24 +330,31 @@ class Suppressions:
             return read_suppressions(connection, pseudonym, application)
 
     def listed(self, query: "ListQuery", max_entries: int) -> "Listing[Suppression]":
-        """Return the entries of an application for a scope, newest first; in force is what keeps messages back now."""
+        """Return the entries of an application for a scope, newest first; those that block messages are in force."""
         mine = suppressions.c
         lasts = or_(mine.until.is_(None), mine.until > now())
-        about = (mine.application == query.application, mine.scope == query.kind)
+        subject = (mine.application == query.application, mine.scope == query.kind)
         holds = and_(~mine.lifted, lasts, ~_lifted_later())
-        return _read_listing(self._database, suppressions, about, holds, query, max_entries, _entry)
+        return _read_listing(self._database, suppressions, subject, holds, query, max_entries, _entry)
 
     def in_force(self, pseudonym: str, application: str, scope: SuppressionScope) -> tuple[Suppression, ...]:
-        """Return the entries that keep messages back from a number, of exactly this application and scope."""
-        about = Suppression(pseudonym, application, scope, SuppressionSource.OPERATOR)
+        """Return the entries that block messages to a number, of exactly this application and scope."""
         with self._database.read() as connection:
-            return tuple(_in_force(connection, about))
+            subject = Suppression(pseudonym, application, scope, SuppressionSource.OPERATOR)
+            return tuple(_in_force(connection, subject))
 
 
 def record_suppression(connection: Connection, entries: Sequence[Suppression]) -> Added:
-    """Record entries in their order; what says nothing new is left out: a list that is imported again, for example."""
+    """Record entries in their order; skip those that are not new, as when a list is imported again."""
     recorded = now()
-    new = _new_entries(connection, entries, recorded)
+    known: dict[tuple[str, str, SuppressionScope], list[Suppression]] = defaultdict(list)
+    for entry in _not_lifted(connection, [entry.pseudonym for entry in entries]):
+        known[entry.about].append(entry)
+    new = []
+    for entry in entries:
+        if not any(earlier.repeats(entry, recorded) for earlier in known[entry.about]):
+            new.append(entry)
+            known[entry.about] = [] if entry.lifted else [*known[entry.about], entry]
     if not new:
         return Added(0, read_head(connection))
     last = advance_head(connection, len(new))
@@ -391,40 +381,35 @@ def record_suppression(connection: Connection, entries: Sequence[Suppression]) -
 def lift_if_only_from(
     connection: Connection, entry: Suppression, sources: Collection[SuppressionSource]
 ) -> Added | None:
-    """Record an entry that lifts, where all that is in force comes from some sources; ``None`` where other things do.
-
-    What is judged and what is lifted is the same: until the transaction ends nobody else says anything.
-    """
-    lock_head(connection)
+    """Record an entry that lifts, where all suppressions in force come from some sources; else return ``None``."""
+    lock_head(connection)  # so that the same suppressions are read and lifted
     mine = _in_force(connection, entry)
-    if any(one.source not in sources for one in mine):
+    if any(suppression.source not in sources for suppression in mine):
         return None
     return record_suppression(connection, (entry,)) if mine else Added(0, read_head(connection))
 
 
 def _in_force(connection: Connection, entry: Suppression) -> list[Suppression]:
-    """Return what holds now of that which an entry is about."""
-    moment = now()
-    return [
-        one for one in _not_lifted(connection, (entry.pseudonym,)) if one.about == entry.about and one.is_active(moment)
-    ]
+    """Return the active suppressions of an entry's number, application and scope."""
+    moment, active = now(), _not_lifted(connection, (entry.pseudonym,))
+    return [suppression for suppression in active if suppression.about == entry.about and suppression.is_active(moment)]
 
 
 def _require_newer(connection: Connection, mine: Sequence[Suppression], shown: Consent | None) -> None:
-    """Refuse to lift what a number's holder said, without a consent that was given later."""
-    said = max((one.recorded for one in mine if one.source in HOLDER_SOURCES), default=None)
-    if said is None:
+    """Refuse to lift suppressions from a number's holder without a later consent."""
+    stopped = max((entry.recorded for entry in mine if entry.source in HOLDER_SOURCES), default=None)
+    if stopped is None:
         return
     if shown is None:
         raise ConsentRequiredError("The person said stop, and has to agree anew, or to write START.")
-    if first_seen(connection, shown) <= said:
+    if first_seen(connection, shown) <= stopped:
         raise ConsentOutdatedError("The person said stop after this consent was given.")
 
 
 def record_opt_out(connection: Connection, entry: Suppression, since: int) -> bool:
-    """Record what a number's holder told somebody else, when the mirror had come ``since`` a place in the ledger.
+    """Record that a number's holder opted out at a gateway; ``since``: the mirror's place in the ledger then.
 
-    Returns whether it says anything new: not where messages were let through after that place.
+    Returns whether it is new: not where a suppression was lifted after that place.
     """
     lifted = select(suppressions.c.sequence).where(
         suppressions.c.pseudonym == entry.pseudonym,
@@ -439,28 +424,27 @@ def record_opt_out(connection: Connection, entry: Suppression, since: int) -> bo
 
 
 def current_suppressions(connection: Connection, pseudonyms: Sequence[str]) -> list[Suppression]:
-    """Return what suppresses each of some numbers, for each application and scope; it may have ended."""
+    """Return the last suppression of each of some numbers, by application and scope; it may have ended."""
     return list(latest_entries(_not_lifted(connection, pseudonyms)))
 
 
 def lifted_freezes(connection: Connection, pseudonyms: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
-    """Return where freezes of some numbers were lifted last, and recently: the place in the ledger, by application.
+    """Return the places in the ledger of the last freezes lifted, by number and application, of `LIFT_KNOWN`.
 
-    What lifts nothing, since another entry has lifted it before, moves no place: what was started between goes on.
+    An entry that lifts no freeze moves no place: verifications started in between go on.
     """
-    standing: set[tuple[str, str]] = set()
+    frozen: set[tuple[str, str]] = set()
     lifted: dict[str, dict[str, int]] = defaultdict(dict)
     since = now() - LIFT_KNOWN
-    wanted = _in_order().where(suppressions.c.scope == SuppressionScope.FROZEN)
-    for some in in_batches(pseudonyms):
-        for row in connection.execute(wanted.where(suppressions.c.pseudonym.in_(some))):
-            about = (row.pseudonym, row.application)
-            if not row.lifted:
-                standing.add(about)
-            elif about in standing:
-                standing.remove(about)
-                if row.recorded >= since:
-                    lifted[row.pseudonym][row.application] = row.sequence
+    statement = _in_order().where(suppressions.c.scope == SuppressionScope.FROZEN)
+    for row in rows_among(connection, statement, suppressions.c.pseudonym, pseudonyms):
+        subject = (row.pseudonym, row.application)
+        if not row.lifted:
+            frozen.add(subject)
+        elif subject in frozen:
+            frozen.remove(subject)
+            if row.recorded >= since:
+                lifted[row.pseudonym][row.application] = row.sequence
     return lifted
 
 
@@ -468,49 +452,21 @@ def _recently_erased() -> ColumnElement[bool]:
     return erasures.c.at >= now() - LIFT_KNOWN
 
 
-def _last_erasures(connection: Connection, pseudonyms: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
-    """Return where some numbers were erased last, and recently: the place in the ledger, by application."""
-    places: dict[str, dict[str, int]] = defaultdict(dict)
-    statement = select(erasures.c.pseudonym, erasures.c.application, erasures.c.place).where(_recently_erased())
-    for some in in_batches(pseudonyms):
-        for row in connection.execute(statement.where(erasures.c.pseudonym.in_(some)).order_by(erasures.c.place)):
-            places[row.pseudonym][row.application] = row.place
-    return places
-
-
 def read_suppressions(connection: Connection, pseudonym: str, application: str | None) -> tuple[Suppression, ...]:
     """Return the entries of a number, oldest first: of one application and those of all, or of every one."""
-    wanted = _in_order().where(suppressions.c.pseudonym == pseudonym)
+    statement = _in_order().where(suppressions.c.pseudonym == pseudonym)
     if application is not None:
-        wanted = wanted.where(suppressions.c.application.in_((application, EVERY_APPLICATION)))
-    return tuple(map(_entry, connection.execute(wanted)))
-
-
-def _new_entries(connection: Connection, entries: Sequence[Suppression], moment: int) -> list[Suppression]:
-    """Return the entries that say anything new: not that which another one says already, for as long."""
-    known = defaultdict(list)
-    for one in _not_lifted(connection, list(dict.fromkeys(entry.pseudonym for entry in entries))):
-        known[one.about].append(one)
-    new = []
-    for entry in entries:
-        if any(one.repeats(entry, moment) for one in known[entry.about]):
-            continue
-        new.append(entry)
-        known[entry.about] = [] if entry.lifted else [*known[entry.about], entry]
-    return new
+        statement = statement.where(suppressions.c.application.in_((application, EVERY_APPLICATION)))
+    return tuple(map(_entry, connection.execute(statement)))
 
 
 def _not_lifted(connection: Connection, pseudonyms: Sequence[str]) -> list[Suppression]:
-    """Return the entries of some numbers that suppress, and that no later one lifts; oldest first."""
-    wanted = _in_order().where(~suppressions.c.lifted, ~_lifted_later())
-    found: list[Suppression] = []
-    for some in in_batches(pseudonyms):
-        found += map(_entry, connection.execute(wanted.where(suppressions.c.pseudonym.in_(some))))
-    return found
+    """Return the entries of some numbers that suppress, and that no later entry lifts; oldest first."""
+    statement = _in_order().where(~suppressions.c.lifted, ~_lifted_later())
+    return list(map(_entry, rows_among(connection, statement, suppressions.c.pseudonym, pseudonyms)))
 
 
 def _lifted_later() -> Exists:
-    """Tell whether a later entry lifts what another one is about."""
     later = suppressions.alias()
     return (
         exists()
@@ -549,7 +505,7 @@ class MirrorSource:
         self._database = database
 
     def head(self) -> LedgerPosition:
-        """Return how far the ledger has come."""
+        """Return the ledger's last change."""
         with self._database.read() as connection:
             return read_head(connection)
 
@@ -559,7 +515,7 @@ class MirrorSource:
             return has_head(connection, place)
 
     def rename(self, sequence: int = 0) -> None:
-        """Take the ledger for another one, without a mirror; its changes go on after a number."""
+        """Give the ledger another identity, of which there is no mirror; its changes go on after a number."""
         with self._database.write() as connection:
             rename_ledger(connection, sequence)
 
@@ -569,27 +525,24 @@ class MirrorSource:
             return bool(head_row(connection).mirrored)
 
     def note_mirrored(self) -> None:
-        """Note that there is a complete mirror."""
+        """Note that the mirror is complete."""
         with self._database.write() as connection:
             connection.execute(update(head_table).values(mirrored=True))
 
     def is_diverged(self) -> bool:
-        """Tell whether this ledger's history was seen not to be its mirror's, and nobody has decided since."""
+        """Tell whether this ledger's history differs from its mirror's, and no operator has decided since."""
         with self._database.read() as connection:
             return bool(head_row(connection).diverged)
 
     def note_diverged(self, identity: str) -> None:
-        """Note it, unless this ledger was renamed since: then neither a flush nor a restored Redis ends it."""
+        """Note that the histories differ, unless the ledger was renamed since; no flush or restored Redis ends it."""
         if not self.is_diverged():
             with self._database.write() as connection:
                 this = update(head_table).where(head_table.c.identity == identity)
                 connection.execute(this.values(diverged=True))
 
-    def since(self, place: LedgerPosition, most: int) -> MirrorChanges | None:
-        """Return what the next changes after a place have led to, at most ``most`` of them.
-
-        ``None`` when the place is not in the history of this ledger.
-        """
+    def since(self, place: LedgerPosition, max_changes: int) -> MirrorChanges | None:
+        """Return the states that the next changes after a place led to; ``None`` for a place of another history."""
         changed = union_all(
             select(suppressions.c.sequence, suppressions.c.pseudonym).where(
                 suppressions.c.sequence > place.sequence, suppressions.c.scope.in_(BLOCKING_SCOPES)
@@ -604,30 +557,44 @@ class MirrorSource:
             if not has_head(connection, place):
                 return None
             last = read_head(connection)
-            rows = connection.execute(select(changed).order_by(changed.c.sequence).limit(most)).all()
-            reached = _place_of(connection, last, rows[-1].sequence) if len(rows) == most else last
+            rows = connection.execute(select(changed).order_by(changed.c.sequence).limit(max_changes)).all()
+            reached = _place_of(connection, last, rows[-1].sequence) if len(rows) == max_changes else last
             numbers = _states(connection, list(dict.fromkeys(row.pseudonym for row in rows)))
             return MirrorChanges(place, reached, last.sequence, numbers)
 
-    def all_after(self, pseudonym: str, most: int, place: LedgerPosition) -> MirrorChanges | None:
-        """Return the state of the next numbers after one in the order of their pseudonyms, at most ``most``.
+    def all_after(self, pseudonym: str, max_numbers: int, place: LedgerPosition) -> MirrorChanges | None:
+        """Return the states of the next numbers by pseudonym; ``None`` for a place of another history.
 
-        ``None`` when a place is not in the history of this ledger.
+        Each table is read only as far as needed.
         """
+        parts = []
+        for part in _mirrored_numbers():
+            column = part.selected_columns[0]
+            following = part.where(column > pseudonym).distinct().order_by(column).limit(max_numbers).subquery()
+            parts.append(select(following.c.pseudonym))
+        known = union(*parts).subquery()
+        statement = select(known.c.pseudonym).order_by(known.c.pseudonym).limit(max_numbers)
         with self._database.read() as connection:
             if not has_head(connection, place):
                 return None
-            some = connection.execute(_numbers_after(pseudonym, most)).scalars().all()
-            return MirrorChanges(place, place, read_head(connection).sequence, _states(connection, some))
+            numbers = connection.execute(statement).scalars().all()
+            return MirrorChanges(place, place, read_head(connection).sequence, _states(connection, numbers))
 
     def count(self) -> int:
-        """Return how many numbers the mirror has to know of."""
-        suppressed = select(suppressions.c.pseudonym).where(suppressions.c.scope.in_(BLOCKING_SCOPES))
-        having = select(factors.c.pseudonym).where(factors.c.removed.is_(None))
-        erased = select(erasures.c.pseudonym).where(_recently_erased())
-        known = union(suppressed, select(consents.c.pseudonym), having, erased).subquery()
+        """Return how many numbers the mirror has to know."""
+        known = union(*_mirrored_numbers()).subquery()
         with self._database.read() as connection:
             return connection.execute(select(func.count()).select_from(known)).scalar_one()
+
+
+def _mirrored_numbers() -> tuple[Select[Any], ...]:
+    """Return statements for the numbers that the mirror has to know, by table."""
+    return (
+        select(suppressions.c.pseudonym).where(suppressions.c.scope.in_(BLOCKING_SCOPES)),
+        select(consents.c.pseudonym),
+        select(factors.c.pseudonym).where(factors.c.removed.is_(None)),
+        select(erasures.c.pseudonym).where(_recently_erased()),
+    )
 
 
 def _place_of(connection: Connection, last: LedgerPosition, sequence: int) -> LedgerPosition:
@@ -643,21 +610,6 @@ def _place_of(connection: Connection, last: LedgerPosition, sequence: int) -> Le
     return LedgerPosition(last.identity, sequence, entry.sequence, entry.link)
 
 
-def _numbers_after(pseudonym: str, most: int) -> Select[Any]:
-    """Return the statement for the next numbers; each table is read no further than that takes."""
-    mine, given, having = suppressions.c.pseudonym, consents.c.pseudonym, factors.c.pseudonym
-    erased = select(erasures.c.pseudonym).where(erasures.c.pseudonym > pseudonym, _recently_erased())
-    suppressed = select(mine).where(mine > pseudonym, suppressions.c.scope.in_(BLOCKING_SCOPES))
-    consented = select(given).where(given > pseudonym)
-    users = select(having).where(having > pseudonym, factors.c.removed.is_(None))
-    parts = [
-        part.distinct().order_by(part.selected_columns[0]).limit(most).subquery()
-        for part in (suppressed, consented, users, erased)
-    ]
-    known = union(*(select(part.c.pseudonym) for part in parts)).subquery()
-    return select(known.c.pseudonym).order_by(known.c.pseudonym).limit(most)
-
-
 def _states(connection: Connection, pseudonyms: Sequence[str]) -> tuple[NumberState, ...]:
     suppressed: dict[str, dict[str, int | None]] = defaultdict(dict)
     frozen: dict[str, set[str]] = defaultdict(set)
@@ -666,21 +618,24 @@ def _states(connection: Connection, pseudonyms: Sequence[str]) -> tuple[NumberSt
             suppressed[entry.pseudonym][entry.application] = entry.until
         elif entry.scope is SuppressionScope.FROZEN:
             frozen[entry.pseudonym].add(entry.application)
-    given: dict[str, dict[tuple[str, str], tuple[bool, int, int]]] = defaultdict(dict)
+    consented: dict[str, dict[tuple[str, str], tuple[bool, int, int]]] = defaultdict(dict)
     for consent in last_consents(connection, pseudonyms):
-        place = consent.counts_from or 0
-        given[consent.pseudonym][consent.application, consent.purpose] = (not consent.withdrawn, place, consent.said)
+        state = (not consent.withdrawn, consent.counts_from or 0, consent.said)
+        consented[consent.pseudonym][consent.application, consent.purpose] = state
+    erased: dict[str, dict[str, int]] = defaultdict(dict)
+    recent = select(erasures).where(_recently_erased()).order_by(erasures.c.place)
+    for row in rows_among(connection, recent, erasures.c.pseudonym, pseudonyms):
+        erased[row.pseudonym][row.application] = row.place
     lifted, of_users = lifted_freezes(connection, pseudonyms), active_factors(connection, pseudonyms)
-    erased = _last_erasures(connection, pseudonyms)
     return tuple(
         NumberState(
-            one,
-            suppressed[one],
-            given[one],
-            frozenset(frozen[one]),
-            lifted.get(one, {}),
-            erased.get(one, {}),
-            of_users.get(one, {}),
+            pseudonym,
+            suppressed[pseudonym],
+            consented[pseudonym],
+            frozenset(frozen[pseudonym]),
+            lifted.get(pseudonym, {}),
+            erased[pseudonym],
+            of_users.get(pseudonym, {}),
         )
-        for one in pseudonyms
+        for pseudonym in pseudonyms
     )

@@ -23,6 +23,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Row,
     Select,
     Table,
     Text,
@@ -637,6 +638,14 @@ def among(connection: Connection, key: Column[Any], values: Collection[Any]) -> 
         yield key == any_(bindparam(None, list(values), type_=ARRAY(key.type)))
     elif values:
         yield from (key.in_(some) for some in in_batches(list(values)))
+
+
+def rows_among(
+    connection: Connection, statement: Select[Any], key: Column[Any], values: Collection[Any]
+) -> Iterator[Row[Any]]:
+    """Yield the rows of a statement whose ``key`` is one of many values; each value counts once."""
+    for condition in among(connection, key, list(dict.fromkeys(values))):
+        yield from connection.execute(statement.where(condition))
 
 
 def find_rows(
