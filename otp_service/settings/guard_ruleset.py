@@ -13,7 +13,6 @@ from otp_service.domain.guard import (
     Ceiling,
     ConversionBreaker,
     Failures,
-    Limit,
     Limits,
     Lock,
     Mode,
@@ -23,11 +22,7 @@ from otp_service.domain.guard import (
     parse_notation,
 )
 from otp_service.domain.newcomer_traffic import BLOCK_MEMORY, GROWTH
-from otp_service.settings.schema import (
-    ConversionSettings,
-    GuardSettings,
-    SpendSettings,
-)
+from otp_service.settings.schema import ConversionSettings, GuardSettings, SpendSettings
 
 _RULE_OF_SCOPE = {
     "failed_checks": "number.guesses",
@@ -43,12 +38,15 @@ def build_ruleset(guard: GuardSettings, limits: Limits, spend: SpendSettings, *,
 
     Raises `ConfigurationError` for a bad notation.
     """
-    unknown = "country.unknown_numbers"
+    own, wrong = guard.number, guard.failures
+    lock, failures, unknown = "number.lock", "application.failures", "country.unknown_numbers"
     ruleset = Ruleset(
         windows=tuple(_windows(guard, limits, asks=asks)),
-        cooldown=_waits(guard, "number.cooldown", guard.number.cooldown, HOUR),
-        guess_wait=_waits(guard, "number.guess_wait", guard.number.guess_waits, DAY),
-        lock=_lock(guard),
+        cooldown=_waits(guard, "number.cooldown", own.cooldown, HOUR),
+        guess_wait=_waits(guard, "number.guess_wait", own.guess_waits, DAY),
+        lock=Lock(lock, own.lock_after, own.lock_days * DAY, record_only=_records(guard, lock))
+        if _is_on(guard, lock)
+        else None,
         buckets=tuple(
             replace(bucket, record_only=_records(guard, bucket.rule))
             for bucket in _with_checked(_buckets(guard), asks=asks)
@@ -61,11 +59,13 @@ def build_ruleset(guard: GuardSettings, limits: Limits, spend: SpendSettings, *,
         ),
         ceilings=spend.ceilings("spend.application", guard.mode("spend.application")),
         ceilings_of_countries=_ceilings_of_countries(guard, spend),
-        failures=_failures(guard),
+        failures=Failures(failures, wrong.wrong, wrong.share, 1000 * wrong.window, _records(guard, failures))
+        if _is_on(guard, failures)
+        else None,
         newcomers=NewcomerRule(unknown, asks, _records(guard, unknown)) if _is_on(guard, unknown) else None,
-        known=guard.number.known_days * DAY,
-        known_messages={"home": guard.number.known_messages, "abroad": guard.number.known_messages_abroad},
-        devices=guard.number.contexts,
+        known=own.known_days * DAY,
+        known_messages={"home": own.known_messages, "abroad": own.known_messages_abroad},
+        devices=own.contexts,
     )
     return replace(ruleset, lifetimes=_lifetimes(ruleset))
 
@@ -83,26 +83,19 @@ def _windows(guard: GuardSettings, limits: Limits, *, asks: bool) -> Iterator[Wi
         if not _is_on(guard, rule):
             continue
         for position, limit in enumerate(getattr(limits, scope)):
+            reserved = math.ceil(guard.number.reserved * limit.amount)
             yield Window(
                 rule=rule,
                 scope=limit.scope,
                 amount=limit.amount,
                 seconds=limit.seconds,
-                for_unknown=_for_unknown(guard, limit) if scope in {"number", "failed_checks"} else None,
-                for_known=_reserved(guard, limit) or None if scope == "number" else None,
+                # at least 1, since every device is unknown at first
+                for_unknown=max(1, limit.amount - reserved) if scope in {"number", "failed_checks"} else None,
+                for_known=reserved or None if scope == "number" else None,
                 quota=scope == "application" and position == 0,
                 asks=asks and scope == "ip",
                 record_only=_records(guard, rule),
             )
-
-
-def _for_unknown(guard: GuardSettings, limit: Limit) -> int:
-    """Return the part of a window for unknown devices: at least 1, since every device is unknown at first."""
-    return max(1, limit.amount - _reserved(guard, limit))
-
-
-def _reserved(guard: GuardSettings, limit: Limit) -> int:
-    return math.ceil(guard.number.reserved * limit.amount)
 
 
 def _waits(guard: GuardSettings, rule: str, seconds: tuple[int, ...], reset_after: int) -> BackoffRule | None:
@@ -110,13 +103,6 @@ def _waits(guard: GuardSettings, rule: str, seconds: tuple[int, ...], reset_afte
         return None
     waits = tuple(1000 * wait for wait in seconds)
     return BackoffRule(rule, waits, max(reset_after, 2 * max(waits)), record_only=_records(guard, rule))
-
-
-def _lock(guard: GuardSettings) -> Lock | None:
-    if not _is_on(guard, "number.lock"):
-        return None
-    record_only = _records(guard, "number.lock")
-    return Lock("number.lock", guard.number.lock_after, guard.number.lock_days * DAY, record_only=record_only)
 
 
 _BLOCK: Final[Mapping[str, Any]] = {"part": "block", "most_growth": GROWTH, "usual_window": BLOCK_MEMORY}
@@ -154,12 +140,8 @@ def _with_checked(buckets: Iterator[Bucket], *, asks: bool) -> Iterator[Bucket]:
 
 def _trickles(conversion: ConversionSettings) -> Iterator[Bucket]:
     """Yield the buckets of messages that pass while a breaker is open or probing."""
-    probing: dict[str, Any] = {
-        "notations": (conversion.trickle,),
-        "name": "t",
-        "factor": 0.0,
-        "breaker_state": "probing",
-    }
+    trickle: dict[str, Any] = {"notations": (conversion.trickle,), "name": "t", "factor": 0.0}
+    probing: dict[str, Any] = {**trickle, "breaker_state": "probing"}
     yield from _each("block.conversion", part="block", breaker="block", **probing)
     yield from _each("country.conversion", part="country", breaker="country", zone="abroad", **probing)
     shut: dict[str, Any] = {"name": "h", "breaker": "country", "breaker_state": "open"}
@@ -208,13 +190,6 @@ def _ceilings_of_countries(guard: GuardSettings, spend: SpendSettings) -> Mappin
     mode = guard.mode("spend.country")
     ceilings = {country: own.ceilings("spend.country", mode) for country, own in spend.countries.items()}
     return ceilings if any(ceilings.values()) else {}
-
-
-def _failures(guard: GuardSettings) -> Failures | None:
-    rule, own = "application.failures", guard.failures
-    if not _is_on(guard, rule):
-        return None
-    return Failures(rule, own.wrong, own.share, 1000 * own.window, record_only=_records(guard, rule))
 
 
 def _lifetimes(ruleset: Ruleset) -> dict[str, int]:

@@ -20,10 +20,9 @@ from otp_service.settings.urls import place_of
 # what is safe, or which secrets it has.
 
 _SUFFIX: Final = ".toml"
-_OURS: Final = files("otp_service") / "profiles"
+_BUILT_IN: Final = files("otp_service") / "profiles"
 _MEMBERS: Final = ("residency", "countries")
 """Members that a profile may set."""
-_MEMBER: Final = "profile"
 
 
 def require_one_profile(file: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
@@ -31,7 +30,7 @@ def require_one_profile(file: Mapping[str, Any], environment: Mapping[str, Any])
 
     Usually a variable wins over the file; for the profile that would silently drop a country's requirements.
     """
-    if _MEMBER in file and environment.get(_MEMBER, file[_MEMBER]) != file[_MEMBER]:
+    if "profile" in file and environment.get("profile", file["profile"]) != file["profile"]:
         raise ConfigurationError("profile: the file and OTP_SERVICE__PROFILE name different profiles: remove either.")
 
 
@@ -41,37 +40,31 @@ def with_profile(table: Mapping[str, Any]) -> Table:
     Raises `ConfigurationError` for a profile that is missing, malformed, or sets other members, and with a line for
     each setting that contradicts the profile.
     """
-    if _MEMBER not in table:
+    if "profile" not in table:
         return dict(table)
-    name = table[_MEMBER]
+    name = table["profile"]
     if not isinstance(name, str):
         raise ConfigurationError("profile: must be the name of a profile, or the path of a file.")
     if not name:
         raise ConfigurationError("profile: is empty: name a profile, or remove the line.")
     profile = _table(name)
-    _refuse(_unfit(name, profile))
-    _refuse(_contradictions(name, profile, table))
+    if faults := list(_unfit(name, profile)) or list(_contradictions(name, profile, table)):
+        raise ConfigurationError("\n".join(faults))
     return merge(profile, table)
 
 
 def _table(name: str) -> Table:
     if "/" in name:
         return read_file(Path(name))
-    known = sorted(file.name.removesuffix(_SUFFIX) for file in _OURS.iterdir() if file.name.endswith(_SUFFIX))
+    known = sorted(file.name.removesuffix(_SUFFIX) for file in _BUILT_IN.iterdir() if file.name.endswith(_SUFFIX))
     if name not in known:
         raise ConfigurationError(
             f"profile: there is no profile {name!r}; there are: {', '.join(known)}. The path of a file has a / in it."
         )
-    return tomllib.loads((_OURS / f"{name}{_SUFFIX}").read_text(encoding="utf-8"))
-
-
-def _refuse(faults: Iterable[str]) -> None:
-    if lines := list(faults):
-        raise ConfigurationError("\n".join(lines))
+    return tomllib.loads((_BUILT_IN / f"{name}{_SUFFIX}").read_text(encoding="utf-8"))
 
 
 def _unfit(name: str, profile: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the faults of a profile."""
     if not profile:
         yield f"profile: {name} is empty: name another, or remove the line."
     for member in profile:
@@ -138,16 +131,18 @@ def load_settings(
     require_one_profile(table, environment)
     settings = _valid(merge(table, environment))
     files = {source: holds_secrets(settings, table)} if source else {}
-    return _judged(
-        settings.note_files(files | dict.fromkeys(secret_files(variables), True)),
-        to_start=to_start,
-        root_keys=root_keys,
-    )
+    settings.note_files(files | dict.fromkeys(secret_files(variables), True))
+    if to_start and (refusals := start_refusals(settings, root_keys=root_keys)):
+        raise StartRefusedError(*refusals)
+    return settings
 
 
 def settings_from(table: Mapping[str, Any], *, to_start: bool = True) -> Settings:
     """Return the settings of a table in the form of the file; raise as `load_settings`."""
-    return _judged(_valid(table), to_start=to_start)
+    settings = _valid(table)
+    if to_start and (refusals := start_refusals(settings)):
+        raise StartRefusedError(*refusals)
+    return settings
 
 
 def _valid(table: Mapping[str, Any]) -> Settings:
@@ -160,34 +155,24 @@ def _valid(table: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def _judged(settings: Settings, *, to_start: bool, root_keys: bool = True) -> Settings:
-    if to_start and (reasons := start_refusals(settings, root_keys=root_keys)):
-        raise StartRefusedError(*reasons)
-    return settings
-
-
 SERVER_URLS = ("redis.url", "ledger.url")
-"""Processes change one after the other: in two places at once they would not find what the others record. Whom they
-log in as, and with which password, may change."""
+"""Fixed while a process runs: processes reload in turn, and with two servers at once would miss each other's records.
+User and password may change."""
 
 
 def keep_fixed(present: Settings, fresh: Settings, fixed: Iterable[str]) -> tuple[Settings, tuple[str, ...]]:
     """Return fresh settings with the present values of ``fixed``, and the names of those that had changed."""
-    changed = tuple(
-        name for name in fixed if _compared(_value_at_path(present, name)) != _compared(_value_at_path(fresh, name))
-    )
-    for name in changed:
+    changed = []
+    for name in fixed:
         section, member = name.split(".")
-        part = getattr(fresh, section).model_copy(update={member: _value_at_path(present, name)})
-        fresh = fresh.model_copy(update={section: part})
-    return fresh, changed
-
-
-def _value_at_path(settings: Settings, name: str) -> Any:  # noqa: ANN401 - a setting of any type
-    section, member = name.split(".")
-    return getattr(getattr(settings, section), member)
+        value = getattr(getattr(present, section), member)
+        if _compared(value) != _compared(getattr(getattr(fresh, section), member)):
+            part = getattr(fresh, section).model_copy(update={member: value})
+            fresh = fresh.model_copy(update={section: part})
+            changed.append(name)
+    return fresh, tuple(changed)
 
 
 def _compared(value: object) -> object:
-    """Return what must not change of a value; of an address, the place."""
+    """Return the part of a value that must not change: of a URL, its place."""
     return place_of(value.get_secret_value()) if isinstance(value, SecretStr) else value

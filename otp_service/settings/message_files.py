@@ -2,11 +2,12 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -49,8 +50,6 @@ from otp_service.settings.sources import Table, fault_lines, merge
 NO_TIME: Final = "none"
 """The form for less than a minute, beside CLDR's plural forms."""
 _REPLY_VARIABLES: Final = (Variable.BRAND,)
-_Fault = tuple[str, str]
-"""Place in the file, and the fault as the end of a sentence."""
 
 
 def _checked_channel(name: str) -> str:
@@ -129,67 +128,59 @@ class MessageFile(Section):
     replies: ReplyTable = ReplyTable()
 
 
-def language_of(tag: str, file: MessageFile) -> Language:
+def _language(tag: str, file: MessageFile) -> Language:
     """Return the language of a valid file."""
+    texts: dict[str, PurposeTemplates] = {}
+    for name, table in file.templates.items():
+        payment = table.is_payment(name)
+        templates = {
+            channel: parse_template(source, _variables(channel, payment=payment))
+            for channel, source in table.sources.items()
+        }
+        texts[name] = PurposeTemplates(payment, table.segments, templates, name)
+    forms = (plural_form(tag, count) if count else NO_TIME for count in range(MAX_MINUTES + 1))
+    minutes = (parse_template(file.minutes[form], (Variable.MINUTES,)) for form in forms)
     return Language(
         tag=tag,
         alphabet=file.alphabet,
         never_share=file.never_share,
-        minutes=tuple(_duration(tag, file, count) for count in range(MAX_MINUTES + 1)),
+        minutes=tuple(template.fill({Variable.MINUTES: str(count)}) for count, template in enumerate(minutes)),
         account_written=parse_template(file.account.written, (Variable.ACCOUNT,)),
         account_spoken=parse_template(file.account.spoken or file.account.written, (Variable.ACCOUNT,)),
-        texts={name: _texts(name, table) for name, table in file.templates.items()},
+        texts=texts,
         replies={meaning: parse_template(text, _REPLY_VARIABLES) for meaning, text in file.replies.sources.items()},
         reply_segments=file.replies.segments,
         version=file.version,
     )
 
 
-def _duration(tag: str, file: MessageFile, count: int) -> str:
-    form = plural_form(tag, count) if count else NO_TIME
-    return parse_template(file.minutes[form], (Variable.MINUTES,)).fill({Variable.MINUTES: str(count)})
-
-
-def _texts(name: str, table: TemplateTable) -> PurposeTemplates:
-    payment = table.is_payment(name)
-    templates = {
-        channel: parse_template(source, _variables(channel, payment=payment))
-        for channel, source in table.sources.items()
-    }
-    return PurposeTemplates(payment, table.segments, templates, name)
-
-
-def file_faults(tag: str, file: MessageFile) -> Iterator[_Fault]:
-    """Yield the faults of a file, each with its place."""
-    yield from _incomplete(tag, file)
-    yield from _forms(tag, file)
-    yield from _phrases(file)
+def _file_faults(tag: str, file: MessageFile) -> Iterator[tuple[str, str]]:
+    """Yield the faults of a file: the place, and the fault as the end of a sentence."""
+    for kind, channel in product(PurposeKind, Channel):
+        needed = not channel.traits.is_spoken or tag.lower() == DEFAULT_LANGUAGE
+        if needed and (kind not in file.templates or channel not in file.templates[kind].sources):
+            yield f"templates.{kind}.{channel}", "is missing"
+    yield from _phrase_faults(tag, file)
     for meaning, source in file.replies.sources.items():
-        yield from ((f"replies.{meaning}", fault) for fault in _reply_faults(source))
+        yield from ((f"replies.{meaning}", fault) for fault in _text_faults(source, _REPLY_VARIABLES, reply_faults))
     for name, table in file.templates.items():
+        payment = table.is_payment(name)
         for channel in map(Channel, table.__pydantic_extra__):
-            place = f"templates.{name}.{channel}"
-            yield from ((place, fault) for fault in _template_faults(file, name, table, channel))
+            source, variables = table.sources[channel], _variables(channel, payment=payment)
+            if channel.traits.is_spoken:
+                faults = _text_faults(source, variables, partial(spoken_faults, payment=payment), account=None)
+            else:
+                written = partial(written_faults, payment=payment)
+                faults = _text_faults(source, variables, written, account=file.account.written)
+            yield from ((f"templates.{name}.{channel}", fault) for fault in faults)
 
 
-def _incomplete(tag: str, file: MessageFile) -> Iterator[_Fault]:
-    for kind in PurposeKind:
-        sources = file.templates[kind].sources if kind in file.templates else {}
-        for channel in Channel:
-            needed = not channel.traits.is_spoken or tag.lower() == DEFAULT_LANGUAGE
-            if needed and channel not in sources:
-                yield f"templates.{kind}.{channel}", "is missing"
-
-
-def _forms(tag: str, file: MessageFile) -> Iterator[_Fault]:
+def _phrase_faults(tag: str, file: MessageFile) -> Iterator[tuple[str, str]]:
     reached = {NO_TIME, *(plural_form(tag, count) for count in range(1, MAX_MINUTES + 1))}
     for form in sorted(reached - file.minutes.keys()):
         yield f"minutes.{form}", f"is missing: the language has {', '.join(sorted(reached))} from 0 to {MAX_MINUTES}"
     for form in sorted(file.minutes.keys() - plural_forms(tag) - {NO_TIME}):
         yield f"minutes.{form}", "is no plural form of the language"
-
-
-def _phrases(file: MessageFile) -> Iterator[_Fault]:
     if not file.never_share.strip() or file.never_share != file.never_share.strip():
         yield "never_share", "is empty, or begins or ends with a space"
     phrases: list[tuple[str, str, tuple[Variable, ...]]] = [("never_share", file.never_share, ())]
@@ -200,41 +191,26 @@ def _phrases(file: MessageFile) -> Iterator[_Fault]:
         if "{account}" not in text:
             yield f"account.{form}", "does not name {account}"
     for place, text, allowed in phrases:
-        yield from ((place, fault) for fault in (*_unreadable(text, allowed), *word_faults(text)))
+        yield from ((place, fault) for fault in _text_faults(text, allowed, account=None))
 
 
-def _template_faults(file: MessageFile, name: str, table: TemplateTable, channel: Channel) -> Iterator[str]:
-    source, payment = table.sources[channel], table.is_payment(name)
-    allowed = _variables(channel, payment=payment)
-    if unreadable := _unreadable(source, allowed):
-        yield from unreadable
-        return
-    template = parse_template(source, allowed)
-    yield from word_faults(source)
-    if channel.traits.is_spoken:
-        yield from spoken_faults(template, payment=payment)
-        return
-    yield from written_faults(template, payment=payment)
-    if is_right_to_left(source):
-        yield from direction_faults(source.replace("{account}", file.account.written))
-
-
-def _reply_faults(source: str) -> Iterator[str]:
-    if unreadable := _unreadable(source, _REPLY_VARIABLES):
-        yield from unreadable
-        return
-    yield from word_faults(source)
-    yield from reply_faults(parse_template(source, _REPLY_VARIABLES))
-    if is_right_to_left(source):
-        yield from direction_faults(source)
-
-
-def _unreadable(source: str, allowed: Sequence[Variable]) -> list[str]:
+def _text_faults(
+    source: str,
+    allowed: Sequence[Variable],
+    rules: Callable[[Template], Iterable[str]] | None = None,
+    account: str | None = "",
+) -> Iterator[str]:
+    """Yield the faults of a text; ``account``: the account's words in a text that is read, else ``None``."""
     try:
-        parse_template(source, allowed)
-    except TemplateError as fault:
-        return [str(fault)]
-    return []
+        template = parse_template(source, allowed)
+    except TemplateError as unreadable:
+        yield str(unreadable)
+        return
+    yield from word_faults(source)
+    if rules:
+        yield from rules(template)
+    if account is not None and is_right_to_left(source):
+        yield from direction_faults(source.replace("{account}", account))
 
 
 def _variables(channel: Channel, *, payment: bool) -> tuple[Variable, ...]:
@@ -249,18 +225,18 @@ _SUFFIX: Final = ".toml"
 
 def read_templates(settings: Settings) -> MessageTemplates:
     """Return the texts of messages; raise `ConfigurationError` with a line for each fault: file, place, fault."""
-    own = settings.messages.directory
-    ours = _our_tables()
-    theirs = _their_tables(Path(own)) if own else {}
+    built_in, own = _built_in_tables(), _own_tables(settings.messages.directory)
     languages: dict[str, Language] = {}
     faults: list[str] = []
-    for key in sorted(ours.keys() | theirs.keys()):
-        tag, path, table = _laid_over(ours.get(key), theirs.get(key))
-        read, own_faults = _read(tag, table) if key in theirs else _our_language(key)
-        of_purposes = _purpose_faults(read, settings) if read else ()
-        faults += [f"{path}: {fault}" for fault in (*own_faults, *of_purposes)]
-        if read:
-            languages[key] = read
+    for key in sorted(built_in.keys() | own.keys()):
+        tag, path, table = built_in.get(key) or own[key]
+        if key in own:
+            path, table = own[key][1], merge(table, own[key][2])
+        language, own_faults = _read(tag, table) if key in own else _built_in_language(key)
+        purpose_faults = _purpose_faults(language, settings) if language else ()
+        faults += [f"{path}: {fault}" for fault in (*own_faults, *purpose_faults)]
+        if language:
+            languages[key] = language
     if faults:
         raise ConfigurationError("\n".join(faults))
     return MessageTemplates(languages)
@@ -271,20 +247,21 @@ _File = tuple[str, str, Table]
 
 
 @cache
-def _our_tables() -> dict[str, _File]:
+def _built_in_tables() -> dict[str, _File]:
     return _tables(files("otp_service") / "messages")
 
 
 @cache
-def _our_language(key: str) -> tuple[Language | None, list[str]]:
-    """Return a built-in language, which is read once because it does not change."""
-    tag, _, table = _our_tables()[key]
+def _built_in_language(key: str) -> tuple[Language | None, list[str]]:
+    tag, _, table = _built_in_tables()[key]
     return _read(tag, table)
 
 
-def _their_tables(folder: Path) -> dict[str, _File]:
+def _own_tables(folder: str | None) -> dict[str, _File]:
+    if not folder:
+        return {}
     try:
-        tables = _tables(folder)
+        tables = _tables(Path(folder))
     except OSError as unreadable:
         raise ConfigurationError(f"messages.directory: {folder} cannot be read: {unreadable.strerror}.") from unreadable
     if not tables:
@@ -303,25 +280,11 @@ def _tables(folder: Traversable) -> dict[str, _File]:
             raise ConfigurationError(f"{file}: is not named by a language tag (BCP 47), such as en{_SUFFIX}.")
         if tag.lower() in tables:
             raise ConfigurationError(f"{file}: the language has a file already, {tables[tag.lower()][1]}.")
-        tables[tag.lower()] = (tag, str(file), _table(file))
+        try:
+            tables[tag.lower()] = (tag, str(file), tomllib.loads(file.read_text(encoding="utf-8")))
+        except ValueError as malformed:
+            raise ConfigurationError(f"{file}: {malformed}.") from malformed
     return tables
-
-
-def _table(file: Traversable) -> Table:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except ValueError as malformed:
-        raise ConfigurationError(f"{file}: {malformed}.") from malformed
-
-
-def _laid_over(ours: _File | None, theirs: _File | None) -> _File:
-    """Return the merged file, under the path of the operator's own file if it exists."""
-    if ours and theirs:
-        return ours[0], theirs[1], merge(ours[2], theirs[2])
-    file = theirs or ours
-    if file is None:
-        raise LookupError("no file")
-    return file
 
 
 def _read(tag: str, table: Table) -> tuple[Language | None, list[str]]:
@@ -330,8 +293,8 @@ def _read(tag: str, table: Table) -> tuple[Language | None, list[str]]:
         file = MessageFile.model_validate(table)
     except ValidationError as invalid:
         return None, list(fault_lines(invalid, MessageFile))
-    faults = [f"{place}: {sentence}." for place, sentence in file_faults(tag, file)]
-    return (None, faults) if faults else (language_of(tag, file), [])
+    faults = [f"{place}: {sentence}." for place, sentence in _file_faults(tag, file)]
+    return (None, faults) if faults else (_language(tag, file), [])
 
 
 def _purpose_faults(language: Language, settings: Settings) -> Iterator[str]:
@@ -405,16 +368,9 @@ def measure_texts(
                 yield _measure(language, texts, known[name], channel, None)
         yield from (_measure_reply(language, meaning, reply) for meaning, reply in language.replies.items())
     for application in applications:
-        yield from _of_application(templates, known, application)
-
-
-def _of_application(
-    templates: MessageTemplates, known: Mapping[str, Purpose], application: Application
-) -> Iterator[MeasuredText]:
-    for name in sorted(application.purposes):
-        for language in templates.languages.values():
-            if texts := language.texts_for(known[name], Channel.SMS):
-                yield _measure(language, texts, known[name], Channel.SMS, application)
+        for name, language in product(sorted(application.purposes), templates.languages.values()):
+            if own := language.texts_for(known[name], Channel.SMS):
+                yield _measure(language, own, known[name], Channel.SMS, application)
 
 
 def _measure(
@@ -449,10 +405,20 @@ def _measure_reply(language: Language, meaning: Meaning, template: Template) -> 
 def cost_faults(measured: Iterable[MeasuredText]) -> Iterator[str]:
     """Yield a line for each text message that exceeds its file's budget or the limit of its reader."""
     for text in measured:
-        if text.channel.traits.in_segments:
-            yield from _over_budget(text)
-            if _is_own_language(text):
-                yield from _too_long_for_retriever(text)
+        if not text.channel.traits.in_segments:
+            continue
+        needed, budget = len(segments(text.longest)), text.texts.segments
+        if needed > budget:
+            brand, reason = text.application.brand if text.application else "", ""
+            if text.language.alphabet is not Encoding.UCS2 and (positions := not_in_gsm7(brand)):
+                character = describe_character(brand[positions[0]])
+                reason = f"; the brand has {character}, which is not in the GSM 7-bit alphabet"
+            yield (
+                f"{text.where}: takes up to {needed} segments, {units(text.longest)} units of "
+                f"{encoding_of(text.longest).label}; the budget in the file is {budget}{reason}."
+            )
+        if _is_own_language(text):
+            yield from _too_long_for_retriever(text)
 
 
 def cost_notes(measured: Iterable[MeasuredText]) -> Iterator[str]:
@@ -466,20 +432,6 @@ def locale_faults(templates: MessageTemplates, locale: str) -> Iterator[str]:
     """Yield a fault if a locale has no templates."""
     if not templates.supports(locale):
         yield f"locale: there is no file of messages for {locale}."
-
-
-def _over_budget(text: MeasuredText) -> Iterator[str]:
-    needed = len(segments(text.longest))
-    if needed <= text.texts.segments:
-        return
-    brand, reason = text.application.brand if text.application else "", ""
-    if text.language.alphabet is not Encoding.UCS2 and (positions := not_in_gsm7(brand)):
-        character = describe_character(brand[positions[0]])
-        reason = f"; the brand has {character}, which is not in the GSM 7-bit alphabet"
-    yield (
-        f"{text.where}: takes up to {needed} segments, {units(text.longest)} units of "
-        f"{encoding_of(text.longest).label}; the budget in the file is {text.texts.segments}{reason}."
-    )
 
 
 def _too_long_for_retriever(text: MeasuredText) -> Iterator[str]:

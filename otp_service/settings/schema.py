@@ -3,7 +3,7 @@
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple
 from datetime import date
 from functools import cache, cached_property, lru_cache
@@ -12,7 +12,6 @@ from ipaddress import IPv6Network, ip_network
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Self, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -83,7 +82,7 @@ from otp_service.policies.human_checks import (
     HumanCheckVerifier,
 )
 from otp_service.settings.sources import KIND_FAULTS, SettingFault, model_faults, plain_sentence, suggestion
-from otp_service.settings.urls import check_ledger_url, check_redis_url, shown_ledger_url
+from otp_service.settings.urls import check_ledger_url, check_redis_url, url_without_secrets
 
 Kind = TypeVar("Kind")
 KindSettings = TypeVar("KindSettings", bound=BaseModel)
@@ -93,6 +92,17 @@ PortOrNone = Annotated[int, Field(ge=0, le=65535)]
 """A port, or 0 to disable."""
 HostAndPort = Annotated[str, Field(pattern=r"^[^\s:@/]+:[0-9]{1,5}$")]
 Notations = tuple[Annotated[str, Field(max_length=64)], ...]
+
+
+def accepts(test: Callable[[str], object], fault: str) -> AfterValidator:
+    """Return a validator that accepts texts that pass a test, and raises ``fault`` for others."""
+
+    def check(text: str) -> str:
+        if not test(text):
+            raise ValueError(fault)
+        return text
+
+    return AfterValidator(check)
 
 
 class Section(BaseModel):
@@ -140,8 +150,7 @@ class RedisSettings(Section):
     @property
     def shown_url(self) -> str:
         """The URL without user, password and parameters."""
-        parts = urlsplit(self.url.get_secret_value())
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return url_without_secrets(self.url.get_secret_value())
 
 
 class ProofsSettings(Section):
@@ -201,7 +210,6 @@ class HttpSettings(Section):
 
     @property
     def all_threads(self) -> int:
-        """Threads of each process."""
         return self.threads + self.ledger_calls
 
     @field_validator("public_url")
@@ -339,13 +347,14 @@ def _amount(text: str) -> str:
     return text
 
 
-def _country(name: str) -> str:
-    if name != "*" and not is_region(name):
-        raise ValueError("is an ISO 3166-1 alpha-2 code such as PK, or * for all other countries")
-    return name
-
-
 Amount = Annotated[str, AfterValidator(_amount)]
+CeilingCountry = Annotated[
+    str,
+    accepts(
+        lambda name: name == "*" or is_region(name),
+        "is an ISO 3166-1 alpha-2 code such as PK, or * for all other countries",
+    ),
+]
 
 
 class CeilingSettings(Section):
@@ -358,17 +367,14 @@ class CeilingSettings(Section):
 
     @property
     def is_set(self) -> bool:
-        """Whether a ceiling is set."""
         return any(amount not in {None, NO_CEILING} for amount in (self.hour, self.day))
 
     @property
     def is_decided(self) -> bool:
-        """Whether a ceiling or ``none`` is set."""
         return self.hour is not None or self.day is not None
 
     @property
     def is_waived(self) -> bool:
-        """Whether ``none`` is set."""
         return NO_CEILING in {self.hour, self.day}
 
     def ceilings(self, rule: str, mode: Mode) -> tuple[Ceiling, ...]:
@@ -385,12 +391,11 @@ class CeilingSettings(Section):
 class SpendSettings(CeilingSettings):
     """Ceilings of an application, for all countries together and for single countries."""
 
-    countries: dict[Annotated[str, AfterValidator(_country)], CeilingSettings] = Field(default_factory=dict)
+    countries: dict[CeilingCountry, CeilingSettings] = Field(default_factory=dict)
     """Ceilings by country; ``"*"`` for each unlisted country."""
 
     @property
     def is_set(self) -> bool:
-        """Whether a ceiling is set."""
         return super().is_set or any(ceilings.is_set for ceilings in self.countries.values())
 
     def of_country(self, country: str) -> CeilingSettings:
@@ -420,18 +425,6 @@ def is_name(text: str) -> bool:
     return bool(_NAME.fullmatch(text))
 
 
-def _name(name: str) -> str:
-    if not is_name(name):
-        raise ValueError("must have 1 to 32 characters of a-z, 0-9, _ and -")
-    return name
-
-
-def _key_hash(text: str) -> str:
-    if not _KEY_HASH.fullmatch(text):
-        raise ValueError("is not the hash of a key, sha256: and 64 hexadecimal digits (otp-service key new)")
-    return text
-
-
 def _country_or_all(country: str) -> str:
     return country if country == ALL_COUNTRIES else checked_country_code(country)
 
@@ -441,12 +434,6 @@ def _brand(name: str) -> str:
     if rule := broken_name_rule(composed):
         raise ValueError(f"is shown in messages: it {rule}")
     return composed
-
-
-def _origin(origin: str) -> str:
-    if not _ORIGIN_HOST.fullmatch(origin):
-        raise ValueError("is a host name such as shop.example: lower case, no scheme, port or path")
-    return origin
 
 
 def _browser_origin(origin: str) -> str:
@@ -459,18 +446,6 @@ def _browser_origin(origin: str) -> str:
     return origin
 
 
-def _app_hash(text: str) -> str:
-    if not _APP_HASH.fullmatch(text):
-        raise ValueError("is the hash of an Android app for the SMS Retriever: 11 characters of base64")
-    return text
-
-
-def _return_url(url: str) -> str:
-    if not is_return_address(url):
-        raise ValueError("is https://, a host in lower case, and a path: no user, query or fragment")
-    return url
-
-
 def _page_color(color: str) -> str:
     if not (color.startswith("#") and is_color(color[1:])):
         raise ValueError("is a colour such as #0a6e4f")
@@ -479,10 +454,22 @@ def _page_color(color: str) -> str:
     return color
 
 
-Name = Annotated[str, AfterValidator(_name)]
-ReturnUrl = Annotated[str, AfterValidator(_return_url)]
+Name = Annotated[str, accepts(is_name, "must have 1 to 32 characters of a-z, 0-9, _ and -")]
+ReturnUrl = Annotated[
+    str, accepts(is_return_address, "is https://, a host in lower case, and a path: no user, query or fragment")
+]
 Country = Annotated[str, AfterValidator(_country_or_all)]
-KeyHash = Annotated[str, AfterValidator(_key_hash)]
+KeyHash = Annotated[
+    str,
+    accepts(_KEY_HASH.fullmatch, "is not the hash of a key, sha256: and 64 hexadecimal digits (otp-service key new)"),
+]
+Origin = Annotated[
+    str, accepts(_ORIGIN_HOST.fullmatch, "is a host name such as shop.example: lower case, no scheme, port or path")
+]
+AppHash = Annotated[
+    str,
+    accepts(_APP_HASH.fullmatch, "is the hash of an Android app for the SMS Retriever: 11 characters of base64"),
+]
 BrowserOrigin = Annotated[str, AfterValidator(_browser_origin)]
 Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN)]
 Brand = Annotated[str, AfterValidator(_brand)]
@@ -536,13 +523,14 @@ class PurposeSettings(Section):
 
     @model_validator(mode="after")
     def _keeps_transactions_strict(self) -> "PurposeSettings":
-        if self.kind is PurposeKind.TRANSACTION and self.max_checks > MAX_TRANSACTION_CHECKS:
+        if self.kind is not PurposeKind.TRANSACTION:
+            return self
+        if self.max_checks > MAX_TRANSACTION_CHECKS:
             raise ValueError(f"max_checks is at most {MAX_TRANSACTION_CHECKS} for a transaction")
-        mute = [channel for channel in self.channels if not channel.traits.shows_words]
-        if self.kind is PurposeKind.TRANSACTION and mute:
-            raise ValueError(f"{mute[0]} shows only a code, not the amount and payee of a transaction")
-        others = self.recovery or FactorKind.TOTP in self.factors
-        if self.kind is PurposeKind.TRANSACTION and others and not self.linked_elsewhere:
+        for channel in self.channels:
+            if not channel.traits.shows_words:
+                raise ValueError(f"{channel} shows only a code, not the amount and payee of a transaction")
+        if (self.recovery or FactorKind.TOTP in self.factors) and not self.linked_elsewhere:
             raise ValueError("an app or a recovery code does not depend on amount and payee: it needs linked_elsewhere")
         return self
 
@@ -573,9 +561,9 @@ class ApplicationSection(Section):
     """Language of messages for a start without a locale."""
     client_ip: ClientIpSource = ClientIpSource.REQUIRED
     """Source of the end user's address: ``required`` (the request), ``connection`` (default: the peer), ``none``."""
-    origin: Annotated[str, AfterValidator(_origin)] | None = None
+    origin: Origin | None = None
     """Host on the last line of a message, which binds the code to a web site (WebOTP)."""
-    app_hash: Annotated[str, AfterValidator(_app_hash)] | None = None
+    app_hash: AppHash | None = None
     """Hash of its Android app on the last line of a message, for the SMS Retriever."""
     consent: ConsentMode = ConsentMode.RECORDED
     """``required``: a start needs a consent; ``recorded``: consents are stored, and a withdrawal stops messages;
@@ -601,12 +589,10 @@ class ApplicationSection(Section):
 
     @property
     def plain_origins(self) -> tuple[str, ...]:
-        """Origins for development only."""
         return tuple(origin for origin in self.browser_origins if origin.startswith("http:"))
 
     @property
     def asks(self) -> bool:
-        """Whether it can ask for a human check."""
         return self.human_check != NO_HUMAN_CHECK
 
     @model_validator(mode="after")
@@ -617,13 +603,14 @@ class ApplicationSection(Section):
         return self
 
     def as_application(self, name: str) -> Application:
+        only_country = self.countries[0] if len(self.countries) == 1 and ALL_COUNTRIES not in self.countries else None
         return Application(
             name=name,
             brand=self.name or name,
             purposes=frozenset(self.purposes),
             countries=None if ALL_COUNTRIES in self.countries else frozenset(self.countries),
             region=self.region,
-            home=self.home or self.region or self._only_country(),
+            home=self.home or self.region or only_country,
             locale=self.locale,
             client_ip=self.client_ip,
             origin=self.origin,
@@ -638,10 +625,6 @@ class ApplicationSection(Section):
             page_color=self.page_color.removeprefix("#"),
             dialects=frozenset(self.dialects),
         )
-
-    def _only_country(self) -> str | None:
-        (first, *others) = self.countries
-        return first if not others and first != ALL_COUNTRIES else None
 
 
 class ApplicationSettings(ApplicationSection):
@@ -680,12 +663,6 @@ def _rule(name: str) -> str:
     return name
 
 
-def _prefix(text: str) -> str:
-    if not _PREFIX.fullmatch(text):
-        raise ValueError("must be the beginning of a number in international form, + and up to 15 digits")
-    return text
-
-
 def _whole_number(text: str) -> str:
     try:
         e164 = parse_destination(text, None, ANY_TYPE).e164
@@ -698,7 +675,10 @@ def _whole_number(text: str) -> str:
 
 RuleId = Annotated[str, AfterValidator(_rule)]
 WholeNumber = Annotated[str, AfterValidator(_whole_number)]
-Prefix = Annotated[str, AfterValidator(_prefix)]
+Prefix = Annotated[
+    str,
+    accepts(_PREFIX.fullmatch, "must be the beginning of a number in international form, + and up to 15 digits"),
+]
 Growth = Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], Field(min_length=1, max_length=10)]
 Wait = Annotated[int, Field(ge=0, le=_DAY)]
 
@@ -841,7 +821,6 @@ class GuardSettings(Section):
         return {**members, "modes": flat}
 
     def destination_rules(self) -> DestinationRules:
-        """Return the rules about destinations."""
         own = self.destinations
         return DestinationRules(frozenset(own.types), own.denied, own.allowed, frozenset(own.safe), self.modes)
 
@@ -946,15 +925,13 @@ class InboundSettings(Section):
 
     @model_validator(mode="after")
     def _words_have_one_meaning(self) -> Self:
-        self._keyword_matcher()
+        _matcher_with(self.stop, self.start, self.help)
         return self
 
     @property
     def rules(self) -> InboundRules:
-        return InboundRules(self._keyword_matcher(), self.region, frozenset(map(Meaning, self.replies)), self.inbox)
-
-    def _keyword_matcher(self) -> KeywordMatcher:
-        return _matcher_with(self.stop, self.start, self.help)
+        matcher = _matcher_with(self.stop, self.start, self.help)
+        return InboundRules(matcher, self.region, frozenset(map(Meaning, self.replies)), self.inbox)
 
 
 @lru_cache(maxsize=8)
@@ -1058,11 +1035,10 @@ class LedgerSettings(Section):
     @property
     def shown_url(self) -> str:
         """The URL without user, password and parameters."""
-        return shown_ledger_url(self.url.get_secret_value())
+        return url_without_secrets(self.url.get_secret_value())
 
 
 _SYSLOG: Final = re.compile(r"syslog:(/\S+|//[A-Za-z0-9.-]+(:[0-9]{1,5})?)")
-_FORMS = "must be file:/PATH, syslog:/dev/log or syslog://HOST:PORT"
 
 
 class AuditSettings(Section):
@@ -1076,11 +1052,10 @@ class AuditSettings(Section):
     @field_validator("export")
     @classmethod
     def _is_a_place(cls, export: str) -> str:
-        if not export or _SYSLOG.fullmatch(export):
+        is_file = export.startswith("file:/") and Path(export.removeprefix("file:")).name
+        if not export or is_file or _SYSLOG.fullmatch(export):
             return export
-        if export.startswith("file:/") and Path(export.removeprefix("file:")).name:
-            return export
-        raise ValueError(_FORMS)
+        raise ValueError("must be file:/PATH, syslog:/dev/log or syslog://HOST:PORT")
 
 
 Days = Annotated[int, Field(ge=1, le=7300)]
@@ -1185,7 +1160,6 @@ class Configured(BaseModel, Generic[Kind, KindSettings]):
 
     @property
     def plugin_class(self) -> type[Kind]:
-        """The class of the kind."""
         plugin_class: type[Kind] = self.kinds.find(self.kind)
         return plugin_class
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import BaseModel, Field, PrivateAttr, create_model
@@ -106,14 +106,11 @@ class Settings(Section):
         """The files that these settings were read from, and whether each contains secrets."""
         return self._files
 
-    def note_files(self, files: Mapping[Path, bool]) -> Self:
-        """Set `files`."""
+    def note_files(self, files: Mapping[Path, bool]) -> None:
         self._files = files
-        return self
 
     @property
     def production(self) -> bool:
-        """Whether unsafe settings are refused."""
         return self.environment == "production"
 
     def section(self, name: str, section_type: type[ExtensionSection]) -> ExtensionSection:
@@ -141,12 +138,10 @@ class Settings(Section):
 
     @cached_property
     def named_purposes(self) -> dict[str, Purpose]:
-        """Purposes by name."""
         return {name: purpose.as_purpose(name) for name, purpose in self.purposes.items()}
 
     @cached_property
     def named_applications(self) -> dict[str, Application]:
-        """Applications by name."""
         return {name: application.as_application(name) for name, application in self.applications.items()}
 
     @cached_property
@@ -176,7 +171,6 @@ class Settings(Section):
 
     @cached_property
     def sending_rules(self) -> SendingRules:
-        """Requirements of countries for messages, and registrations."""
         return SendingRules(
             rules={country: section.rules(production=self.production) for country, section in self.countries.items()},
             senders=tuple(sender.as_sender(name) for name, sender in self.senders.items()),
@@ -280,19 +274,15 @@ def mask_secrets(value: Any, name: str = "") -> Any:  # noqa: ANN401 - a tree of
 
 
 def _masked_url(url: str) -> str:
-    """Return a URL with user, password and query values masked."""
+    """Return a URL with user, password and query values masked, except a template's placeholders in the query."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return MASK
     _, at, host = parts.netloc.rpartition("@")
-    masked = SplitResult(parts.scheme, MASK + at + host if at else host, parts.path, _masked_query(parts.query), "")
-    return masked.geturl() + (f"#{MASK}" if parts.fragment else "")
-
-
-def _masked_query(query: str) -> str:
-    """Return a query with all values masked except a template's placeholders."""
-    return "&".join(
+    query = "&".join(
         f"{name}={value if _PLACEHOLDER.fullmatch(value) else MASK}" if value else MASK
-        for name, value in parse_qsl(query, keep_blank_values=True)
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
     )
+    masked = SplitResult(parts.scheme, MASK + at + host if at else host, parts.path, query, "")
+    return masked.geturl() + (f"#{MASK}" if parts.fragment else "")

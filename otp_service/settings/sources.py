@@ -38,17 +38,13 @@ def read_file(path: Path) -> Table:
         raise ConfigurationError(f"{path}: is nested too deeply.") from nested
     if not isinstance(table, dict):
         raise ConfigurationError(f"{path}: is not a table.")
-    _refuse_keys(path, table)
-    return table
-
-
-def _refuse_keys(path: Path, table: Table) -> None:
     keys = table.get("keys")
     for variable, (_, member) in KEY_VARIABLES.items():
         if isinstance(keys, dict) and member in keys:
             raise ConfigurationError(
                 f"{path}: keys.{member} does not belong in a configuration file: set {variable}_FILE."
             )
+    return table
 
 
 def read_environment(variables: Mapping[str, str]) -> Table:
@@ -57,10 +53,18 @@ def read_environment(variables: Mapping[str, str]) -> Table:
     A value that starts with ``[`` or ``{`` is JSON. An empty variable counts as not set. Raises `ConfigurationError`
     for a variable that is set in both forms, or whose file cannot be read.
     """
-    table: Table = {}
+    tree: Table = {}
     for name, value in _plain_variables(variables):
-        _put(table, KEY_VARIABLES.get(name) or _path_of(name), value, name)
-    return table
+        *sections, member = KEY_VARIABLES.get(name) or name.removeprefix(PREFIX).lower().split("__")
+        table = tree
+        for section in sections:
+            table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                raise ConfigurationError(f"{name}: another variable sets the whole of {section}.")
+        if member in table:
+            raise ConfigurationError(f"{name}: other variables set parts of {member}.")
+        table[member] = value
+    return tree
 
 
 def secret_files(variables: Mapping[str, str]) -> tuple[Path, ...]:
@@ -73,31 +77,23 @@ def _is_ours(name: str) -> bool:
     return name.startswith(PREFIX) or name in KEY_VARIABLES
 
 
-def _path_of(name: str) -> tuple[str, ...]:
-    return tuple(name.removeprefix(PREFIX).lower().split("__"))
-
-
 def _plain_variables(variables: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
     """Yield names, without ``_FILE``, and values of our variables."""
     for name in sorted(variables):
         plain = name.removesuffix(FILE_SUFFIX)
         if not variables[name] or not _is_ours(plain):
             continue
-        if plain == name:
-            yield name, _value(name, variables[name])
-        elif variables.get(plain):
+        if plain != name and variables.get(plain):
             raise ConfigurationError(f"{plain} and {name} are both set: remove either.")
-        else:
+        if plain != name:
             yield plain, _content(name, Path(variables[name]))
-
-
-def _value(name: str, text: str) -> Any:  # noqa: ANN401 - any JSON
-    if text[0] not in "[{":
-        return text
-    try:
-        return json.loads(text)
-    except ValueError as malformed:
-        raise ConfigurationError(f"{name}: starts like JSON but is not.") from malformed
+        elif variables[name][0] not in "[{":
+            yield name, variables[name]
+        else:
+            try:
+                yield name, json.loads(variables[name])
+            except ValueError as malformed:
+                raise ConfigurationError(f"{name}: starts like JSON but is not.") from malformed
 
 
 def _content(name: str, path: Path) -> str:
@@ -110,16 +106,6 @@ def _content(name: str, path: Path) -> str:
     if not content:
         raise ConfigurationError(f"{name}: {path} is empty.")
     return content
-
-
-def _put(table: Table, path: tuple[str, ...], value: object, name: str) -> None:
-    for step in path[:-1]:
-        table = table.setdefault(step, {})
-        if not isinstance(table, dict):
-            raise ConfigurationError(f"{name}: another variable gives a value to the whole of {step}.")
-    if path[-1] in table:
-        raise ConfigurationError(f"{name}: other variables give values to parts of {path[-1]}.")
-    table[path[-1]] = value
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Table:
@@ -149,7 +135,8 @@ _NO_LIST = {f"Input should be a valid {kind}" for kind in ("tuple", "list", "set
 def fault_lines(invalid: ValidationError, model: type[BaseModel]) -> Iterator[str]:
     """Yield a line with the path for each error of a model."""
     for location, sentence in model_faults(invalid, model):
-        yield f"{_dotted(location)}: {sentence}"
+        path = ".".join(str(step) for step in location if step != "[key]") or "settings"
+        yield f"{path}: {sentence}"
 
 
 def model_faults(invalid: ValidationError, model: type[BaseModel]) -> Iterator[SettingFault]:
@@ -186,12 +173,7 @@ def _models(annotations: Iterable[Any]) -> Iterator[type[BaseModel]]:
         yield from _models(get_args(annotation))
 
 
-def _dotted(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(step) for step in location if step != "[key]") or "settings"
-
-
 def plain_sentence(message: str) -> str:
-    """Return pydantic's message as a plain sentence."""
     text = message.removeprefix("Value error, ")
     if text == "Field required":
         return "is missing."

@@ -1,16 +1,13 @@
 """URLs and hosts in settings: Redis, the ledger, plain-text hosts."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from pydantic import (
-    AfterValidator,
-)
+from pydantic import AfterValidator
 
-_SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
 _ANYTHING: Final = re.compile(r".+")
 _REDIS_PARAMETERS: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
     "redis": {},
@@ -28,32 +25,32 @@ _DATABASE: Final = re.compile(r"(/[0-9]{0,4})?")
 
 def check_redis_url(url: str) -> None:
     """Raise `ValueError`, without parts of the URL, for a URL that is invalid or misleading."""
-    parts = _parts(url)
+    parts = _parts(url, _REDIS_PARAMETERS, "is not an address that starts with redis://, rediss:// or unix://")
     if "@" in parts.path or parts.fragment or (parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path)):
         raise ValueError(
             "ends in more than a database number such as /0; in a user or password, write / ? # and @ as "
             "%2F %3F %23 and %40"
         )
-    allowed = _REDIS_PARAMETERS[parts.scheme]
-    for name, value in parse_qsl(parts.query, keep_blank_values=True) or ([("", "")] if parts.query else []):
-        if name not in allowed or not allowed[name].fullmatch(value):
-            names = ", ".join(allowed) or "none"
-            raise ValueError(f"has a parameter that is not allowed; with {parts.scheme}:// there may be: {names}")
+    _check_parameters(parts, _REDIS_PARAMETERS[parts.scheme], f"; with {parts.scheme}:// there may be")
 
 
-def _parts(url: str) -> SplitResult:
+def _parts(url: str, schemes: Collection[str], fault: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        known = parts.scheme in _SCHEMES and parts.port != 0
+        known = parts.scheme in schemes and parts.port != 0
     except ValueError:
         known = False
     if not known:
-        raise ValueError("is not an address that starts with redis://, rediss:// or unix://")
+        raise ValueError(fault)
     return parts
 
 
-_SQLITE: Final = "sqlite"
-_POSTGRESQL: Final = "postgresql"
+def _check_parameters(parts: SplitResult, allowed: Mapping[str, re.Pattern[str]], hint: str) -> None:
+    for name, value in parse_qsl(parts.query, keep_blank_values=True) or ([("", "")] if parts.query else []):
+        if name not in allowed or not allowed[name].fullmatch(value):
+            raise ValueError(f"has a parameter that is not allowed{hint}: {', '.join(allowed) or 'none'}")
+
+
 _OTHER_SPELLINGS: Final = ("postgres:", "postgres+", "postgresql+")
 _LEDGER_PARAMETERS: Final[Mapping[str, re.Pattern[str]]] = {
     "host": re.compile(r"/.+"),  # folder of a socket
@@ -67,40 +64,24 @@ _LEDGER_PARAMETERS: Final[Mapping[str, re.Pattern[str]]] = {
 
 def check_ledger_url(url: str) -> None:
     """Raise `ValueError`, without parts of the URL, for a URL that is invalid or misleading."""
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in {_SQLITE, _POSTGRESQL} and parts.port != 0
-    except ValueError:
-        known = False
     if url.lower().startswith(_OTHER_SPELLINGS):
-        raise ValueError("is spelled as for another library: let it start with postgresql://")
-    if not known:
-        raise ValueError("is neither sqlite:///PATH nor an address that starts with postgresql://")
-    if parts.scheme == _SQLITE:
-        _check_file(parts)
-    else:
-        _check_server(parts)
-
-
-def _check_file(parts: SplitResult) -> None:
+        raise ValueError("is spelled as for another library: start it with postgresql://")
+    fault = "is neither sqlite:///PATH nor an address that starts with postgresql://"
+    parts = _parts(url, {"sqlite", "postgresql"}, fault)
     path = parts.path.removeprefix("/")
-    if parts.netloc or parts.query or parts.fragment or not path.strip("/") or path == ":memory:":
-        raise ValueError("names no file: sqlite:///PATH has three slashes and a path, without ? and #")
-
-
-def _check_server(parts: SplitResult) -> None:
-    name = parts.path.removeprefix("/")
-    if not name or parts.netloc.count("@") > 1 or "@" in parts.query or re.search(r"[/@]", name) or parts.fragment:
+    if parts.scheme == "sqlite":
+        if parts.netloc or parts.query or parts.fragment or not path.strip("/") or path == ":memory:":
+            raise ValueError("names no file: sqlite:///PATH has three slashes and a path, without ? and #")
+        return
+    if not path or parts.netloc.count("@") > 1 or "@" in parts.query or re.search(r"[/@]", path) or parts.fragment:
         raise ValueError(
             "is not postgresql://USER:PASSWORD@HOST:PORT/NAME; in a user or password, write / ? # and @ as "
             "%2F %3F %23 and %40"
         )
-    for parameter, value in parse_qsl(parts.query, keep_blank_values=True) or ([("", "")] if parts.query else []):
-        if parameter not in _LEDGER_PARAMETERS or not _LEDGER_PARAMETERS[parameter].fullmatch(value):
-            raise ValueError(f"has a parameter that is not allowed; there may be: {', '.join(_LEDGER_PARAMETERS)}")
+    _check_parameters(parts, _LEDGER_PARAMETERS, "; there may be")
 
 
-def shown_ledger_url(url: str) -> str:
+def url_without_secrets(url: str) -> str:
     """Return a URL without user, password and parameters."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
@@ -130,12 +111,10 @@ def host_of(url: str) -> str:
 
 
 def canonical_host(host: str) -> str:
-    """Return the canonical spelling of a host's name or address."""
     return str(_address(host) or host.lower())
 
 
 def is_local(host: str) -> bool:
-    """Whether a host is this host."""
     address = _address(host)
     mapped = getattr(address, "ipv4_mapped", None) or address
     return host.lower() == _LOCALHOST or bool(mapped and mapped.is_loopback)

@@ -25,7 +25,7 @@ GOOD = [
     ("postgresql:///otp?host=/run/postgresql", "postgresql:///otp"),
 ]
 SCHEME = "is neither sqlite:///PATH nor an address that starts with postgresql://."
-SPELLING = "is spelled as for another library: let it start with postgresql://."
+SPELLING = "is spelled as for another library: start it with postgresql://."
 NO_FILE = "names no file: sqlite:///PATH has three slashes and a path, without ? and #."
 NO_DATABASE = (
     "is not postgresql://USER:PASSWORD@HOST:PORT/NAME; in a user or password, write / ? # and @ as %2F %3F %23 and %40."
