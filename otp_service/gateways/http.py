@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import requests
@@ -23,7 +23,6 @@ from pydantic import (
     Field,
     IPvAnyNetwork,
     SecretStr,
-    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -68,7 +67,6 @@ def value_at_path(document: str | bytes, path: str) -> str | None:
 
 
 def as_text(value: Any) -> str:  # noqa: ANN401 - any JSON
-    """Return a JSON value as text for comparison, so that ``0`` and ``"0"`` are equal."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -124,10 +122,9 @@ class Failure(Condition):
     """The person opted out at the provider: the number is suppressed."""
 
     def error(self, answer: HttpResponse) -> GatewayError:
-        code = self.code or f"http {answer.status}"
         return GatewayError(
             self.kind,
-            code,
+            self.code or f"http {answer.status}",
             ambiguous=self.ambiguous,
             retry_after=answer.retry_after,
             message_specific=self.message_specific,
@@ -152,7 +149,6 @@ class Reference(Section):
         return self
 
     def of(self, answer: HttpResponse) -> str | None:
-        """Return the value; ``None`` if the answer has none."""
         if self.path is not None:
             return value_at_path(answer.text, self.path)
         match = self.pattern.search(answer.text) if self.pattern else None
@@ -206,13 +202,6 @@ class ProofSettings(Section):
             raise ValueError("allow_from has an IPv4 network written as IPv6; write it as IPv4")
         return self
 
-
-class RequestProof:
-    """Signs the URLs for a provider, and authenticates the requests to them."""
-
-    def __init__(self, settings: ProofSettings) -> None:
-        self._settings = settings
-
     def sign_url(self, url: str, subject: str) -> str:
         """Return the URL with a token for ``subject``, if there is a secret.
 
@@ -221,24 +210,22 @@ class RequestProof:
         token = self._token(subject)
         return f"{url}?{urlencode({TOKEN_PARAMETER: token})}" if token else f"{url}?"
 
-    def holds(self, request: ProviderRequest, subject: str) -> bool:
+    def is_proven(self, request: ProviderRequest, subject: str) -> bool:
         """Whether the provider made a request to the URL that was signed for ``subject``."""
         token, expected = request.query.get(TOKEN_PARAMETER, ""), self._token(subject)
         if expected and not is_same_secret(token, expected):
             return False
-        networks = self._settings.allow_from
         try:
             address = ip_address(request.peer)
         except ValueError:
-            return not networks
+            return not self.allow_from
         address = getattr(address, "ipv4_mapped", None) or address
-        return not networks or any(address in network for network in networks)
+        return not self.allow_from or any(address in network for network in self.allow_from)
 
     def _token(self, subject: str) -> str:
-        secret = self._settings.secret
-        if secret is None:
+        if self.secret is None:
             return ""
-        key = secret.get_secret_value().encode()
+        key = self.secret.get_secret_value().encode()
         return hmac.digest(key, subject.encode(), "sha256").hex()[:_TOKEN_LENGTH]
 
 
@@ -276,30 +263,25 @@ class ReceiptSettings(ProofSettings):
             raise ValueError("kinds needs reason")
         return self
 
-
-class ReceiptReader:
-    """Authenticates and reads delivery receipts by their settings."""
-
-    def __init__(self, settings: ReceiptSettings) -> None:
-        self._settings, self._proof = settings, RequestProof(settings)
-        self._statuses = {_normalised(word): status for status, words in settings.statuses.items() for word in words}
-        self._kinds = {_normalised(word): kind for kind, words in settings.kinds.items() for word in words}
-
-    def sign_url(self, url: str, dispatch_id: str) -> str:
-        """Return the URL for the receipts of a dispatch, as `RequestProof.sign_url` does."""
-        return self._proof.sign_url(url, dispatch_id)
-
     def read(self, request: ReceiptRequest) -> Receipt:
         """Return the receipt; raise `ReceiptForgedError` unless it is the provider's. Reads status and reason only."""
-        settings = self._settings
-        if not self._proof.holds(request, request.dispatch_id):
+        if not self.is_proven(request, request.dispatch_id):
             raise ReceiptForgedError
-        word = settings.status.of(request)
-        status = self._statuses.get(_normalised(word), DeliveryStatus.UNKNOWN)
-        code = settings.reason.of(request) if settings.reason and status not in _SUCCESS_STATUSES else ""
-        kind = self._kinds.get(_normalised(code))
+        word = self.status.of(request)
+        status = _matching(self.statuses, word) or DeliveryStatus.UNKNOWN
+        code = self.reason.of(request) if self.reason and status not in _SUCCESS_STATUSES else ""
+        kind = _matching(self.kinds, code)
         reason = " ".join(filter(None, (kind, _showable(code))))
         return Receipt(status, _showable(word), reason or None, kind)
+
+
+Matched = TypeVar("Matched")
+
+
+def _matching(table: Mapping[Matched, tuple[Scalar, ...]], word: str) -> Matched | None:
+    """Return the key of a table whose words include a provider's word."""
+    normalised = _normalised(word)
+    return next((key for key, words in table.items() if normalised in map(_normalised, words)), None)
 
 
 def _normalised(word: Scalar) -> str:
@@ -334,38 +316,18 @@ class InboundSettings(ProofSettings):
     reply: bool = False
     """Whether the provider sends the text of our HTTP response to the person, as Kannel does."""
 
-
-class InboundReader:
-    """Authenticates and reads messages from people by their settings."""
-
-    def __init__(self, settings: InboundSettings) -> None:
-        self._settings, self._proof = settings, RequestProof(settings)
-
-    def sign_url(self, url: str) -> str:
-        """Return the URL for messages from people, as `RequestProof.sign_url` does."""
-        return self._proof.sign_url(url, INBOUND_SUBJECT)
-
     def read(self, request: ProviderRequest) -> InboundMessage:
         """Return the message; raise `InboundForgedError` unless the request is the provider's."""
-        if not self._proof.holds(request, INBOUND_SUBJECT):
+        if not self.is_proven(request, INBOUND_SUBJECT):
             raise InboundForgedError
-        reference = self._settings.reference
-        return InboundMessage(
-            reference=reference.of(request) if reference else "",
-            sender=self._settings.sender.of(request),
-            text=self._text(request),
-        )
-
-    def _text(self, request: ProviderRequest) -> str:
-        location, charset_location = self._settings.text, self._settings.charset
-        charset = CHARSETS.get(charset_location.of(request).casefold()) if charset_location else None
-        if charset is None or location.path is not None:
-            return location.of(request)
-        members = request.body.decode("latin-1") if location.form else urlsplit(request.url).query
-        octets = dict(parse_qsl(members, keep_blank_values=True, encoding="latin-1")).get(
-            location.form or location.query or ""
-        )
-        return (octets or "").encode("latin-1").decode(charset, "replace")
+        text = self.text.of(request)
+        charset = CHARSETS.get(self.charset.of(request).casefold()) if self.charset else None
+        if charset is not None and self.text.path is None:
+            members = request.body.decode("latin-1") if self.text.form else urlsplit(request.url).query
+            octets = dict(parse_qsl(members, keep_blank_values=True, encoding="latin-1"))
+            text = octets.get(self.text.form or self.text.query or "", "").encode("latin-1").decode(charset, "replace")
+        reference = self.reference.of(request) if self.reference else ""
+        return InboundMessage(reference=reference, sender=self.sender.of(request), text=text)
 
 
 # A template is parsed before it gets values, and filled once: a value that looks like a placeholder is not filled
@@ -439,6 +401,22 @@ def _checked(template: str) -> str:
     return template
 
 
+def _checked_url(url: str) -> str:
+    """Return a template of a URL; raise `ValueError` for an invalid URL, or placeholders in the host."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        raise ValueError("must start with http:// or https:// and a host")
+    if re.search(r"[\\\s]", url):
+        raise ValueError("cannot have blanks or backslashes")
+    if "{" in parts.netloc or "@" in parts.netloc:
+        raise ValueError("cannot have placeholders or a password before its path; use basic_auth and secrets")
+    return url
+
+
 def _checked_whole(template: str) -> str:
     if optional := [name for name in placeholders(template) if name in _OPTIONAL]:
         raise PydanticCustomError("template", f"cannot have {{{optional[0]}}}, which may have no value")
@@ -462,8 +440,9 @@ def _checked_json(value: Any) -> Any:  # noqa: ANN401 - any JSON
 
 Template = Annotated[str, AfterValidator(_checked)]
 """Text with placeholders; its member is left out of the request when a placeholder has no value."""
-WholeTemplate = Annotated[str, AfterValidator(_checked), AfterValidator(_checked_whole)]
+WholeTemplate = Annotated[str, AfterValidator(_checked_whole)]
 """Text with placeholders that always have a value."""
+UrlTemplate = Annotated[WholeTemplate, AfterValidator(_checked_url)]
 LineTemplate = Annotated[str, AfterValidator(_checked_line)]
 """Text with placeholders, for a header: without ``{text}``, which may have several lines."""
 JsonTemplate = Annotated[Json, AfterValidator(_checked_json)]
@@ -540,7 +519,6 @@ class HmacSettings(Section):
     encoding: Literal["hex", "base64"] = "hex"
 
     def of(self, filler: TemplateFiller) -> str:
-        """Return the digest of a request, whose other values must be known."""
         digest = hmac.digest(filler.text(self.key).encode(), filler.text(self.over).encode(), self.algorithm)
         return digest.hex() if self.encoding == "hex" else base64.b64encode(digest).decode()
 
@@ -552,7 +530,7 @@ class TokenSettings(Section):
     ``{secret.NAME}``, ``{timestamp}``, ``{timestamp_ms}`` and ``{nonce}``.
     """
 
-    url: WholeTemplate
+    url: UrlTemplate
     """The provider's URL for tokens."""
     method: Literal["GET", "POST"] = "POST"
     basic_auth: tuple[WholeTemplate, WholeTemplate] | None = None
@@ -569,11 +547,6 @@ class TokenSettings(Section):
     """Seconds for which the token is valid, or their place in the answer."""
     renew_on: tuple[int, ...] = (401,)
     """HTTP statuses that refuse a token: the message is sent again with a new token."""
-
-    @field_validator("url")
-    @classmethod
-    def _is_an_address(cls, url: str) -> str:
-        return _checked_address(url)
 
     @model_validator(mode="after")
     def _has_no_message(self) -> Self:
@@ -610,13 +583,11 @@ class TokenSource:
 
     def _fetch(self, deadline: float) -> None:
         self._token, begun = "", time.monotonic()
-        outcome = self._client.try_call(
-            _request(self._settings, TemplateFiller(None, self._secrets, {})), _seconds_to(deadline)
-        )
+        request = _request(self._settings, TemplateFiller(None, self._secrets, {}))
+        outcome = self._client.try_call(request, _seconds_to(deadline))
         if isinstance(outcome, HttpCallError):
-            raise GatewayError(
-                FailureKind.UNAVAILABLE if outcome.sendable else FailureKind.ACCOUNT, f"token {outcome.code}"
-            )
+            kind = FailureKind.UNAVAILABLE if outcome.sendable else FailureKind.ACCOUNT
+            raise GatewayError(kind, f"token {outcome.code}")
         if not outcome.is_success:
             kind = failure_of_status(outcome.status).kind
             if kind in {FailureKind.ACCOUNT, FailureKind.REJECTED}:  # our account, whatever the message
@@ -649,22 +620,6 @@ class EncodingSettings(Section):
         return self
 
 
-def _checked_address(url: str) -> str:
-    """Return a URL with placeholders; raise `ValueError` for an invalid URL, or placeholders in the host."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ValueError("is not a URL") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        raise ValueError("must start with http:// or https:// and a host")
-    if re.search(r"[\\\s]", url):
-        raise ValueError("cannot have blanks or backslashes")
-    if "{" in parts.netloc or "@" in parts.netloc:
-        raise ValueError("cannot have placeholders or a password before its path; use basic_auth and secrets")
-    return url
-
-
 class HttpSettings(GatewaySettings):
     """The request, and the format of its answer. Templates take ``{to}``, ``{text}``, ``{secret.NAME}`` and more."""
 
@@ -675,7 +630,7 @@ class HttpSettings(GatewaySettings):
     method: Literal["GET", "POST", "PUT"] = "POST"
     sender: str | None = Field(default=None, min_length=1, max_length=15)
     """Value of ``{sender}`` for a message without its own sender."""
-    url: WholeTemplate
+    url: UrlTemplate
     """The provider's URL; values in its path or query are percent-encoded."""
     basic_auth: tuple[WholeTemplate, WholeTemplate] | None = None
     """User and password (RFC 7617)."""
@@ -706,7 +661,6 @@ class HttpSettings(GatewaySettings):
 
     @property
     def sets_sender(self) -> bool:
-        """Whether a template has the sender."""
         return any("sender" in placeholders(template) for _, template in self._templates())
 
     @property
@@ -724,11 +678,6 @@ class HttpSettings(GatewaySettings):
     @property
     def takes_messages(self) -> bool:
         return self.inbound is not None
-
-    @field_validator("url")
-    @classmethod
-    def _is_an_address(cls, url: str) -> str:
-        return _checked_address(url)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -778,8 +727,6 @@ class HttpGateway(HttpApiGateway):
         self.channels = frozenset[str](settings.channels)
         self._shows_words = settings.shows_words
         self._tokens = TokenSource(settings.token, settings.secrets, self.http_client) if settings.token else None
-        self._receipts = ReceiptReader(settings.receipts) if settings.receipts else None
-        self._inbound = InboundReader(settings.inbound) if settings.inbound else None
         self.carries_reply = settings.inbound is not None and settings.inbound.reply
         self._encodings = settings.encoding.model_dump() if settings.encoding else {}
 
@@ -802,7 +749,6 @@ class HttpGateway(HttpApiGateway):
         return self.http_client.call(self.request(message, token), _seconds_to(deadline))
 
     def request(self, message: Message, token: str = "") -> requests.Request:
-        """Return the request that the settings describe, with the values of a message."""
         settings = self.settings
         filler = TemplateFiller(message, settings.secrets, self._encodings, settings.sender)
         filler.per_request["token"] = token
@@ -818,11 +764,7 @@ class HttpGateway(HttpApiGateway):
         return request
 
     def failure(self, answer: HttpResponse, _: Message) -> GatewayError | None:
-        """Return why an answer is not a success.
-
-        The first match in ``failures`` decides. ``success`` without statuses also needs a status of 2xx. A 2xx answer
-        that does not match ``success`` is ambiguous: the message may have been sent.
-        """
+        """Return why an answer is not a success; ``success`` without statuses also needs a status of 2xx."""
         success = self.settings.success
         for failure in self.settings.failures:
             if failure.matches(answer):
@@ -830,37 +772,30 @@ class HttpGateway(HttpApiGateway):
         if success.matches(answer) and (success.status or answer.is_success) if success else answer.is_success:
             return None
         if answer.is_success:
-            return GatewayError(
-                FailureKind.UNAVAILABLE, f"http {answer.status} without the mark of success", ambiguous=True
-            )
+            code = f"http {answer.status} without the mark of success"
+            return GatewayError(FailureKind.UNAVAILABLE, code, ambiguous=True)
         return failure_of_status(answer.status, retry_after=answer.retry_after)
 
     def reference(self, answer: HttpResponse) -> object:
-        """Return the value at the place that the settings name."""
         return self.settings.reference.of(answer) if self.settings.reference else None
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
-        """Return the receipt; raise `ReceiptForgedError` unless it is the provider's and receipts are configured."""
-        if self._receipts is None:
+        if self.settings.receipts is None:
             raise ReceiptForgedError
-        return self._receipts.read(request)
+        return self.settings.receipts.read(request)
 
     def sign_receipt_url(self, url: str, dispatch_id: str) -> str:
-        """Return the URL with its token, if receipts are configured."""
-        return self._receipts.sign_url(url, dispatch_id) if self._receipts else url
+        return self.settings.receipts.sign_url(url, dispatch_id) if self.settings.receipts else url
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
-        """Return the message; raise `InboundForgedError` unless it is the provider's and messages are configured."""
-        if self._inbound is None:
+        if self.settings.inbound is None:
             raise InboundForgedError
-        return self._inbound.read(request)
+        return self.settings.inbound.read(request)
 
     def sign_inbound_url(self, url: str) -> str:
-        """Return the URL with its token, if messages from people are configured."""
-        return self._inbound.sign_url(url) if self._inbound else url
+        return self.settings.inbound.sign_url(url, INBOUND_SUBJECT) if self.settings.inbound else url
 
     def inbound_response(self, reply: str | None) -> InboundResponse:
-        """Return the HTTP response with a reply as plain text, or with an empty body."""
         return InboundResponse(reply or "", "text/plain; charset=utf-8")
 
 

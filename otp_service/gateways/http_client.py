@@ -36,31 +36,20 @@ from otp_service.gateways.base import REFERENCE, Accepted, FailureKind, GatewayC
 
 
 class Deadline:
-    """An action at a point in time, unless it is stopped before."""
+    """An action at a point in time of the monotonic clock, unless it is stopped before."""
 
-    __slots__ = ("_act", "_lock", "deadline")
+    __slots__ = ("_lock", "act", "deadline")
 
     def __init__(self, deadline: float, act: Callable[[], object], lock: threading.Condition) -> None:
-        """``act`` at a ``deadline`` of the monotonic clock; the ``lock`` is the timer's."""
         self.deadline = deadline
-        self._act: Callable[[], object] | None = act
+        self.act: Callable[[], object] | None = act
+        """``None`` once it has acted or was stopped."""
         self._lock = lock
-
-    @property
-    def stopped(self) -> bool:
-        """Whether it has acted or was stopped."""
-        return self._act is None
 
     def stop(self) -> None:
         """Cancel it: afterwards it has acted completely or never will."""
         with self._lock:
-            self._act = None
-
-    def fire(self) -> None:
-        """Act, once; the timer holds its lock."""
-        act, self._act = self._act, None
-        if act is not None:
-            act()
+            self.act = None
 
 
 class DeadlineTimer:
@@ -92,8 +81,11 @@ class DeadlineTimer:
         with self._changed:
             while True:
                 now = time.monotonic()
-                while self._deadlines and (self._deadlines[0][2].stopped or self._deadlines[0][0] <= now):
-                    heapq.heappop(self._deadlines)[2].fire()
+                while self._deadlines and (self._deadlines[0][2].act is None or self._deadlines[0][0] <= now):
+                    deadline = heapq.heappop(self._deadlines)[2]
+                    act, deadline.act = deadline.act, None
+                    if act is not None:
+                        act()
                 self._changed.wait(self._deadlines[0][0] - time.monotonic() if self._deadlines else None)
 
 
@@ -102,7 +94,6 @@ _timers = [DeadlineTimer()]
 
 
 def set_deadline(seconds: float, act: Callable[[], object]) -> Deadline:
-    """Set a deadline with the timer of this process."""
     return _timers[0].set(seconds, act)
 
 
@@ -121,7 +112,6 @@ class TimedCall:
     """The call that this thread is making, within ``with``: its deadline, and whether anything was sent."""
 
     def __init__(self, timeout: float) -> None:
-        """Prepare a call that ends after ``timeout`` seconds in any state."""
         self.sent = False
         """Whether the provider may have received a part of the request."""
         self.over = False
@@ -142,7 +132,7 @@ class TimedCall:
 
     @property
     def left(self) -> float:
-        """Seconds that are left, never 0."""
+        """Seconds that are left, more than 0."""
         end = time.monotonic() if self._deadline is None else self._deadline.deadline
         return max(end - time.monotonic(), 0.001)
 
@@ -210,12 +200,10 @@ class Session(requests.Session):
             self.mount(scheme, _Adapter())
 
     def get_redirect_target(self, _: requests.Response) -> None:
-        """Return ``None`` for every response."""
+        """Return ``None``: no redirect is followed."""
 
 
 class _Adapter(HTTPAdapter):
-    """Makes pools with timed connections."""
-
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the library's own
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = POOLS
@@ -248,7 +236,6 @@ MAX_RESPONSE_BYTES = 64 * 1024
 _DELAY_SECONDS = re.compile(r"[0-9]+", re.ASCII)
 RETRY_AFTER_STATUSES = frozenset({429, 503})
 """Statuses whose `Retry-After` is obeyed."""
-_UNSENDABLE_CODE = "request cannot be sent"
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
 CALL_FAILURES = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
 
@@ -274,8 +261,7 @@ class HttpResponse:
 
     @property
     def is_success(self) -> bool:
-        """Whether the status means success (RFC 9110, 15.3)."""
-        return 200 <= self.status < 300  # noqa: PLR2004
+        return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110, 15.3
 
     @property
     def retry_after(self) -> float:
@@ -331,13 +317,12 @@ def json_objects(value: Any, name: str) -> list[dict[str, Any]]:  # noqa: ANN401
 
 
 class HttpClient:
-    """Calls of a gateway or policy, with a deadline over connecting, sending and reading. Used by many threads.
+    """Calls with a ``timeout`` in seconds over connecting, sending and reading, but not the look-up of the host's name.
 
-    Each thread has a session, whose connections stay open.
+    Used by many threads. Each thread has a session, whose connections stay open.
     """
 
     def __init__(self, timeout: float) -> None:
-        """``timeout``: maximum seconds of a call, without the look-up of the host's name."""
         self._timeout = timeout
         self._sessions = threading.local()
 
@@ -357,7 +342,7 @@ class HttpClient:
         try:
             prepared = request.prepare()
         except (requests.RequestException, ValueError):
-            return HttpCallError(_UNSENDABLE_CODE, sendable=False)
+            return HttpCallError("request cannot be sent", sendable=False)
         with TimedCall(timeout) as call:
             try:
                 answer = self._exchange(prepared, timeout)
@@ -380,7 +365,6 @@ class HttpClient:
 
 
 def get(url: str, headers: Mapping[str, str], timeout: float) -> HttpResponse | HttpCallError:
-    """Return the answer to a GET within ``timeout`` seconds, or why no answer came."""
     return HttpClient(timeout).try_call(requests.Request("GET", url, headers=dict(headers)))
 
 
@@ -391,7 +375,6 @@ class WayOut:
     proxy: str = ""
     """URL of the proxy; empty without a proxy."""
     proxy_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Headers for the proxy."""
     authorities: str = ""
     """File or folder with certificate authorities; empty for OpenSSL's own."""
 
@@ -407,12 +390,11 @@ def way_out(url: str) -> WayOut:
 
 
 def failure_of_call(failure: Exception, call: TimedCall) -> HttpCallError:
-    """Return why no answer came, by the library's exception."""
     refused = isinstance(failure, NewConnectionError)  # for the library it is a time-out
     if call.over or (isinstance(failure, _TIMEOUTS) and not refused):
         return HttpCallError("timeout", ambiguous=call.sent)
     if isinstance(failure, ValueError) and not call.sent:
-        return HttpCallError(_UNSENDABLE_CODE, sendable=False)
+        return HttpCallError("request cannot be sent", sendable=False)
     return HttpCallError("connection", ambiguous=call.sent)
 
 
@@ -438,10 +420,10 @@ class GatewayClient(HttpClient):
     """Calls of a gateway. Used by many threads."""
 
     def call(self, request: requests.Request, timeout: float | None = None) -> HttpResponse:
-        """Send a request and return the answer of any status; ``timeout`` replaces the client's own.
+        """Send a request and return the answer of any status, as `HttpClient.call` does.
 
         Raises `GatewayError`: *account* when the gateway's settings make a request that cannot be sent; *unavailable*
-        when no answer came, ambiguous if anything had been sent. The library's exceptions are not chained to it.
+        when no answer came, ambiguous if anything had been sent.
         """
         outcome = self.try_call(request, timeout)
         if isinstance(outcome, HttpCallError):
@@ -454,19 +436,16 @@ class HttpApiGateway(ABC):
     """A gateway that makes one HTTP request for each message. A subclass writes the request and reads the answer."""
 
     def __init__(self, settings: GatewaySettings, context: GatewayContext) -> None:  # noqa: ARG002 - as of `Gateway`
-        """Prepare to send; opens no connection."""
         self.settings: Any = settings
         self.http_client = GatewayClient(settings.timeout)
 
     def send(self, message: Message) -> Accepted:
-        """Send a message; raise `GatewayError` unless the provider accepts it."""
         answer = self.call(message)
         if failure := self.failure(answer, message):
             raise failure
         return Accepted(reference_of(self.reference(answer), message))
 
     def call(self, message: Message) -> HttpResponse:
-        """Return the provider's answer to the request for a message."""
         return self.http_client.call(self.request(message))
 
     @abstractmethod
@@ -483,12 +462,10 @@ class HttpApiGateway(ABC):
 
 
 def api_url(base_url: str, path: str) -> str:
-    """Return the URL of a path of a provider's API."""
     return f"{base_url.rstrip('/')}/{path}"
 
 
 def bearer(token: SecretStr) -> dict[str, str]:
-    """Return the header with a bearer token (RFC 6750)."""
     return {"Authorization": f"Bearer {token.get_secret_value()}"}
 
 
@@ -519,8 +496,8 @@ def failure_of_status(status: int, provider_code: str | None = None, *, retry_af
         kind = FailureKind.ERROR
     else:
         kind = FailureKind.ACCOUNT if status < 400 else FailureKind.REJECTED  # noqa: PLR2004 - a redirect
-    code = provider_code or f"http {status}"
-    return GatewayError(kind, code, ambiguous=status in _TIMEOUT_STATUSES, retry_after=retry_after)
+    ambiguous = status in _TIMEOUT_STATUSES
+    return GatewayError(kind, provider_code or f"http {status}", ambiguous=ambiguous, retry_after=retry_after)
 
 
 def failure_of_answer(answer: HttpResponse) -> GatewayError:

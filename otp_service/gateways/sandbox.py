@@ -7,11 +7,10 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import requests
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -211,12 +210,11 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """The outcome of a call."""
+    """The outcome of a call, after a ``duration`` in seconds."""
 
     caught: bool
     failure: GatewayError | None
     duration: float
-    """Seconds until the answer or the failure."""
 
 
 _CONNECTION_FAULTS = {
@@ -240,12 +238,11 @@ class FaultScript:
         """Return the outcome of the next call, within ``timeout`` seconds."""
         faults, duration = self.faults, min(self.faults.delay, timeout)
         connection = ConnectionFault.TIMEOUT if faults.delay > timeout else None
-        if self._applies():
-            if faults.fail:
-                failure = GatewayError(
-                    faults.fail, "sandbox", retry_after=faults.retry_after, opted_out=faults.opted_out
-                )
-                return CallOutcome(caught=False, failure=failure, duration=duration)
+        applies = self._applies()
+        if applies and faults.fail:
+            failure = GatewayError(faults.fail, "sandbox", retry_after=faults.retry_after, opted_out=faults.opted_out)
+            return CallOutcome(caught=False, failure=failure, duration=duration)
+        if applies:
             connection = faults.connection or connection
         if connection is None:
             return CallOutcome(caught=True, failure=None, duration=duration)
@@ -260,28 +257,6 @@ class FaultScript:
             return True
         with self._lock:
             return next(self._calls) % self.faults.every == 0
-
-
-def script_for(message: Message, cases: Iterable[tuple[FaultCase, FaultScript]], default: FaultScript) -> FaultScript:
-    """Return the script of the first case that covers a message, else the gateway's own."""
-    return next((script for case, script in cases if case.covers(message)), default)
-
-
-def parse_message(body: bytes) -> InboundMessage:
-    """Return the message in a JSON body; a missing member, or any other type than text, is empty."""
-    members = json_object(body)
-    opt_out = _text(members, "opt_out")
-    return InboundMessage(
-        reference=_text(members, "id"),
-        sender=_text(members, "from"),
-        text=_text(members, "text"),
-        opt_out=Meaning(opt_out) if opt_out in set(Meaning) else None,
-    )
-
-
-def _text(members: dict[str, Any], name: str) -> str:
-    value = members.get(name)
-    return value if isinstance(value, str) else ""
 
 
 SIGNATURE = "x-sandbox-signature"
@@ -299,12 +274,10 @@ class SandboxSettings(GatewaySettings, Faults):
 
     @property
     def sets_sender(self) -> bool:
-        """Always: the sandbox shows a message's own sender."""
         return True
 
     @property
     def takes_messages(self) -> bool:
-        """Whether the secret that authenticates inbound messages is set."""
         return self.receipt_secret is not None
 
     @model_validator(mode="after")
@@ -334,7 +307,8 @@ class SandboxGateway:
 
     def send(self, message: Message) -> Accepted:
         """Catch the message and return after the delay, or raise the configured `GatewayError`."""
-        script, began = script_for(message, self._cases, self._default), time.monotonic()
+        began = time.monotonic()
+        script = next((script for case, script in self._cases if case.covers(message)), self._default)
         outcome = script.outcome(self._timeout)
         if outcome.caught:
             try:
@@ -361,7 +335,14 @@ class SandboxGateway:
         """Return a message that is signed with ``receipt_secret``; raise `InboundForgedError` for any other."""
         if not self._is_signed(request):
             raise InboundForgedError
-        return parse_message(request.body)
+        texts = {name: value for name, value in json_object(request.body).items() if isinstance(value, str)}
+        opt_out = texts.get("opt_out")
+        return InboundMessage(
+            reference=texts.get("id", ""),
+            sender=texts.get("from", ""),
+            text=texts.get("text", ""),
+            opt_out=Meaning(opt_out) if opt_out in set(Meaning) else None,
+        )
 
     def _is_signed(self, request: ProviderRequest) -> bool:
         return is_same_secret(request.headers.get(SIGNATURE, ""), self._signature(request.url, request.body))

@@ -43,12 +43,10 @@ class SnsSettings(GatewaySettings):
 
     @property
     def sets_sender(self) -> bool:
-        """Whether messages have their own sender: not with ``origination_number``."""
         return self.origination_number is None
 
     @property
     def endpoint(self) -> str | None:
-        """The region's URL, unless ``base_url`` is set."""
         china = ".cn" if self.region.startswith("cn-") else ""
         return None if self.base_url else f"https://sns.{self.region}.amazonaws.com{china}"
 
@@ -59,7 +57,6 @@ class SnsSettings(GatewaySettings):
         return self
 
     def message_attributes(self, sender: str | None) -> dict[str, dict[str, str]]:
-        """Return the attributes of a message for the API; ``sender`` is the message's own."""
         price = None if self.max_price is None else f"{self.max_price:f}"
         values = {
             "AWS.SNS.SMS.SMSType": ("String", "Transactional"),
@@ -119,7 +116,6 @@ class SnsGateway:
         self._client.meta.events.register(_PUBLISH, self._exchange)
 
     def send(self, message: Message) -> Accepted:
-        """Publish the message; raise `GatewayError` unless SNS accepts it."""
         with _silenced_sdk():
             outcome = self._publish(message)
         if isinstance(outcome, GatewayError):
@@ -156,8 +152,6 @@ class SnsGateway:
 
 
 class _Body:
-    """The body of an answer for the SDK."""
-
     def __init__(self, text: str) -> None:
         self._text = text
 

@@ -86,10 +86,12 @@ def parse_target(url: str) -> Target:
 
 
 class GuardedClient:
-    """Calls of URLs that callers chose. Used by many threads; no connection outlives its call."""
+    """Calls of URLs that callers chose, with a ``timeout`` in seconds that covers the look-up of the host's name.
+
+    Used by many threads; no connection outlives its call.
+    """
 
     def __init__(self, rules: TargetRules, timeout: float) -> None:
-        """``timeout``: maximum seconds of a call, with the look-up of the host's name."""
         self._rules = rules
         self._timeout = timeout
         environment = Session().merge_environment_settings("https://", {}, True, None, None)  # noqa: FBT003
@@ -194,15 +196,12 @@ class _Head:
         self._left = MAX_HEAD
 
     def status(self) -> int:
-        """Return the status of the next status line."""
-        line = self._line()
-        match = _STATUS_LINE.fullmatch(line)
+        match = _STATUS_LINE.fullmatch(self._line())
         if match is None:
             raise http.client.BadStatusLine("")  # without the answer's text
         return int(match[1])
 
     def skip_fields(self) -> None:
-        """Read up to the end of this head."""
         while self._line().strip():
             pass
 
@@ -216,7 +215,6 @@ class _Head:
         return {}
 
     def _line(self) -> bytes:
-        """Return the next line; raise an error if it is truncated or the head is too long."""
         line = self._stream.readline(self._left)
         self._left -= len(line)
         if not line.endswith(b"\n"):

@@ -4,8 +4,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import requests
 from pydantic import Field, SecretStr
@@ -81,14 +80,6 @@ _FLOOD_WAIT = re.compile("FLOOD_WAIT_([0-9]{1,6})")
 _TIMESTAMP = re.compile("[0-9]{1,10}")
 
 
-def receipt_of(document: Mapping[str, Any]) -> Receipt:
-    """Return the receipt in a report, with a refund of the fee."""
-    delivery = document.get("delivery_status")
-    raw = str(delivery.get("status", "")) if isinstance(delivery, dict) else ""
-    status = STATUSES.get(raw, DeliveryStatus.UNKNOWN)
-    return Receipt(status, raw, refunded=document.get("is_refunded") is True)
-
-
 class TelegramGateway(HttpApiGateway):
     """Sends codes through Telegram, which shows them in its own words; reads its receipts."""
 
@@ -134,7 +125,6 @@ class TelegramGateway(HttpApiGateway):
         return failure_of_answer(answer)
 
     def reference(self, answer: HttpResponse) -> object:
-        """Return the id of Telegram's request."""
         return json_at(json_of(answer.text), "result", "request_id")
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
@@ -147,4 +137,7 @@ class TelegramGateway(HttpApiGateway):
         is_signed = is_same_secret(signature, expected)
         if not (is_recent and is_signed and document.get("payload") == request.dispatch_id):
             raise ReceiptForgedError
-        return receipt_of(document)
+        delivery = document.get("delivery_status")
+        raw = str(delivery.get("status", "")) if isinstance(delivery, dict) else ""
+        status = STATUSES.get(raw, DeliveryStatus.UNKNOWN)
+        return Receipt(status, raw, refunded=document.get("is_refunded") is True)

@@ -150,7 +150,6 @@ class TwilioSettings(GatewaySettings):
 
     @property
     def sets_sender(self) -> bool:
-        """Whether messages have their own sender: not if a messaging service chooses it."""
         return self.messaging_service_sid is None
 
     @property
@@ -280,15 +279,12 @@ def failure_of(answer: HttpResponse) -> GatewayError:
     code, retry_after = json_object(answer.text).get("code"), answer.retry_after
     if not isinstance(code, int) or code not in _CODES:
         return failure_of_status(answer.status, retry_after=retry_after)
-    if code in FAILURES:
-        return GatewayError(
-            FAILURES[code],
-            str(code),
-            retry_after=retry_after,
-            message_specific=code in MESSAGE_SPECIFIC,
-            opted_out=code == OPTED_OUT,
-        )
-    return failure_of_status(answer.status, str(code), retry_after=retry_after)
+    if code not in FAILURES:
+        return failure_of_status(answer.status, str(code), retry_after=retry_after)
+    specific, opted_out = code in MESSAGE_SPECIFIC, code == OPTED_OUT
+    return GatewayError(
+        FAILURES[code], str(code), retry_after=retry_after, message_specific=specific, opted_out=opted_out
+    )
 
 
 def receipt_of_message(form: Mapping[str, str]) -> Receipt:
@@ -307,13 +303,7 @@ OPT_OUT_TYPES = {"STOP": Meaning.STOP, "START": Meaning.START, "HELP": Meaning.H
 _WHATSAPP = "whatsapp:"
 
 
-def sms_parameters(message: Message, settings: TwilioSettings) -> dict[str, str | None]:
-    """Return sender, recipient and text of an SMS as parameters of the SDK."""
-    sender = {"from_": message.sender or settings.from_, "messaging_service_sid": settings.messaging_service_sid}
-    return {"to": message.to, "body": message.text, **sender}
-
-
-def whatsapp_parameters(message: Message, settings: TwilioSettings) -> dict[str, str | None]:
+def _whatsapp_parameters(message: Message, settings: TwilioSettings) -> dict[str, str | None]:
     """Return sender, recipient and filled template of a WhatsApp message as parameters of the SDK.
 
     A payment never uses the template of logins, which does not show the amount. Raises `GatewayError` if the message
@@ -362,14 +352,12 @@ class TwilioGateway:
         self._client.api.base_url = settings.base_url.rstrip("/")
 
     def send(self, message: Message) -> Accepted:
-        """Create a message or a call by a single request; raise `GatewayError` unless Twilio accepts it."""
         outcome = self._create(message)
         if isinstance(outcome, GatewayError):
             raise outcome  # outside the handlers: an error of the SDK, which may contain the answer, is not chained
         return Accepted(outcome)
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
-        """Return the receipt in a status callback; raise `ReceiptForgedError` unless Twilio signed it."""
         if not self._is_signed(request):
             raise ReceiptForgedError
         call_status = request.form.get("CallStatus")
@@ -378,7 +366,6 @@ class TwilioGateway:
         return Receipt(CALL_STATUSES.get(call_status, DeliveryStatus.UNKNOWN), call_status)
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
-        """Return a message from a person; raise `InboundForgedError` unless Twilio signed it."""
         if not self._is_signed(request):
             raise InboundForgedError
         parameters = request.form or request.query
@@ -392,7 +379,6 @@ class TwilioGateway:
         )
 
     def inbound_response(self, reply: str | None) -> InboundResponse:
-        """Return the TwiML that makes Twilio send a reply, or nothing."""
         message = f"<Message>{html.escape(reply)}</Message>" if reply else ""
         document = f'<?xml version="1.0" encoding="UTF-8"?><Response>{message}</Response>'
         return InboundResponse(document, "text/xml")
@@ -403,7 +389,7 @@ class TwilioGateway:
 
     def _create(self, message: Message) -> str | GatewayError:
         try:
-            created = self._call(message) if message.channel == "voice" else self._message(message)
+            created = self._call(message) if message.channel == "voice" else self._write(message)
         except GatewayError as failure:
             failure.message_specific |= bool(message.sender) and failure.provider_code in SENDER_SPECIFIC
             return failure
@@ -411,14 +397,19 @@ class TwilioGateway:
             return GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
         return reference_of(created.sid, message)
 
-    def _message(self, message: Message) -> Any:  # noqa: ANN401 - the SDK's
+    def _write(self, message: Message) -> Any:  # noqa: ANN401 - the SDK's
         """Create a message, which Twilio drops when the code expires and does not store if ``redact`` is set."""
-        parts = (whatsapp_parameters if message.channel == "whatsapp" else sms_parameters)(message, self._settings)
+        settings = self._settings
+        if message.channel == "whatsapp":
+            parts = _whatsapp_parameters(message, settings)
+        else:
+            parts = {"from_": message.sender or settings.from_, "messaging_service_sid": settings.messaging_service_sid}
+            parts |= {"to": message.to, "body": message.text}
         return self._client.messages.create(
             validity_period=max(1, min(message.expires_in, _MAX_VALIDITY)),
             status_callback=message.receipt_url,  # the SDK leaves out None
-            content_retention="discard" if self._settings.redact else None,
-            address_retention="obfuscate" if self._settings.redact else None,
+            content_retention="discard" if settings.redact else None,
+            address_retention="obfuscate" if settings.redact else None,
             **parts,
         )
 

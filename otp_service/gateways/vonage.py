@@ -25,6 +25,7 @@ from otp_service.gateways.base import (
     Receipt,
     ReceiptForgedError,
     ReceiptRequest,
+    is_same_secret,
 )
 from otp_service.gateways.http_client import (
     ApiUrl,
@@ -57,17 +58,14 @@ class VonageSettings(GatewaySettings):
 
     @property
     def sets_sender(self) -> bool:
-        """Always: messages have their own sender."""
         return True
 
     @property
     def takes_receipts(self) -> bool:
-        """Whether a secret that authenticates receipts is set."""
         return self.signature_secret is not None or self.receipt_secret is not None
 
     @property
     def takes_messages(self) -> bool:
-        """Whether a secret that authenticates messages from people is set."""
         return self.takes_receipts
 
     @model_validator(mode="after")
@@ -96,7 +94,6 @@ def token_of(subject: str, secret: SecretStr) -> str:
 
 
 def members_of(request: ProviderRequest) -> Mapping[str, str]:
-    """Return the parameters of a request, authenticated or not."""
     if request.form:
         return request.form
     if request.body:
@@ -113,11 +110,9 @@ def is_proven(request: ProviderRequest, members: Mapping[str, str], settings: Vo
         if not is_recent or any("&" in name or "=" in name for name in members):  # which could hide further parameters
             return False
         expected = signature(members, settings.signature_secret.get_secret_value(), settings.signature_method)
-        return hmac.compare_digest(_octets(members.get("sig", "").lower()), _octets(expected))
-    if settings.receipt_secret is None:
-        return False
-    token = token_of(subject, settings.receipt_secret)
-    return hmac.compare_digest(_octets(request.query.get("t", "")), _octets(token))
+        return is_same_secret(members.get("sig", "").lower(), expected)
+    secret = settings.receipt_secret
+    return secret is not None and is_same_secret(request.query.get("t", ""), token_of(subject, secret))
 
 
 def signature(members: Mapping[str, str], secret: str, method: SignatureMethod) -> str:
@@ -182,14 +177,10 @@ def receipt_of(members: Mapping[str, str]) -> Receipt:
 
 INBOUND_SUBJECT = "inbound"
 """Subject of the token in the URL for inbound messages."""
-_PART = "true"
-"""Value of ``concat`` for a part of a longer message."""
-
 
 # Source: "SMS API" (https://developer.vonage.com/en/api/sms), "Troubleshooting SMS", "Delivery receipts" and "Signing
 # messages" of Vonage's documentation.
 
-_ACCEPTED_STATUS = "0"
 FAILURES = {
     "1": FailureKind.THROTTLED,  # faster than the account's limit
     "2": FailureKind.REJECTED,  # missing parameters
@@ -231,7 +222,6 @@ class VonageGateway(HttpApiGateway):
     settings: VonageSettings
 
     def request(self, message: Message) -> requests.Request:
-        """Return the request with the message as a form."""
         settings = self.settings
         form = {
             "from": message.sender or settings.from_,
@@ -256,7 +246,7 @@ class VonageGateway(HttpApiGateway):
         parts = json_at(json_of(answer.text), "messages")
         if not (isinstance(parts, list) and parts and all(isinstance(part, dict) for part in parts)):
             return failure_of_answer(answer)
-        refused = [str(part.get("status")) for part in parts if str(part.get("status")) != _ACCEPTED_STATUS]
+        refused = [str(part.get("status")) for part in parts if str(part.get("status")) != "0"]
         if not refused:
             return None
         code = refused[0] if _CODE.fullmatch(refused[0]) else "unknown status"
@@ -269,15 +259,13 @@ class VonageGateway(HttpApiGateway):
         )
 
     def reference(self, answer: HttpResponse) -> object:
-        """Return the id of the first part."""
         return json_at(json_of(answer.text), "messages", 0, "message-id")
 
     def sign_receipt_url(self, url: str, dispatch_id: str) -> str:
-        """Return the URL with a token if ``receipt_secret`` is set."""
-        return self._sign_url(url, dispatch_id)
+        secret = self.settings.receipt_secret
+        return url if secret is None else f"{url}?t={token_of(dispatch_id, secret)}"
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
-        """Return the receipt; raise `ReceiptForgedError` unless it is Vonage's."""
         members = members_of(request)
         is_of_dispatch = self.settings.signature_secret is None or members.get("client-ref") == request.dispatch_id
         if not (is_proven(request, members, self.settings, request.dispatch_id) and is_of_dispatch):
@@ -285,11 +273,9 @@ class VonageGateway(HttpApiGateway):
         return receipt_of(members)
 
     def sign_inbound_url(self, url: str) -> str:
-        """Return the URL with a token if ``receipt_secret`` is set."""
-        return self._sign_url(url, INBOUND_SUBJECT)
+        return self.sign_receipt_url(url, INBOUND_SUBJECT)
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
-        """Return a message from a person; raise `InboundForgedError` unless it is Vonage's."""
         members = members_of(request)
         if not is_proven(request, members, self.settings, INBOUND_SUBJECT):
             raise InboundForgedError
@@ -297,9 +283,5 @@ class VonageGateway(HttpApiGateway):
         return InboundMessage(
             reference=members.get("messageId", ""),
             sender=f"+{sender}" if sender.isdecimal() else sender,
-            text="" if members.get("concat") == _PART else members.get("text", ""),
+            text="" if members.get("concat") == "true" else members.get("text", ""),  # a part of a longer message
         )
-
-    def _sign_url(self, url: str, subject: str) -> str:
-        secret = self.settings.receipt_secret
-        return url if secret is None else f"{url}?t={token_of(subject, secret)}"

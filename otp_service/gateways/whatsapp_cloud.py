@@ -61,7 +61,6 @@ class WhatsappCloudSettings(GatewaySettings):
 
     @property
     def takes_receipts(self) -> bool:
-        """Whether the app's secret, which authenticates receipts, is set."""
         return self.app_secret is not None
 
     @model_validator(mode="after")
@@ -185,7 +184,6 @@ class WhatsappCloudGateway(HttpApiGateway):
     settings: WhatsappCloudSettings
 
     def request(self, message: Message) -> requests.Request:
-        """Return the request with a template."""
         return requests.Request(
             "POST",
             api_url(self.settings.base_url, f"{self.settings.phone_number_id}/messages"),
@@ -213,7 +211,6 @@ class WhatsappCloudGateway(HttpApiGateway):
         return None if answer.is_success and self.reference(answer) is not None else failure_of_answer(answer)
 
     def reference(self, answer: HttpResponse) -> object:
-        """Return Meta's id of the message."""
         return _scalar_at(json_of(answer.text), "messages", 0, "id")
 
     def parse_receipts(self, request: ProviderRequest) -> list[tuple[str, Receipt]]:
@@ -229,35 +226,27 @@ class WhatsappCloudGateway(HttpApiGateway):
         """Return ``hub.challenge``; raise `ReceiptForgedError` unless it comes with ``verify_token``."""
         token, challenge = self.settings.verify_token, request.query.get("hub.challenge", "")
         expected = token.get_secret_value() if token else ""
-        if not (
-            is_same_secret(request.query.get("hub.verify_token", ""), expected) and _CHALLENGE.fullmatch(challenge)
-        ):
+        is_proven = is_same_secret(request.query.get("hub.verify_token", ""), expected)
+        if not is_proven or not _CHALLENGE.fullmatch(challenge):
             raise ReceiptForgedError
         return challenge
 
     def _template(self, message: Message) -> dict[str, Any]:
         """Return the template with its parameters. A payment never gets the template of logins."""
-        settings, code = self.settings, message.variables.get("code", "")
-        if "amount" not in message.variables:
-            # Meta needs the code twice: for the text, and for the button that copies it.
-            button = {"type": "button", "sub_type": "url", "index": "0", "parameters": _texts(code)}
-            return self._filled(settings.template, message, _texts(code), button)
-        if settings.payment_template is None:
-            raise GatewayError(FailureKind.CHANNEL, "no payment template")
-        if not message.variables.keys() >= set(settings.payment_parameters):
-            raise GatewayError(FailureKind.REJECTED, "template variables")
-        values = [message.variables[name] for name in settings.payment_parameters]
-        return self._filled(settings.payment_template, message, _texts(*values))
-
-    def _filled(self, name: str, message: Message, body: list[dict[str, str]], *more: dict[str, Any]) -> dict[str, Any]:
-        codes = {tag.lower(): code for tag, code in self.settings.languages.items()}
+        settings, variables = self.settings, message.variables
+        name = settings.template
+        parameters: tuple[Parameter, ...] = ("code",)
+        if "amount" in variables:
+            if settings.payment_template is None:
+                raise GatewayError(FailureKind.CHANNEL, "no payment template")
+            if not variables.keys() >= set(settings.payment_parameters):
+                raise GatewayError(FailureKind.REJECTED, "template variables")
+            name, parameters = settings.payment_template, settings.payment_parameters
+        texts = [{"type": "text", "text": variables.get(parameter, "")} for parameter in parameters]
+        components: list[dict[str, Any]] = [{"type": "body", "parameters": texts}]
+        if "amount" not in variables:  # Meta needs the code twice: for the text, and for the button that copies it
+            components.append({"type": "button", "sub_type": "url", "index": "0", "parameters": texts})
+        codes = {tag.lower(): code for tag, code in settings.languages.items()}
         known = (codes[tag.lower()] for tag in fallback_tags(message.locale) if tag.lower() in codes)
-        return {
-            "name": name,
-            "language": {"code": next(known, next(iter(codes.values())))},
-            "components": [{"type": "body", "parameters": body}, *more],
-        }
-
-
-def _texts(*values: str) -> list[dict[str, str]]:
-    return [{"type": "text", "text": value} for value in values]
+        language = {"code": next(known, next(iter(codes.values())))}
+        return {"name": name, "language": language, "components": components}

@@ -25,7 +25,7 @@ async def connect_and_bind(
         async with asyncio.timeout_at(deadline):
             reader, writer = await asyncio.open_connection(settings.host, settings.port, ssl=context)
     except (OSError, ValueError):  # time-outs and TLS errors are OSErrors too
-        return GatewayError(FailureKind.UNAVAILABLE, "connection")
+        return _unavailable("connection")
     names = (settings.system_id, settings.password.get_secret_value(), settings.system_type)
     body = b"".join(map(c_string, names)) + bytes((_VERSION, 0, 0)) + c_string("")  # no address range
     session, refused = Session(reader, writer, settings.window, deliver), True
@@ -51,7 +51,6 @@ class Throttle:
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Start without a pause; ``clock`` is that of the loop's deadlines."""
         self._clock = clock
         self._step = 0.0
         self._until = 0.0
@@ -98,7 +97,6 @@ class Link:
         deliver: Callable[[bytes], Awaitable[bool]],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """Prepare, for use within the ``loop``; ``deliver`` gets the body of each ``deliver_sm``."""
         self._settings, self._command, self._deliver, self._loop = settings, command, deliver, loop
         self._throttle = Throttle(loop.time)
         self._margin = max(0.0, settings.timeout - (settings.slow or settings.timeout / 2))
@@ -119,7 +117,14 @@ class Link:
         delay, first = 0.0, self._settings.rebind_after
         try:
             while True:
-                lasted = await self._bind_once()
+                lasted, outcome = 0.0, await connect_and_bind(self._settings, self._command, self._deliver)
+                self._attempt.set_result(outcome)
+                if isinstance(outcome, Session):
+                    self._session, began = outcome, self._loop.time()
+                    await outcome.keep_alive(self._settings.enquire_link, self._settings.timeout)
+                    lasted, self._session = self._loop.time() - began, None
+                    self._attempt = self._loop.create_future()
+                    self._attempt.set_result(_unavailable("connection"))  # submits fail at once until the next bind
                 if lasted > STABLE_SESSION:
                     delay = 0.0
                 else:
@@ -151,19 +156,6 @@ class Link:
             self._submitting -= 1
         return tuple(ids)
 
-    async def _bind_once(self) -> float:
-        """Bind until the session ends; return its seconds. Until the next bind submits fail at once."""
-        outcome = await connect_and_bind(self._settings, self._command, self._deliver)
-        self._attempt.set_result(outcome)
-        if isinstance(outcome, GatewayError):
-            return 0.0
-        self._session, began = outcome, self._loop.time()
-        await outcome.keep_alive(self._settings.enquire_link, self._settings.timeout)
-        self._session = None
-        self._attempt = self._loop.create_future()
-        self._attempt.set_result(_unavailable("connection"))
-        return self._loop.time() - began
-
     async def _submit_part(self, body: bytes, deadline: float, patience: float) -> Pdu | GatewayError:
         session: Session | GatewayError | None = None
         try:
@@ -177,7 +169,7 @@ class Link:
         try:
             if pause := await self._throttle.wait(patience):
                 return GatewayError(FailureKind.THROTTLED, "held", retry_after=pause)
-            return self._judge(await self._request(session, body, deadline))
+            return await self._request(session, body, deadline)
         finally:
             session.window.release()
 
@@ -193,15 +185,12 @@ class Link:
             answer = await session.request(Command.SUBMIT_SM, body, deadline - self._loop.time())
         finally:
             self._unanswered -= 1
-        if isinstance(answer, Pdu):
-            self._quiet_since = self._loop.time()
-        elif not session.over and self._loop.time() - self._quiet_since > SILENCE_LIMIT * self._settings.timeout:
-            session.close()
-        return answer
-
-    def _judge(self, answer: Pdu | GatewayError) -> Pdu | GatewayError:
         if isinstance(answer, GatewayError):
+            silence = self._loop.time() - self._quiet_since
+            if not session.over and silence > SILENCE_LIMIT * self._settings.timeout:
+                session.close()
             return answer
+        self._quiet_since = self._loop.time()
         if answer.command == Command.SUBMIT_SM | RESPONSE and answer.status == 0:
             self._throttle.speed_up()
             return answer
@@ -257,7 +246,7 @@ class LinkPool:
             outcome = asyncio.run_coroutine_threadsafe(submission, self._loop)
         except RuntimeError:  # the loop is closed
             submission.close()
-            return GatewayError(FailureKind.UNAVAILABLE, "closed")
+            return _unavailable("closed")
         try:
             return outcome.result(timeout + LOOP_GRACE)
         except (TimeoutError, CancelledError):

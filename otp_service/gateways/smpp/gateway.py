@@ -94,11 +94,6 @@ def parse_receipt(body: bytes) -> ReportedPart | None:
     return ReportedPart(message_id, _receipt(members, delivery.tlvs), (delivery.source, delivery.destination))
 
 
-def looks_like_receipt(text: str) -> bool:
-    """Whether a text looks like a receipt; some SMSCs do not mark receipts."""
-    return bool(_ID.search(text) and _STATUS.search(text))
-
-
 def id_spellings(message_id: str, receipt_ids: str) -> tuple[tuple[str, ...], ...]:
     """Return groups of spellings that a receipt's id may have in the SMSC's answer, the likeliest first."""
     as_hex = [f"{int(message_id):x}"] if message_id.isdecimal() and message_id.isascii() else []
@@ -193,7 +188,7 @@ def parse_message(delivery: DeliverSm) -> InboundMessage | None:
         return None
     end = 1 + delivery.octets[0] if delivery.esm_class & HAS_HEADER and delivery.octets else 0
     header, text = delivery.octets[1:end], delivery.decode(delivery.octets[end:])
-    if looks_like_receipt(text):
+    if _ID.search(text) and _STATUS.search(text):  # a receipt that the SMSC did not mark
         return None
     is_whole = _parts(header) <= 1 and delivery.tlvs.get(Tag.SAR_TOTAL_SEGMENTS, b"\1") <= b"\1"
     international = delivery.source_ton == _INTERNATIONAL and not delivery.source.startswith("+")
@@ -245,20 +240,19 @@ class SmppGateway:
 
         Binds if necessary. A failure is ambiguous if an answer is missing or an earlier part was accepted.
         """
-        outcome = self._submit(message)
+        outcome: tuple[str, ...] | GatewayError
+        try:
+            bodies = submit_bodies(message, self._settings)
+        except ValueError:
+            outcome = GatewayError(FailureKind.REJECTED, "message cannot be sent")
+        else:
+            outcome = self._open_pool().submit(bodies, self._settings.timeout)
         if isinstance(outcome, GatewayError):
             outcome.message_specific |= bool(message.sender) and outcome.provider_code in SENDER_SPECIFIC
             raise outcome  # outside the handlers: their exceptions contain the text
         reference = reference_of(outcome[-1] or None, message)
         self._parts.remember(outcome[:-1], reference)
         return Accepted(reference)
-
-    def _submit(self, message: Message) -> tuple[str, ...] | GatewayError:
-        try:
-            bodies = submit_bodies(message, self._settings)
-        except ValueError:
-            return GatewayError(FailureKind.REJECTED, "message cannot be sent")
-        return self._open_pool().submit(bodies, self._settings.timeout)
 
     def _open_pool(self) -> LinkPool:
         with self._lock:

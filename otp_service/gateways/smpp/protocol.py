@@ -72,7 +72,6 @@ async def read_pdu(reader: asyncio.StreamReader) -> Pdu:
 
 
 def c_string(text: str) -> bytes:
-    """Return an ASCII text with its final zero."""
     return text.encode("ascii") + b"\0"
 
 
@@ -94,7 +93,6 @@ class BodyReader:
         return octets
 
     def octet(self) -> int:
-        """Return the next octet as a number."""
         return int.from_bytes(self.octets(1), "big")
 
     def c_string(self) -> str:
@@ -266,23 +264,21 @@ class Session:
     async def _read(self, reader: asyncio.StreamReader) -> None:
         with suppress(OSError, EOFError, ValueError):
             while not self._ended:
-                self._dispatch(await read_pdu(reader))
+                pdu = await read_pdu(reader)
+                if pdu.command & RESPONSE:
+                    future = self.pending.get(pdu.sequence)
+                    if future and not future.done():
+                        future.set_result(pdu)
+                elif pdu.command == Command.DELIVER_SM:
+                    self._accept_delivery(pdu)
+                elif pdu.command == Command.ENQUIRE_LINK:
+                    self._answer(pdu)
+                elif pdu.command == Command.UNBIND:
+                    self._leaving = self._leaving or asyncio.create_task(self._finish_unbind(pdu))
+                else:
+                    self._write(Pdu(Command.GENERIC_NACK, _INVALID_COMMAND, pdu.sequence))
                 await self._writer.drain()  # otherwise answers would pile up for a peer that does not read
         self.close()
-
-    def _dispatch(self, pdu: Pdu) -> None:
-        if pdu.command & RESPONSE:
-            future = self.pending.get(pdu.sequence)
-            if future and not future.done():
-                future.set_result(pdu)
-        elif pdu.command == Command.DELIVER_SM:
-            self._accept_delivery(pdu)
-        elif pdu.command == Command.ENQUIRE_LINK:
-            self._answer(pdu)
-        elif pdu.command == Command.UNBIND:
-            self._leaving = self._leaving or asyncio.create_task(self._finish_unbind(pdu))
-        else:
-            self._write(Pdu(Command.GENERIC_NACK, _INVALID_COMMAND, pdu.sequence))
 
     async def _finish_unbind(self, unbind: Pdu) -> None:
         """Make no more requests; close when all pending requests are answered or timed out."""
@@ -318,6 +314,7 @@ class Session:
 
 _KIND = 0x3C
 _UCS2 = 8
+"""``data_coding`` of UCS-2, big-endian (section 5.2.19)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,8 +326,7 @@ class DeliverSm:
     source: str = field(repr=False)
     destination: str = field(repr=False)
     esm_class: int
-    coding: int
-    """``data_coding``."""
+    data_coding: int
     octets: bytes = field(repr=False)
     """The text with its user data header, from the PDU itself or from ``message_payload``."""
     tlvs: Mapping[int, bytes] = field(repr=False)
@@ -346,7 +342,7 @@ class DeliverSm:
         return self.tlvs.get(Tag.RECEIPTED_MESSAGE_ID, b"").partition(b"\0")[0].decode("ascii", "replace").strip()
 
     def decode(self, octets: bytes) -> str:
-        return octets.decode("utf-16-be", "replace") if self.coding == _UCS2 else octets.decode("latin-1")
+        return octets.decode("utf-16-be", "replace") if self.data_coding == _UCS2 else octets.decode("latin-1")
 
 
 def parse_deliver_sm(body: bytes) -> DeliverSm:
@@ -360,35 +356,25 @@ def parse_deliver_sm(body: bytes) -> DeliverSm:
     esm_class, _, _ = rest.octet(), rest.octet(), rest.octet()
     rest.c_string()  # schedule_delivery_time
     rest.c_string()  # validity_period
-    coding = rest.octets(4)[2:3]
+    data_coding = int.from_bytes(rest.octets(4)[2:3], "big")
     short = rest.octets(rest.octet())
     tlvs = rest.tlvs()
-    return DeliverSm(
-        source_ton=source_ton,
-        source=source,
-        destination=destination,
-        esm_class=esm_class,
-        coding=int.from_bytes(coding, "big"),
-        octets=short or tlvs.get(Tag.MESSAGE_PAYLOAD, b""),
-        tlvs=tlvs,
-    )
+    octets = short or tlvs.get(Tag.MESSAGE_PAYLOAD, b"")
+    return DeliverSm(source_ton, source, destination, esm_class, data_coding, octets, tlvs)
 
 
-UCS2 = 8
-"""``data_coding`` of UCS-2, big-endian (section 5.2.19)."""
 RECEIPT_REQUESTED = 1
 """``registered_delivery``: a receipt of the final outcome, good or bad (section 5.2.17)."""
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 
 
 def submit_bodies(message: Message, settings: SmppSettings) -> tuple[bytes, ...]:
-    """Return the bodies of the PDUs of a message, in the order of its parts."""
     parts = (message.text,) if settings.concatenation == "payload" else segments(message.text)
     if encoding_of(message.text) is Encoding.GSM7:
         coding, longest = settings.gsm7_data_coding, Encoding.GSM7.single_length
         texts = [encode_gsm7(part) for part in parts]
     else:
-        coding, longest = UCS2, 2 * Encoding.UCS2.single_length
+        coding, longest = _UCS2, 2 * Encoding.UCS2.single_length
         texts = [part.encode("utf-16-be") for part in parts]
     if settings.concatenation == "payload" and len(texts[0]) > longest:
         return (_body(message, settings, 0, coding, b"", tlv(Tag.MESSAGE_PAYLOAD, texts[0])),)

@@ -58,17 +58,14 @@ class SmppSettings(GatewaySettings):
 
     @property
     def sets_sender(self) -> bool:
-        """Always: messages have their own sender."""
         return True
 
     @property
     def plaintext_host(self) -> str | None:
-        """The SMSC, unless TLS is on: SMPP itself does not encrypt."""
         return None if self.tls else self.host
 
     @property
     def endpoint(self) -> str:
-        """The SMSC."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'tls' if self.tls else 'tcp'}://{host}:{self.port}"
 
