@@ -1,7 +1,8 @@
-"""Makes docs/guarantees.md, each guarantee with its tests, from docs/guarantees.toml. By hand: ``make docs``."""
+"""Makes docs/guarantees.md, guarantees and threats with their tests, from docs/guarantees.toml. By hand: ``make docs``."""
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "docs" / "guarantees.toml"
@@ -10,18 +11,29 @@ HEAD = """\
 # Guarantees
 
 Made by `make docs` from [`guarantees.toml`](guarantees.toml). Further guarantees are in the
-[README](../README.md#guarantees), the tables of the [security model](security-model.md#threats) and the
-[requirements](compliance/requirements.md).
+[README](../README.md#guarantees) and the [requirements](compliance/requirements.md).
 
 | guarantee | proof |
+|---|---|
+"""
+THREATS = """
+## Threats
+
+Of the [security model](security-model.md#threats).
+
+| threat | proof |
 |---|---|
 """
 
 
 def document() -> str:
     """Return the text of the page."""
-    guarantees = tomllib.loads(DATA.read_text(encoding="utf-8"))["guarantees"]
-    return HEAD + "".join(f"| {row['says']} | {', '.join(map(_link, row['tests']))} |\n" for row in guarantees)
+    data = tomllib.loads(DATA.read_text(encoding="utf-8"))
+    return HEAD + _rows(data["guarantees"], "says") + THREATS + _rows(data["threats"], "name")
+
+
+def _rows(entries: list[dict[str, Any]], label: str) -> str:
+    return "".join(f"| {entry[label]} | {', '.join(map(_link, entry['tests']))} |\n" for entry in entries)
 
 
 def _link(test: str) -> str:

@@ -168,7 +168,10 @@ def test_the_guarantees_are_what_their_maker_makes():
     assert runpy.run_path(str(ROOT / "docs" / "make_guarantees.py"))["document"]() == _read("docs/guarantees.md")
 
 
-@pytest.mark.parametrize(("name", "heading"), [("README.md", "## Guarantees"), ("docs/guarantees.md", "# Guarantees")])
+@pytest.mark.parametrize(
+    ("name", "heading"),
+    [("README.md", "## Guarantees"), ("docs/guarantees.md", "# Guarantees"), ("docs/guarantees.md", "## Threats")],
+)
 def test_every_guarantee_names_tests_that_exist(name, heading):
     rows = _rows(name, heading)
 
@@ -178,6 +181,15 @@ def test_every_guarantee_names_tests_that_exist(name, heading):
         assert proofs, row[0]
         for test, target in proofs:
             assert f"def {test}(" in ((ROOT / name).parent / target).read_text(), row[0]
+
+
+def test_every_threat_with_tests_is_in_the_security_model():
+    threats = tomllib.loads(_read("docs/guarantees.toml"))["threats"]
+    named = {
+        re.sub(r"\s+", " ", name).rstrip(".") for name in re.findall(r"\*\*(.+?)\*\*", _read("docs/security-model.md"))
+    }
+
+    assert {threat["name"] for threat in threats} - named == set()
 
 
 def test_the_security_model_lists_exactly_the_keys_that_are_derived(monkeypatch):
