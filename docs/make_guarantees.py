@@ -1,4 +1,4 @@
-"""Makes docs/guarantees.md, guarantees and threats with their tests, from docs/guarantees.toml. By hand: ``make docs``."""
+"""Makes docs/guarantees.md, guarantees and threats with their tests, from docs/guarantees.toml: ``make docs``."""
 
 import tomllib
 from pathlib import Path
