@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 
 from otp_service.api.exchange import Exchange
-from otp_service.api.routes import Resource, Success, path_parameter
+from otp_service.api.routes import LEDGER_PROBLEMS, Resource, Success, path_parameter
 from otp_service.api.schemas import NAME, Body, RotationBody
 from otp_service.domain.applications import MAX_NETWORKS, ApiKey, KeyScope, parse_networks
 from otp_service.errors import NotFoundError
@@ -103,7 +103,6 @@ class IssuedKeyAnswer:
     key: ApiKeyAnswer
 
 
-_PROBLEMS = ("invalid-request", "unauthenticated", "forbidden", "internal", "ledger-unavailable", "overloaded")
 _NOTE = "Needs a key with the scope `admin` (`otp-service key add --admin`), which is of no application."
 _NAME = path_parameter("name", "The name of the application.", "club")
 _KEY_ID = path_parameter("key_id", "The `id` of the key, not the key itself.", "ak_0012ab34cd56ef7890a1b2c3d4e5f607")
@@ -114,7 +113,7 @@ applications = Resource(
     "applications",
     "Administration",
     KeyScope.ADMIN,
-    problems=_PROBLEMS,
+    problems=LEDGER_PROBLEMS,
     parameters=(_NAME,),
     note=_NOTE,
     asks_ledger=True,
@@ -184,7 +183,7 @@ keys = Resource(
     "api_keys",
     "Administration",
     KeyScope.ADMIN,
-    problems=(*_PROBLEMS, "not-found"),
+    problems=(*LEDGER_PROBLEMS, "not-found"),
     parameters=(_NAME, _KEY_ID),
     note=_NOTE,
     asks_ledger=True,

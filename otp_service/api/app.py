@@ -1,9 +1,10 @@
-"""The WSGI application: dispatch, hot path, tracing, and one that can be replaced while it serves."""
+"""The WSGI application: dispatch, hot path, tracing, replacement while it serves."""
 
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from contextlib import nullcontext
+from functools import cache, partial
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -35,11 +36,11 @@ from otp_service.api.exchange import (
     CallSlots,
     Exchange,
     SharedState,
+    finish,
     headers_of,
     log_request,
-    send_answer,
 )
-from otp_service.api.requests import host_of, read_idempotency_key, read_json, refuse_query, validate_body
+from otp_service.api.requests import host_of, read_idempotency_key, read_json, read_query, validate_body
 from otp_service.api.routes import Answer, Route
 from otp_service.api.schemas import Body
 from otp_service.bootstrap import Installation
@@ -52,12 +53,8 @@ RESOURCES = (
     proofs.archive,
     proofs.key_set,
     pages.results,
-    factors.enrolments,
-    factors.activations,
-    factors.checks,
     factors.factors,
     factors.recovery_codes,
-    factors.recovery_checks,
     consents.consents,
     suppressions.suppressions,
     subjects.subjects,
@@ -76,11 +73,11 @@ RESOURCES = (
     docs.docs,
     pages.pages,
 )
-"""In the order in which callers read about them. Dialects add theirs."""
+"""In the order of the reference. Dialects add theirs."""
 
 
 def all_routes(*, with_metrics: bool, dialects: tuple[Dialect, ...] = ()) -> Iterator[Route]:
-    """Yield all routes; ``with_metrics``: ``/metrics`` is served on this port."""
+    """Yield all routes, ``/metrics`` only ``with_metrics``: where it is served on this port."""
     resources = (*RESOURCES, *(resource for dialect in dialects for resource in dialect.resources))
     for route in (route for resource in resources for route in resource.routes):
         if with_metrics or route.rule != "/metrics":
@@ -91,7 +88,7 @@ def all_routes(*, with_metrics: bool, dialects: tuple[Dialect, ...] = ()) -> Ite
 
 @cache
 def _compiled_routes(*, with_metrics: bool, dialects: tuple[Dialect, ...]) -> tuple[tuple[Route, ...], Map]:
-    """Return all routes, and the same for Flask to find; compiling these takes most of the time that an app takes."""
+    """Return all routes, and Flask's map of them, whose compilation takes most of an app's start."""
     routes = tuple(all_routes(with_metrics=with_metrics, dialects=dialects))
     rules = [Rule(route.rule, endpoint=route.name, methods=[route.method]) for route in routes]
     return routes, Map(rules, merge_slashes=False)  # no redirects: //v1 is not a path of ours
@@ -99,8 +96,8 @@ def _compiled_routes(*, with_metrics: bool, dialects: tuple[Dialect, ...]) -> tu
 
 def answer_request(exchange: Exchange, route: Route, parts: Mapping[str, str]) -> Answer:
     """Answer a request of an authenticated caller; ``parts`` are the variables of its path."""
-    if not route.takes_query:
-        refuse_query(exchange)
+    if not route.takes_query and exchange.environ.get("QUERY_STRING"):
+        read_query(exchange)  # refuses every parameter
     keyring = exchange.context.keyring  # other text in place of an identifier is not logged
     if (verification_id := parts.get("verification_id")) and keyring.bucket_of_id(verification_id) is not None:
         exchange.identify(verification=verification_id)
@@ -112,13 +109,8 @@ def answer_request(exchange: Exchange, route: Route, parts: Mapping[str, str]) -
         bodies = (validate_body(route.body, document),)
         if route.retries:
             exchange.retry = read_idempotency_key(exchange, route, parts, document)
-    if not route.resource.asks_ledger:
-        return _to_answer(route, route.view(exchange, *bodies, **parts))
-    with exchange.shared.ledger_slots.slot():
-        return _to_answer(route, route.view(exchange, *bodies, **parts))
-
-
-def _to_answer(route: Route, result: object) -> Answer:
+    with exchange.shared.ledger_slots.slot() if route.asks_ledger else nullcontext():
+        result = route.view(exchange, *bodies, **parts)
     if isinstance(result, Answer):
         return result
     return Answer(route.answers[route.status].content.dump_json(result), route.status)
@@ -131,16 +123,10 @@ class TracingMiddleware:
         self._application = application
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request."""
         if environ["PATH_INFO"] in PROBES:  # every few seconds, of no interest
             return self._application(environ, start_response)
         with tracing.span("HTTP", "server", environ.get("HTTP_TRACEPARENT", "")):
             return self._application(environ, start_response)
-
-
-def _finish(exchange: Exchange, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
-    log_request(exchange, answer.status)
-    return send_answer(exchange, answer, start_response)
 
 
 class HotPath:
@@ -151,7 +137,6 @@ class HotPath:
 
     def __init__(self, flask: WSGIApplication, shared: SharedState) -> None:
         self.flask = flask
-        """Answers all other routes, and could answer the hot routes too."""
         self._shared = shared
         self._routes = [
             (route.method, re.compile(re.sub(r"<(\w+)>", r"(?P<\1>[A-Za-z0-9_]+)", route.rule)), route)
@@ -160,11 +145,10 @@ class HotPath:
         ]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request."""
         if host_of(environ) is None and (environ.get("HTTP_HOST") or environ["SERVER_PROTOCOL"] == "HTTP/1.1"):
             exchange = Exchange(environ, self._shared)
             error = InvalidRequestError("The header Host is missing, comes twice, or names no host.")
-            return _finish(exchange, answer_error(exchange, error), start_response)
+            return finish(exchange, answer_error(exchange, error), start_response)
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         for hot_method, form, route in self._routes:
             if hot_method == method and (match := form.fullmatch(path)):
@@ -174,7 +158,7 @@ class HotPath:
                     answer = answer_request(exchange, route, parts)
                 except Exception as error:  # noqa: BLE001 - as Flask's handler of errors
                     answer = answer_error(exchange, error)
-                return _finish(exchange, answer, start_response)
+                return finish(exchange, answer, start_response)
         return self.flask(environ, start_response)
 
 
@@ -182,7 +166,6 @@ class Service(Flask):
     """Flask without its check for coroutines, since no view is a coroutine."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function as it is."""
         return func
 
     def on_close(self, *acts: Callable[[], None]) -> None:
@@ -203,15 +186,7 @@ def create_app(installation: Installation) -> Service:
     shared = SharedState(installation, routes, dialects, CallSlots(installation.settings.http.ledger_calls))
     app = Service(__name__, static_folder=None, template_folder=None)
     app.url_map = paths
-    _register(app, shared)
-    answers = HotPath(app.wsgi_app, shared)
-    app.wsgi_app = TracingMiddleware(answers) if tracing.is_on() else answers  # type: ignore[method-assign]
-    return app
-
-
-def _register(app: Flask, shared: SharedState) -> None:
-    """Register all routes and the error handler with Flask."""
-    by_name = {route.name: route for route in shared.routes}
+    by_name = {route.name: route for route in routes}
 
     def begin() -> None:
         g.exchange = Exchange(request.environ, shared, by_name.get(request.endpoint or ""))
@@ -226,18 +201,21 @@ def _register(app: Flask, shared: SharedState) -> None:
             del response.headers["Content-Type"]
         return response
 
-    def finish(response: Response) -> Response:
+    def log(response: Response) -> Response:
         log_request(g.exchange, response.status_code)
         return response
 
     app.before_request(begin)
-    app.after_request(finish)
+    app.after_request(log)
     app.register_error_handler(Exception, lambda error: respond(answer_error(g.exchange, error)))
     app.view_functions = dict.fromkeys(by_name, view)
+    answers = HotPath(app.wsgi_app, shared)
+    app.wsgi_app = TracingMiddleware(answers) if tracing.is_on() else answers  # type: ignore[method-assign]
+    return app
 
 
 REQUEST_SECONDS = 10.0
-"""Maximum seconds that running requests get when the process ends or its settings are replaced."""
+"""Maximum seconds for running requests when the process ends or its settings are replaced."""
 
 
 class ReloadableService:
@@ -245,16 +223,14 @@ class ReloadableService:
 
     def __init__(self, service: Service) -> None:
         self.is_shutting_down = False
-        """Whether the process is about to end: probes fail, and each answer closes its connection."""
+        """Set when the process is about to end: probes fail, and each answer closes its connection."""
         self._service = service
         self._requests = {service: 0}
-        """Running requests of each service."""
         self._changed = threading.Condition()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer a request."""
         if self.is_shutting_down:
-            environ[SHUTTING_DOWN], start_response = True, _close_connection(start_response)
+            environ[SHUTTING_DOWN], start_response = True, partial(_start_and_close, start_response)
         with self._changed:
             service = self._service
             self._requests[service] += 1
@@ -277,8 +253,5 @@ class ReloadableService:
                 del self._requests[old]
 
 
-def _close_connection(start_response: StartResponse) -> StartResponse:
-    def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:  # noqa: ANN401 - WSGI's
-        return start_response(status, [*headers, ("Connection", "close")], *exc_info)
-
-    return start
+def _start_and_close(start: StartResponse, status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:  # noqa: ANN401 - WSGI's
+    return start(status, [*headers, ("Connection", "close")], *exc_info)

@@ -1,9 +1,10 @@
-"""Bearer keys and client tokens: who calls, and what the caller may.
+"""Authentication of API keys and client tokens, and their rights.
 
-What a route needs stands beside its view: the scope of its `Resource`, and ``client_right`` for client tokens.
+A route's needs are declared beside its view: the scope of its `Resource`, and ``client_right`` for client tokens.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from otp_service.api.cors import listed_origin, share_with
 from otp_service.api.exchange import Exchange
@@ -15,9 +16,6 @@ from otp_service.services.access import Caller, authenticate, authenticate_clien
 PROVIDER_PATHS = ("/v1/receipts/", "/v1/inbound/")
 """Paths that providers call; they authenticate in their own ways."""
 
-_PROTECTED = "/v1/"
-_KEY_NEEDED = "This call needs a valid API key in the header: Authorization: Bearer KEY."
-
 
 def require_caller(exchange: Exchange, parts: Mapping[str, str]) -> None:
     """Authenticate a request below ``/v1/`` or a dialect's path, even of an unknown route, and check its rights.
@@ -26,7 +24,7 @@ def require_caller(exchange: Exchange, parts: Mapping[str, str]) -> None:
     `ForbiddenError`.
     """
     is_preflight = exchange.method == "OPTIONS" and exchange.route is not None
-    if not exchange.path.startswith(_PROTECTED) or exchange.path.startswith(PROVIDER_PATHS) or is_preflight:
+    if not exchange.path.startswith("/v1/") or exchange.path.startswith(PROVIDER_PATHS) or is_preflight:
         if dialect := exchange.dialect:
             _require_key(exchange, dialect.authenticate(exchange.header("Authorization") or ""))
             if dialect.name not in exchange.application.dialects:
@@ -41,26 +39,20 @@ def require_caller(exchange: Exchange, parts: Mapping[str, str]) -> None:
 
 
 def _require_key(exchange: Exchange, api_key: str) -> None:
-    exchange.caller = _authenticate(exchange, api_key)
+    if api_key:
+        with suppress(UnauthenticatedError):
+            exchange.caller = authenticate(exchange.context, api_key, lambda: peer_address(exchange))
+    if exchange.caller is None:
+        raise UnauthenticatedError("This call needs a valid API key in the header: Authorization: Bearer KEY.")
     if exchange.route is not None:  # an unknown route gets its 404 later
         needed = exchange.route.resource.scope
         if needed not in exchange.caller.scopes:
-            raise ForbiddenError(f"This API key may not be used for that: it lacks the scope {needed}.")
-
-
-def _authenticate(exchange: Exchange, api_key: str) -> Caller:
-    if api_key:
-        try:
-            return authenticate(exchange.context, api_key, lambda: peer_address(exchange))
-        except UnauthenticatedError:
-            pass
-    raise UnauthenticatedError(_KEY_NEEDED)
+            raise ForbiddenError(f"This API key lacks the scope {needed}.")
 
 
 def _require_client(exchange: Exchange, text: str, parts: Mapping[str, str]) -> None:
-    """Authenticate a client token, and check its page, right and verification."""
     origin = exchange.header("Origin")
-    share_with(exchange, listed_origin(exchange, origin))  # so that a page can read that its token is not valid
+    share_with(exchange, listed_origin(exchange, origin))  # a page may read that its token is not valid
     application, token = authenticate_client(exchange.context, text)
     exchange.caller = Caller(None, application, token)
     share_with(exchange, token.origin)
@@ -71,4 +63,4 @@ def _require_client(exchange: Exchange, text: str, parts: Mapping[str, str]) -> 
     if exchange.route.client_right not in token.rights:
         raise ForbiddenError("This client token does not allow that.")
     if parts["verification_id"] != token.verification_id:
-        raise ForbiddenError("This client token is of another verification.")
+        raise ForbiddenError("This client token belongs to another verification.")

@@ -1,7 +1,6 @@
-"""What browsers are told: which pages may call, and read answers (CORS).
+"""CORS: the pages that may call and read answers (https://fetch.spec.whatwg.org/#http-cors-protocol).
 
-The words are those of the Fetch standard (https://fetch.spec.whatwg.org/#http-cors-protocol). Which calls pages may
-make at all stands beside their views: ``client_right``.
+The ``client_right`` of a route admits pages at all.
 """
 
 from dataclasses import replace
@@ -12,14 +11,14 @@ from otp_service.api.routes import Answer, Route
 from otp_service.errors import ForbiddenError
 
 _EXPOSED = "Retry-After, X-Request-Id"
-"""Headers of an answer that pages may read. The application's quota is not among them: it tells of its traffic."""
+"""Headers of an answer that pages may read. The quota is absent, because it shows the application's traffic."""
 _ALLOWED = "Authorization, Content-Type, Idempotency-Key"
 _PREFLIGHT_LIFE = 600
 """Seconds for which browsers may keep the answer to a preflight."""
 
 
 def preflight_of(route: Route) -> Route:
-    """Return the route by which browsers ask whether a page may make a call of another route."""
+    """Return the route for CORS preflights of a route."""
     return replace(
         route,
         method="OPTIONS",
@@ -35,7 +34,7 @@ def preflight_of(route: Route) -> Route:
 
 
 def _answer_preflight(method: str, exchange: Exchange, **_: str) -> Answer:
-    """Answer a page of any application's origin: a preflight carries no token."""
+    # A preflight carries no token, so that any application's origin is allowed.
     origin = listed_origin(exchange, exchange.header("Origin"))
     share_with(exchange, origin)
     if origin is None:
@@ -49,12 +48,12 @@ def _answer_preflight(method: str, exchange: Exchange, **_: str) -> Answer:
 
 
 def listed_origin(exchange: Exchange, origin: str | None) -> str | None:
-    """Return an origin that some application lists; ``None`` for any other."""
+    """Return the origin if an application lists it, else ``None``."""
     return origin if origin in exchange.context.access_cache.snapshot.browser_origins else None
 
 
 def share_with(exchange: Exchange, origin: str | None) -> None:
-    """Let pages of an origin, and no others, read the answer, whatever it will be."""
+    """Let only pages of an origin read the answer, also an error."""
     exchange.cors = {"Vary": "Origin"}
     if origin is not None:
         exchange.cors |= {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": _EXPOSED}

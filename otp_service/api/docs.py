@@ -1,4 +1,4 @@
-"""The OpenAPI document, and the pages of documentation made of it."""
+"""The OpenAPI document, and the documentation pages generated from it."""
 
 import ast
 import inspect
@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cache
 from http import HTTPStatus
 from importlib import resources
@@ -26,7 +26,6 @@ from otp_service.api.errors import PROBLEM, PROBLEM_JSON, PROBLEM_KINDS
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import host_of
 from otp_service.api.routes import JSON, Answer, Resource, Route, Success, path_parameter, type_adapter
-from otp_service.api.schemas import Body
 from otp_service.errors import NotFoundError
 
 _DESCRIPTION = """\
@@ -40,17 +39,17 @@ unknown and duplicate members are refused. Times are RFC 3339 in UTC. Errors are
 """
 _SECTIONS = {
     "Verifications": "Prove that a person holds a number: start, check, send again, read, cancel.",
-    "Proofs": "Signed statements of approvals, for who has to be shown one.",
-    "Hosted pages": "What a person did on a page that the service hosts.",
+    "Proofs": "Signed statements of approvals, for others to check.",
+    "Hosted pages": "Results of pages that the service hosts.",
     "Authenticator apps": "Codes of apps (TOTP, RFC 6238) of your users.",
-    "Recovery codes": "For who has lost phone and app.",
+    "Recovery codes": "For users without phone and app.",
     "Consents": "That a person agreed to get codes, or withdrew that.",
     "Suppressions": "Numbers that get no messages, as after STOP.",
     "Subjects": "Freeze, export or erase a person: a number, or one of your users.",
-    "Webhooks": "Endpoints that are told what happens, and what they were told.",
-    "Statistics": "What happened, counted by hour and day.",
+    "Webhooks": "Endpoints that receive events, and the deliveries to them.",
+    "Statistics": "Counts by hour and day.",
     "Development": "The messages of the sandbox gateway.",
-    "Gateways": "Where providers tell of receipts and inbound messages.",
+    "Gateways": "Receipts and inbound messages from providers.",
     "Administration": "Applications and their keys.",
     "Operation": "Health, metrics, and this document.",
 }
@@ -63,7 +62,7 @@ _SCHEMES = {
     },
 }
 _REQUEST_ID = {
-    "description": "Names this request in the service's log; one that came with the request is logged beside it.",
+    "description": "Names this request in the service's log; the id that a request brings is logged beside it.",
     "schema": {"type": "string", "pattern": "^rq_[0-9a-f]{32}$"},
     "example": "rq_01a20f24e2035b8d0c1f4a2e6b9d3c7f",
 }
@@ -130,17 +129,10 @@ class _Schemas:
             inputs, ref_template="#/components/schemas/{model}", schema_generator=_Described
         )
         self.components: dict[str, Any] = dict(sorted(definitions["$defs"].items()))
-        """Definitions by name."""
 
-    def body(self, of: type[Body]) -> dict[str, Any]:
-        """Return the content of a request."""
-        return self._content(JSON, self._references[id(of), "validation"])
-
-    def answer(self, writer: TypeAdapter[Any], media_type: str, *examples: object) -> dict[str, Any]:
-        """Return the content of an answer, with other examples than its type has."""
-        return self._content(media_type, self._references[id(writer), "serialization"], *examples)
-
-    def _content(self, media_type: str, schema: JsonSchemaValue, *examples: object) -> dict[str, Any]:
+    def content(self, owner: object, mode: _Mode, media_type: str = JSON, *examples: object) -> dict[str, Any]:
+        """Return the content of a request or an answer; examples replace those of its type."""
+        schema = self._references[id(owner), mode]
         is_list = "items" in schema
         name = (schema["items"] if is_list else schema).get("$ref", "").rpartition("/")[2]
         content: dict[str, Any] = {"schema": schema}
@@ -154,18 +146,16 @@ class _Described(GenerateJsonSchema):
 
     pydantic would read these texts when classes are defined, in each process, for half of the API's import time. Few
     processes need them. From a member with a default, generators make a required one, or clients that send it.
+    Members without a ``repr`` are sensitive, for clients too.
     """
 
     def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
-        """Return the schema of a member that has a default, which its description tells."""
         return self.generate_inner(schema["schema"])
 
     def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
-        """Return the schema of a body."""
         return _described(schema["cls"], super().model_schema(schema))
 
     def dataclass_schema(self, schema: DataclassSchema) -> JsonSchemaValue:
-        """Return the schema of an answer. Members without a ``repr`` are sensitive, for clients too."""
         described = _described(schema["cls"], super().dataclass_schema(schema))
         for member in fields(schema["cls"]):
             if not member.repr and member.name in described["properties"]:
@@ -210,7 +200,10 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
     if parameters := [*in_path, *([_RETRY] if route.retries else ()), *route.query]:
         operation["parameters"] = parameters
     if route.body:
-        operation["requestBody"] = {"required": not route.may_be_empty, "content": schemas.body(route.body)}
+        operation["requestBody"] = {
+            "required": not route.may_be_empty,
+            "content": schemas.content(route.body, "validation"),
+        }
     elif route.method == "POST":
         operation["requestBody"] = {"required": False, "content": _ANYTHING}
     if route.resource.scope:
@@ -229,38 +222,34 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
             "headers": {"X-Request-Id": _REQUEST_ID, **headers},
         }
         if status != HTTPStatus.NO_CONTENT:
-            responses[str(status)]["content"] = schemas.answer(success.content, success.media_type)
+            content = schemas.content(success.content, "serialization", success.media_type)
+            responses[str(status)]["content"] = content
     by_status: dict[int, list[str]] = {}
     for code in route.problems:
         by_status.setdefault(PROBLEM_KINDS[code].status, []).append(code)
     for status, codes in by_status.items():
-        responses[str(status)] = _problem_answer(status, codes, schemas)
+        problem_headers: dict[str, Any] = {"X-Request-Id": _REQUEST_ID}
+        code, title = codes[0], PROBLEM_KINDS[codes[0]].title
+        example = {"type": f"/problems/{code}", "title": title, "status": status, "detail": "…", "code": code}
+        if status in _WORTH_WAITING:
+            problem_headers["Retry-After"] = _RETRY_AFTER
+            example["retry_after"] = 30
+        if status == PROBLEM_KINDS["unauthenticated"].status:
+            problem_headers["WWW-Authenticate"] = _CHALLENGE
+        responses[str(status)] = {
+            "description": "\n\n".join(f"`{code}`: {PROBLEM_KINDS[code].title}." for code in codes),
+            "headers": problem_headers,
+            "content": schemas.content(PROBLEM, "serialization", PROBLEM_JSON, example),
+        }
     return dict(sorted(responses.items()))
 
 
-def _problem_answer(status: int, codes: list[str], schemas: _Schemas) -> dict[str, Any]:
-    headers: dict[str, Any] = {"X-Request-Id": _REQUEST_ID}
-    code, title = codes[0], PROBLEM_KINDS[codes[0]].title
-    example = {"type": f"/problems/{code}", "title": title, "status": status, "detail": "…", "code": code}
-    if status in _WORTH_WAITING:
-        headers["Retry-After"] = _RETRY_AFTER
-        example["retry_after"] = 30
-    if status == PROBLEM_KINDS["unauthenticated"].status:
-        headers["WWW-Authenticate"] = _CHALLENGE
-    return {
-        "description": "\n\n".join(f"`{code}`: {PROBLEM_KINDS[code].title}." for code in codes),
-        "headers": headers,
-        "content": schemas.answer(PROBLEM, PROBLEM_JSON, example),
-    }
-
-
 CONTENT_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-"""Content policy of the page: its own style sheet, no script."""
 _TRY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Content policy of the page that makes calls: it loads from and calls the service only."""
+"""Content policy of ``/docs/try``, which calls the service."""
 _SWAGGER_UI = "flask_swagger_ui"
 """The package of the extra `try`."""
 _TRY_FILES = {
@@ -268,18 +257,16 @@ _TRY_FILES = {
     "swagger-ui-bundle.js": (_SWAGGER_UI, "dist", "text/javascript"),
     "swagger-ui.css": (_SWAGGER_UI, "dist", "text/css"),
 }
-"""What that page loads: package, folder, media type."""
-
+"""Package, folder and media type of the files of ``/docs/try``."""
 _NOTHING = "Nothing at this path. The API is described at /docs."
 _NO_PACKAGE = "Trying calls needs the extra try: pip install 'otp-service[try]'. The API is described at /docs."
 _LOCAL = "http://127.0.0.1:8080"
 _ADDRESS = "@address@"
-"""Stands in the page, which is made once, for the address that it is asked at."""
+"""Placeholder in the cached page for the request's address."""
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
-_SHOWN = 10
+_MAX_LISTED = 10
 """Values of an enumeration that a table lists."""
 _CODE = re.compile(r"`+([^`]+)`+")
-
 
 docs = Resource(
     "docs",
@@ -360,7 +347,7 @@ def _html(exchange: Exchange, text: str, policy: str = CONTENT_POLICY) -> Answer
 
 
 def _address(exchange: Exchange) -> str:
-    """Return the address that this page was asked at, as far as it is known: what is in front may have its own."""
+    """Return the service's address as the request shows it; a proxy may hide another."""
     host, public_url = host_of(exchange.environ), exchange.settings.http.public_url
     if host is None:
         return _LOCAL
@@ -372,35 +359,15 @@ def _address(exchange: Exchange) -> str:
 
 @cache
 def _render(routes: tuple[Route, ...], *, may_try: bool) -> tuple[bytes, str]:
-    """Return the specification, and the page, in which the address is still missing.
-
-    They are made once, at the first request: most processes get none.
-    """
+    # At the first request: most processes get none.
     spec = build_specification(routes)
-    return json.dumps(spec, ensure_ascii=False).encode(), render_page(spec, may_try=may_try)
-
-
-@dataclass(frozen=True, slots=True)
-class MemberRow:
-    """A member of a body, as a row of a table."""
-
-    name: str
-    type: str
-    required: bool
-    description: str
-
-
-def render_page(spec: Specification, *, may_try: bool) -> str:
-    """Return the page that shows a specification, and where its calls may be tried a link to the page for that."""
-    return (
-        _templates()
-        .get_template("docs.html")
-        .render(spec=spec, reader=_SpecificationReader(spec), kinds=PROBLEM_KINDS, address=_ADDRESS, may_try=may_try)
-    )
+    page = _templates().get_template("docs.html")
+    reader = _SpecificationReader(spec)
+    text = page.render(spec=spec, reader=reader, kinds=PROBLEM_KINDS, address=_ADDRESS, may_try=may_try)
+    return json.dumps(spec, ensure_ascii=False).encode(), text
 
 
 def new_templates() -> Environment:
-    """Return the templates of this package, without filters of our own."""
     return Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
@@ -415,40 +382,22 @@ def _templates() -> Environment:
     environment = new_templates()
     environment.filters["prose"] = _prose
     environment.filters["sentence"] = _sentence
-    environment.filters["example"] = _pretty
-    environment.filters["breakable"] = _breakable
+    environment.filters["example"] = lambda example: json.dumps(example, indent=2, ensure_ascii=False)
+    environment.filters["breakable"] = lambda path: Markup("<wbr>/").join(path.split("/"))
     return environment
 
 
 def _sentence(words: str) -> str:
-    """Return what stands in a cell of a table as a sentence; links to documents that are not here are their text."""
+    """Return words as a sentence, with only the text of links, whose documents are not here."""
     text = _LINK.sub(r"\1", words)
     return f"{text[0].upper()}{text[1:]}."
 
 
 def _prose(text: str) -> Markup:
     """Return a description as HTML: paragraphs, and code where it has backticks."""
-    paragraphs = [Markup("<p>{}</p>").format(_with_code(part)) for part in text.strip().split("\n\n")]
-    return Markup("\n").join(paragraphs)
-
-
-def _breakable(path: str) -> Markup:
-    """Return a path that a narrow screen breaks before a slash, not inside a word."""
-    return Markup("<wbr>/").join(path.split("/"))
-
-
-def _pretty(example: object) -> str:
-    return json.dumps(example, indent=2, ensure_ascii=False)
-
-
-def _with_code(text: str) -> Markup:
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
-
-
-def _values(values: list[str]) -> str:
-    if len(values) > _SHOWN:
-        return f"one of {len(values)} codes"
-    return ", ".join(f"`{value}`" for value in values)
+    with_code = _CODE.sub(r"<code>\1</code>", str(escape(text.strip())))
+    paragraphs = (f"<p>{part}</p>" for part in with_code.split("\n\n"))
+    return Markup("\n".join(paragraphs))  # noqa: S704 - escaped before
 
 
 class _SpecificationReader:
@@ -469,21 +418,14 @@ class _SpecificationReader:
         return [(name, [call for call in calls if name in call[2]["tags"]]) for name in names]
 
     def schema_of(self, content: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the schema of a JSON body, or of the items of one that is a list; ``None`` for any other."""
-        if JSON not in content:
-            return None
-        schema = content[JSON]["schema"]
-        return self._resolved(schema.get("items", schema))
+        """Return the schema of a JSON request; ``None`` for any other."""
+        return self._resolved(content[JSON]["schema"]) if JSON in content else None
 
-    def is_list(self, content: Mapping[str, Any]) -> bool:
-        """Tell whether a JSON body is a list."""
-        return JSON in content and "items" in content[JSON]["schema"]
-
-    def name_of(self, content: Mapping[str, Any]) -> str | None:
-        """Return the name of a JSON body's schema, or of its items'."""
+    def answer(self, content: Mapping[str, Any]) -> tuple[str | None, bool]:
+        """Return the name of a JSON answer's schema, or of its items', and whether it is a list."""
         schema = content.get(JSON, {}).get("schema", {})
         reference = schema.get("items", schema).get("$ref")
-        return reference.rpartition("/")[2] if reference else None
+        return reference.rpartition("/")[2] if reference else None, "items" in schema
 
     def objects(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the schemas of all objects that answers hold, each with its name."""
@@ -493,11 +435,11 @@ class _SpecificationReader:
             if "properties" in schema and not name.endswith(("Body", "Document"))
         ]
 
-    def members(self, schema: Mapping[str, Any]) -> list[MemberRow]:
-        """Return the members of an object's schema."""
+    def members(self, schema: Mapping[str, Any]) -> list[tuple[str, str, bool, str]]:
+        """Return the members of an object's schema: name, type, whether it is required, description."""
         required = schema.get("required", ())
         return [
-            MemberRow(name, self.type_of(member), name in required, member.get("description", ""))
+            (name, self.type_of(member), name in required, member.get("description", ""))
             for name, member in schema.get("properties", {}).items()
         ]
 
@@ -521,14 +463,16 @@ class _SpecificationReader:
         if "$ref" in schema and "properties" in resolved:
             return f"`{schema['$ref'].rpartition('/')[2]}`"
         if "enum" in resolved:
-            return _values(resolved["enum"])
+            values = resolved["enum"]
+            is_long = len(values) > _MAX_LISTED
+            return f"one of {len(values)} codes" if is_long else ", ".join(f"`{value}`" for value in values)
         form = resolved.get("format") or resolved.get("type", "any")
         return "time" if form == "date-time" else str(form)
 
     def example(self, content: Mapping[str, Any]) -> str | None:
-        """Return an example of a body as JSON on one line."""
-        examples = (self.schema_of(content) or {}).get("examples")
-        return json.dumps(examples[0]) if examples else None
+        """Return an example of a request as JSON on one line."""
+        example = content.get(JSON, {}).get("example")
+        return None if example is None else json.dumps(example)
 
     def _resolved(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         reference = schema.get("$ref")

@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457): one table, whether the rules or HTTP itself refuse."""
+"""Errors as problem details (RFC 9457)."""
 
 import tomllib
 from collections.abc import Mapping
@@ -37,14 +37,14 @@ _EXAMPLE: dict[str, JsonValue] = {
 
 @dataclass(frozen=True, slots=True)
 class ProblemKind:
-    """What all problems with one code have in common. Its words are Markdown, with links from the folder ``docs``."""
+    """Common properties of problems with the same code. Texts are Markdown with links from the folder ``docs``."""
 
     status: int
     title: str
     when: str
-    """When it comes."""
+    """Causes."""
     do: str
-    """What a caller does."""
+    """Advice for callers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,36 +90,29 @@ _OF_HTTP = {
     415: ("unsupported-media-type", "The body has to be JSON: Content-Type: application/json."),
 }
 """Code and detail of the framework's errors by status; other client errors are like 400."""
-_INTERNAL = "The service failed; its operator finds more in the log, by the X-Request-Id of this answer."
-
-
 PROBLEM = type_adapter(ProblemDocument)
 
 
 def answer_error(exchange: Exchange, error: Exception) -> Answer:
     """Return the problem document of an error; a defect of the service is logged."""
     exchange.headers.clear()
-    if isinstance(error, HTTPException):
-        return _http_problem(exchange, error)
-    if not isinstance(error, OtpServiceError) or PROBLEM_KINDS[error.code].status == PROBLEM_KINDS["internal"].status:
-        return _defect_problem(exchange, error)
-    if isinstance(error, StoreUnavailableError):
-        metrics.store_errors.count(operation=exchange.route.endpoint if exchange.route else "unknown")
-    return _domain_problem(exchange, error)
+    if isinstance(error, HTTPException) and error.code is not None and error.code in range(400, 500):
+        code, detail = _OF_HTTP.get(error.code, _OF_HTTP[400])
+        if isinstance(error, MethodNotAllowed) and error.valid_methods:
+            exchange.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+        return _problem(exchange, code, detail, (Fault("", detail),) if code == "invalid-request" else ())
+    if isinstance(error, OtpServiceError) and PROBLEM_KINDS[error.code].status != PROBLEM_KINDS["internal"].status:
+        return _domain_problem(exchange, error)
+    _log.error("request_failed", request_id=exchange.request_id, exc_info=error)
+    detail = "The service failed; its operator finds more in the log, by the X-Request-Id of this answer."
+    return _problem(exchange, "internal", detail)
 
 
 def _problem(
-    exchange: Exchange,
-    code: str,
-    detail: str,
-    *,
-    retry_after: int | None = None,
-    decision: str | None = None,
-    factors: tuple[str, ...] = (),
-    faults: tuple[Fault, ...] = (),
+    exchange: Exchange, code: str, detail: str, faults: tuple[Fault, ...] = (), error: OtpServiceError | None = None
 ) -> Answer:
-    """Return a problem; ``retry_after`` in seconds also makes the header."""
     kind = PROBLEM_KINDS[code]
+    retry_after, decision = (error.retry_after, error.decision) if error else (None, None)
     exchange.problem, exchange.decision = code, decision  # for the request's line in the log
     if retry_after is not None:
         exchange.headers["Retry-After"] = str(retry_after)
@@ -133,46 +126,24 @@ def _problem(
         code=code,
         retry_after=retry_after,
         decision=decision,
-        factors=list(factors) or None,
+        factors=list(error.factors) if isinstance(error, FactorFirstError) else None,
         errors=list(faults) or None,
     )
     return Answer(PROBLEM.dump_json(document, exclude_none=True), kind.status, PROBLEM_JSON)
 
 
 def _domain_problem(exchange: Exchange, error: OtpServiceError) -> Answer:
+    if isinstance(error, StoreUnavailableError):
+        metrics.store_errors.count(operation=exchange.route.endpoint if exchange.route else "unknown")
     detail = str(error)
     faults: tuple[Fault, ...] = ()
     if isinstance(error, InvalidRequestError):  # without faults in members, the whole body is at fault
         faults = error.faults or (Fault("", detail),)
     if exchange.client_token and isinstance(error, RateLimitedError):
         detail = f"{PROBLEM_KINDS[error.code].title}."  # quota and ceilings are the application's own matter
-    answer = _problem(
-        exchange,
-        error.code,
-        detail,
-        retry_after=error.retry_after,
-        decision=error.decision,
-        factors=error.factors if isinstance(error, FactorFirstError) else (),
-        faults=faults,
-    )
+    answer = _problem(exchange, error.code, detail, faults, error)
     if answer.status == PROBLEM_KINDS["unauthenticated"].status:
         exchange.headers["WWW-Authenticate"] = exchange.dialect.challenge if exchange.dialect else "Bearer"
     if isinstance(error, RateLimitedError):
         add_quota_headers(exchange, error.quota)
     return answer
-
-
-def _http_problem(exchange: Exchange, error: HTTPException) -> Answer:
-    status = error.code or 500
-    if status not in range(400, 500):
-        return _defect_problem(exchange, error)
-    code, detail = _OF_HTTP.get(status, _OF_HTTP[400])
-    if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        exchange.headers["Allow"] = ", ".join(sorted(error.valid_methods))
-    return _problem(exchange, code, detail, faults=(Fault("", detail),) if code == "invalid-request" else ())
-
-
-def _defect_problem(exchange: Exchange, error: Exception) -> Answer:
-    """Log a defect of the service with its traceback, which the answer does not show."""
-    _log.error("request_failed", request_id=exchange.request_id, exc_info=error)
-    return _problem(exchange, "internal", _INTERNAL)

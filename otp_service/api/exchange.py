@@ -26,27 +26,25 @@ from otp_service.telemetry.logging import PlainLogger, add_log_members, begin_lo
 from otp_service.telemetry.redaction import SafeText, redact_text
 
 SHUTTING_DOWN: Final = "otp_service.ends"
-"""In the environ while the server is about to end: probes then tell proxies to send nothing more."""
-
-
+"""In the environ while the server is about to end: failing probes then keep proxies away."""
 SLOT_WAIT = 0.2
-"""Seconds that a request waits for a slot: many times what a call to the ledger takes."""
+"""Maximum wait for a slot, in seconds: many times the duration of a call to the ledger."""
 
 
 class CallSlots:
     """Limits the threads that call the ledger, or name servers: while these hang, starts and checks go on."""
 
-    def __init__(self, most: int, refusal: str = "Too many wait for the ledger.") -> None:
+    def __init__(self, max_calls: int, refusal: str = "Too many calls wait for the ledger.") -> None:
         self._refusal = refusal
-        self._free = threading.Semaphore(most)
+        self._free = threading.Semaphore(max_calls)
         self._moved = 0.0
-        """When a call began or came back last. While all slots are taken none begins."""
+        """Time of the last begin or end of a call. While all slots are taken none begins."""
 
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Hold a slot; raise `LedgerUnavailableError` when none is free.
 
-        It is waited for only while calls come back; otherwise all threads would wait.
+        A request waits only while calls return; otherwise all threads would wait.
         """
         if not self._free.acquire(blocking=False):
             is_moving = time.monotonic() - self._moved < SLOT_WAIT
@@ -62,21 +60,20 @@ class CallSlots:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SharedState:
-    """What all requests of a process share."""
+    """State that all requests of a process share."""
 
     installation: Installation
     routes: tuple[Route, ...]
-    """Those that are served."""
     dialects: tuple[Dialect, ...]
     ledger_slots: CallSlots
     look_ups: CallSlots = field(default_factory=lambda: CallSlots(1, "Another host is looked up just now."))
-    """Of hosts that callers name: their name servers may take all the time that they are given."""
+    """Look-ups of callers' hosts, whose name servers may take until the time-out."""
     warned: set[str] = field(default_factory=set)
-    """Warnings that were logged; each is logged once."""
+    """Logged warnings; each is logged once."""
 
 
 class Exchange:
-    """A request and its answer, with what the log line says of it."""
+    """A request and its answer, with the members of its log line."""
 
     __slots__ = (
         "began", "caller", "context", "cors", "decision", "dispatch", "environ", "headers", "problem",
@@ -93,12 +90,17 @@ class Exchange:
         self.began = time.perf_counter()
         # Always new: an id in the request, of a proxy or a stranger, stands beside it in the log.
         self.request_id = SafeText(new_request_id(now()))
-        self.proxy_request_id = _incoming_id(self.header("X-Request-Id"))
+        self.proxy_request_id: SafeText | None = None
+        incoming_id = self.header("X-Request-Id")
+        if incoming_id is not None and _INCOMING_ID.fullmatch(incoming_id):
+            # 128 bits in hexadecimal stay as they are; digits of any other id are masked as everywhere in the log.
+            is_random = _RANDOM_ID.fullmatch(incoming_id)
+            self.proxy_request_id = SafeText(incoming_id if is_random else redact_text(incoming_id))
         begin_log_members(request_id=self.request_id)
         self.headers: dict[str, str] = {}
-        """Headers of the answer, in addition to those of every answer."""
+        """Headers of the answer beside those of every answer."""
         self.cors: dict[str, str] = {}
-        """Headers that allow a browser's page to read the answer, also of an error."""
+        """Headers that let a browser's page read the answer, also an error."""
         self.caller: Caller | None = None
         self.retry: IdempotentRequest | None = None
         """The ``Idempotency-Key`` and a digest of the request."""
@@ -116,7 +118,6 @@ class Exchange:
 
     @property
     def method(self) -> str:
-        """The HTTP method."""
         return str(self.environ["REQUEST_METHOD"])
 
     @property
@@ -125,7 +126,7 @@ class Exchange:
         return "/" + str(self.environ["PATH_INFO"]).lstrip("/")
 
     def header(self, name: str) -> str | None:
-        """Return a header by its name; values of a repeated header are joined by commas."""
+        """Return a header; values of a repeated header are joined by commas."""
         value = self.environ.get(_environ_name(name))
         return None if value is None else str(value)
 
@@ -157,16 +158,6 @@ _INCOMING_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _RANDOM_ID = re.compile(r"(?=[0-9-]*[A-Fa-f])[0-9A-Fa-f]{8}(?:-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
 
 
-def _incoming_id(text: str | None) -> SafeText | None:
-    """Return the ``X-Request-Id`` of a request for the log; ``None`` unless it has the form of an id.
-
-    128 bits in hexadecimal stay as they are; digits of any other id are masked as everywhere in the log.
-    """
-    if text is None or not _INCOMING_ID.fullmatch(text):
-        return None
-    return SafeText(text if _RANDOM_ID.fullmatch(text) else redact_text(text))
-
-
 @cache
 def _environ_name(header: str) -> str:
     """Return the name under which WSGI has a header (PEP 3333)."""
@@ -187,9 +178,8 @@ UNMATCHED = "unmatched"
 PROBES = {"/healthz", "/readyz", "/readyz/checks"}
 """Routes that are called every few seconds."""
 _SPAN_FACTS = {"application", "verification", "dispatch", "problem"}
-"""Facts about a request that its span shows too."""
+"""Facts of the log line that the span shows too."""
 _FIRST_FAILURE_STATUS = 500
-"""The first status that means a failure of the service."""
 
 _log = PlainLogger(__name__)
 
@@ -210,13 +200,22 @@ def log_request(exchange: Exchange, status: int) -> None:
     begin_log_members()
     seconds = time.perf_counter() - exchange.began
     route = exchange.route.rule if exchange.route else UNMATCHED
-    metrics.request_duration.observe(
-        seconds, method=metrics.method_label(exchange.method), route=route, status=str(status)
-    )
+    method = metrics.method_label(exchange.method)
+    metrics.request_duration.observe(seconds, method=method, route=route, status=str(status))
+    has_failed = status >= _FIRST_FAILURE_STATUS
     if tracing.is_on():
-        _describe_span(exchange, route, status)
+        tracing.annotate(
+            f"{method} {route}",
+            failed=has_failed,
+            method=method,
+            route=_plain(route),
+            status=status,
+            request=exchange.request_id,
+            **{name: value for name, value in _known_facts(exchange).items() if name in _SPAN_FACTS},
+        )
+    level = logging.DEBUG if route in PROBES else logging.INFO
     _log.log(
-        _level(route, status),
+        logging.WARNING if has_failed else level,
         "request",
         method=exchange.method,
         route=_plain(route),
@@ -227,41 +226,16 @@ def log_request(exchange: Exchange, status: int) -> None:
     )
 
 
-def _describe_span(exchange: Exchange, route: str, status: int) -> None:
-    """Name the request's span, and set its attributes."""
-    method = metrics.method_label(exchange.method)
-    facts = {name: value for name, value in _known_facts(exchange).items() if name in _SPAN_FACTS}
-    tracing.annotate(
-        f"{method} {route}",
-        failed=status >= _FIRST_FAILURE_STATUS,
-        method=method,
-        route=_plain(route),
-        status=status,
-        request=exchange.request_id,
-        **facts,
-    )
-
-
 @lru_cache
 def _plain(route: str) -> SafeText:
     return SafeText(route)
 
 
-def _level(route: str, status: int) -> int:
-    if status >= _FIRST_FAILURE_STATUS:
-        return logging.WARNING
-    return logging.DEBUG if route in PROBES else logging.INFO
-
-
 def _known_facts(exchange: Exchange) -> dict[str, str]:
-    """Return the caller, the subject, the reason of a refusal, and the proxy's id of the request."""
-    facts: dict[str, str] = {}
     caller = exchange.caller
-    if caller and caller.application:
-        facts["application"] = caller.application.name
-    if caller and caller.key_id:
-        facts["key_id"] = caller.key_id
-    why = {
+    facts = {
+        "application": caller.application.name if caller and caller.application else None,
+        "key_id": (caller.key_id or None) if caller else None,
         "verification": exchange.verification,
         "dispatch": exchange.dispatch,
         "problem": exchange.problem,
@@ -269,11 +243,12 @@ def _known_facts(exchange: Exchange) -> dict[str, str]:
         "reason": exchange.reason,
         "proxy_request_id": exchange.proxy_request_id,
     }
-    return facts | {name: value for name, value in why.items() if value is not None}
+    return {name: value for name, value in facts.items() if value is not None}
 
 
-def send_answer(exchange: Exchange, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
-    """Begin the answer with its headers, and return its body."""
+def finish(exchange: Exchange, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
+    """Log the request, begin the answer with its headers, and return its body."""
+    log_request(exchange, answer.status)
     headers = headers_of(exchange)
     if answer.media_type is not None:
         headers = {"Content-Type": answer.media_type, "Content-Length": str(len(answer.body)), **headers}
@@ -286,11 +261,8 @@ def _line(status: int) -> str:
     return f"{status} {HTTPStatus(status).phrase.upper()}"
 
 
-_NAME = '"application"'
-
-
 def add_quota_headers(exchange: Exchange, quota: Quota | None) -> None:
-    """Add ``RateLimit-Policy`` and ``RateLimit`` to the answer, when there is a quota to tell the application."""
+    """Add ``RateLimit-Policy`` and ``RateLimit`` to an answer to an application with a quota."""
     if quota is not None and exchange.client_token is None:
-        exchange.headers["RateLimit-Policy"] = f"{_NAME};q={quota.amount};w={quota.seconds}"
-        exchange.headers["RateLimit"] = f"{_NAME};r={quota.remaining};t={quota.reset}"
+        exchange.headers["RateLimit-Policy"] = f'"application";q={quota.amount};w={quota.seconds}'
+        exchange.headers["RateLimit"] = f'"application";r={quota.remaining};t={quota.reset}'

@@ -228,40 +228,22 @@ class RecoveryCheckResultAnswer:
     """As in a check of an app."""
 
 
-_PARAMETERS: Final = (
-    path_parameter(
-        "factor_id", "The `id` of the factor.", "fa_6f1c0d52a7b94e038d1f6a2b7c3e9f40b1d2e3f405162738495a6b7c"
-    ),
+_FACTOR_ID: Final = path_parameter(
+    "factor_id", "The `id` of the factor.", "fa_6f1c0d52a7b94e038d1f6a2b7c3e9f40b1d2e3f405162738495a6b7c"
 )
 _PROBLEMS: Final = (*COMMON_PROBLEMS, "ledger-mismatch")
 _FACTOR: Final = "/v1/factors/<factor_id>"
-_NO_CODE: Final = ("not-found", "factor-not-active", "invalid-code", "recipient-frozen")
-enrolments = Resource(
-    "factors", "Authenticator apps", KeyScope.FACTORS, problems=_PROBLEMS, retries=True, asks_ledger=True
-)
-checks = Resource(
-    "factors", "Authenticator apps", KeyScope.FACTORS, problems=_PROBLEMS, parameters=_PARAMETERS, retries=True
-)
+_CHECK_PROBLEMS: Final = ("not-found", "factor-not-active", "invalid-code", "recipient-frozen")
 factors = Resource(
-    "factors", "Authenticator apps", KeyScope.FACTORS, problems=_PROBLEMS, parameters=_PARAMETERS, asks_ledger=True
-)
-activations = Resource(
-    "factors",
-    "Authenticator apps",
-    KeyScope.FACTORS,
-    problems=_PROBLEMS,
-    parameters=_PARAMETERS,
-    retries=True,
-    asks_ledger=True,
+    "factors", "Authenticator apps", KeyScope.FACTORS, problems=_PROBLEMS, parameters=(_FACTOR_ID,), asks_ledger=True
 )
 recovery_codes = Resource("recovery-codes", "Recovery codes", KeyScope.FACTORS, problems=_PROBLEMS, asks_ledger=True)
-recovery_checks = Resource(
-    "recovery-codes", "Recovery codes", KeyScope.FACTORS, problems=_PROBLEMS, retries=True, asks_ledger=True
-)
 
 
-@enrolments.route(
-    "POST /v1/factors", {201: "Enrolled."}, ("not-found", "invalid-secret", "factor-limit", "rate-limited")
+@factors.route(
+    "POST /v1/factors",
+    {201: "Enrolled."},
+    ("idempotency-mismatch", "not-found", "invalid-secret", "factor-limit", "rate-limited"),
 )
 def enrol_factor(exchange: Exchange, body: EnrolmentBody) -> EnrolmentAnswer:
     """Enrol an app.
@@ -270,13 +252,17 @@ def enrol_factor(exchange: Exchange, body: EnrolmentBody) -> EnrolmentAnswer:
     none of it. Within ten minutes the first code makes it active.
     """
     done = services.enrol(exchange.context, exchange.application, body.user, body.label, body.uri, exchange.retry)
-    secret = secret_text(done.secret) if done.secret else None
-    qr = _qr(done.uri, body.qr) if done.uri and body.qr else None
+    secret, qr = secret_text(done.secret) if done.secret else None, None
+    if done.uri and body.qr:
+        code = segno.make(done.uri, micro=False, error="m")
+        qr = code.svg_inline(scale=4, light="#fff") if body.qr == "svg" else code.png_data_uri(scale=4)
     return EnrolmentAnswer(factor_answer(done.factor), secret, done.uri, qr)
 
 
-@activations.route(
-    f"POST {_FACTOR}/activate", {200: "The result, right or wrong."}, (*_NO_CODE, "conflict", "factor-limit")
+@factors.route(
+    f"POST {_FACTOR}/activate",
+    {200: "The result, right or wrong."},
+    ("idempotency-mismatch", *_CHECK_PROBLEMS, "conflict", "factor-limit"),
 )
 def activate_factor(exchange: Exchange, body: FactorCodeBody, factor_id: str) -> ActivationResultAnswer:
     """Activate an app.
@@ -289,21 +275,21 @@ def activate_factor(exchange: Exchange, body: FactorCodeBody, factor_id: str) ->
     return ActivationResultAnswer(done.id, done.status, done.valid, done.reason, None, done.recovery_codes)
 
 
-@checks.route(f"POST {_FACTOR}/check", {200: "The result, right or wrong."}, (*_NO_CODE, "step-up-required"), hot=True)
+@factors.route(
+    f"POST {_FACTOR}/check",
+    {200: "The result, right or wrong."},
+    ("idempotency-mismatch", *_CHECK_PROBLEMS, "step-up-required"),
+    hot=True,
+)
 def check_factor(exchange: Exchange, body: FactorCheckBody, factor_id: str) -> FactorCheckResultAnswer:
     """Check a code.
 
     A code is accepted once, and none that is older than an accepted one. A wrong code is a result, not an error: look
     at `valid`. What cannot be a code of this factor is refused with 422 and is not counted as a guess.
     """
+    intent = Intent(body.purpose, body.after, body.context)
     done = services.check(
-        exchange.context,
-        exchange.application,
-        factor_id,
-        body.code,
-        Intent(body.purpose, body.after, body.context),
-        body.user,
-        exchange.retry,
+        exchange.context, exchange.application, factor_id, body.code, intent, body.user, exchange.retry
     )
     exchange.reason = done.reason
     return _result(done)
@@ -315,7 +301,7 @@ def rename_factor(exchange: Exchange, body: LabelBody, factor_id: str) -> Factor
     return factor_answer(services.rename(exchange.context, exchange.application, factor_id, body.label))
 
 
-@factors.route(f"POST {_FACTOR}/remove", {200: "The result, right or wrong."}, _NO_CODE)
+@factors.route(f"POST {_FACTOR}/remove", {200: "The result, right or wrong."}, _CHECK_PROBLEMS)
 def remove_factor(exchange: Exchange, body: RemovalBody, factor_id: str) -> FactorCheckResultAnswer:
     """Remove an app.
 
@@ -356,10 +342,10 @@ def make_recovery_codes(exchange: Exchange, body: UserBody) -> RecoveryCodesAnsw
     return RecoveryCodesAnswer(_user_id(exchange, body), codes)
 
 
-@recovery_checks.route(
+@recovery_codes.route(
     "POST /v1/recovery-codes/check",
     {200: "The result, right or wrong."},
-    ("invalid-code", "recipient-frozen", "step-up-required"),
+    ("idempotency-mismatch", "invalid-code", "recipient-frozen", "step-up-required"),
 )
 def check_recovery_code(exchange: Exchange, body: RecoveryCodeBody) -> RecoveryCheckResultAnswer:
     """Check a recovery code.
@@ -376,17 +362,11 @@ def check_recovery_code(exchange: Exchange, body: RecoveryCodeBody) -> RecoveryC
 
 
 def read_user(exchange: Exchange, body: UserBody) -> UserKey:
-    """Return the user named in a body."""
     return services.user_key(exchange.context, exchange.application.name, body.user)
 
 
 def _user_id(exchange: Exchange, body: UserBody) -> str:
     return user_id(read_user(exchange, body).pseudonym)
-
-
-def _qr(uri: str, kind: Literal["svg", "png"]) -> str:
-    code = segno.make(uri, micro=False, error="m")
-    return code.svg_inline(scale=4, light="#fff") if kind == "svg" else code.png_data_uri(scale=4)
 
 
 def _result(done: FactorCheck) -> FactorCheckResultAnswer:

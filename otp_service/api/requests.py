@@ -3,12 +3,13 @@
 import ipaddress
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qs, parse_qsl
 from wsgiref.types import WSGIEnvironment
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from werkzeug.datastructures import EnvironHeaders
 from werkzeug.exceptions import BadRequest, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.http import parse_options_header
@@ -26,11 +27,11 @@ MAX_BODY = 8 * 1024
 MAX_FAULTS = 20
 """Defects listed at once."""
 _WHOLE = ""
-"""JSON pointer of the whole body; also used for what is wrong outside of it."""
+"""JSON pointer of the whole body, also of defects outside it."""
 _NAME = re.compile(r"(?!.*[0-9]{4})[A-Za-z_][A-Za-z0-9_-]{0,39}")
-"""Members whose names may be shown. Any other name is input like a value, and may be a number or a code."""
+"""Names of members that may be shown. Any other name may be a number or a code, as a value may."""
 _HOST = re.compile(r"(?:[\w.~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
-"""What names a host (RFC 3986, section 3.2), without the marks that no name of the DNS has."""
+"""A host (RFC 3986, section 3.2), without marks that no DNS name has."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _MESSAGES = {
     "missing": "is missing",
@@ -52,8 +53,7 @@ _MESSAGES = {
     "enum": "is not {expected}",
     "value_error": "{error}",
 }
-"""Sentences by pydantic's types of errors; their placeholders are constraints, or sentences of our own validators, and
-never what was given."""
+"""Sentences by pydantic's types of errors. Placeholders are constraints or our validators' sentences, never input."""
 _FEW_BYTES = re.compile("[1-9][0-9]{0,8}")
 Model = TypeVar("Model", bound=Body)
 
@@ -69,33 +69,42 @@ def read_json(exchange: Exchange, *, may_be_empty: bool = False) -> dict[str, An
     415.
     """
     # An empty body that was announced in chunks was truncated: servers do not report it.
-    if may_be_empty and not _content_length(exchange) and exchange.header("Transfer-Encoding") is None:
+    if may_be_empty and not get_content_length(exchange.environ) and exchange.header("Transfer-Encoding") is None:
         return {}
     if media_type_of(exchange) != JSON:
         raise UnsupportedMediaType
-    document = _parse(read_body(exchange, MAX_BODY))
+    body = read_body(exchange, MAX_BODY)
+    try:
+        text = body.decode()
+        document = _decode(text)
+        if _SURROGATE.search(text):
+            json.dumps(document, ensure_ascii=False).encode()
+    except _DuplicateMemberError:
+        _refuse("A member is named twice.", Fault(_WHOLE, "names a member twice"))
+    except (ValueError, RecursionError):
+        _refuse("The body is not valid JSON.", Fault(_WHOLE, "is not valid JSON in UTF-8"))
     if not isinstance(document, dict):
         _refuse("The body is not a JSON object.", Fault(_WHOLE, "is not an object"))
     return document
 
 
 def read_body(exchange: Exchange, limit: int) -> bytes:
-    """Return the whole body; raise werkzeug's errors when it has more than ``limit`` bytes, or is truncated.
+    """Return the body; raise werkzeug's errors when it has more than ``limit`` bytes, or is truncated.
 
     Werkzeug refuses a ``Content-Length`` that is too large, but silently truncates a body in chunks, so its limit is a
-    byte more here. It does not report a truncated body either. A body of known length is read without werkzeug.
+    byte more here. It does not report a truncated body either.
     """
     environ = exchange.environ
     length = environ.get("CONTENT_LENGTH") or ""
-    if _FEW_BYTES.fullmatch(length) and "HTTP_TRANSFER_ENCODING" not in environ and int(length) <= limit:
+    if _FEW_BYTES.fullmatch(length) and "HTTP_TRANSFER_ENCODING" not in environ and int(length) <= limit:  # faster
         whole = environ["wsgi.input"].read(int(length))
         if len(whole) < int(length):
             raise BadRequest
         return bytes(whole)
-    body = get_input_stream(exchange.environ, max_content_length=limit + 1).read()
+    body = get_input_stream(environ, max_content_length=limit + 1).read()
     if len(body) > limit:
         raise RequestEntityTooLarge
-    if len(body) < _content_length(exchange):
+    if len(body) < (get_content_length(environ) or 0):
         raise BadRequest
     return bytes(body)
 
@@ -116,12 +125,12 @@ def validate_body(model: type[Model], document: dict[str, Any]) -> Model:
     try:
         return model.model_validate(document)
     except ValidationError as invalid:
-        faults = tuple(_faults(invalid))[:MAX_FAULTS]
-    raise InvalidRequestError("The body has invalid members.", faults)
+        errors = invalid.errors(include_url=False, include_input=False)[:MAX_FAULTS]
+    raise InvalidRequestError("The body has invalid members.", tuple(map(_fault, errors)))
 
 
 def read_query(exchange: Exchange, *known: str) -> dict[str, str]:
-    """Return the query parameters; raise `InvalidRequestError` for unknown or repeated parameters."""
+    """Return the query parameters; raise `InvalidRequestError` for unknown or repeated ones."""
     return {name: values[0] for name, values in read_query_lists(exchange, *known).items()}
 
 
@@ -140,9 +149,7 @@ def read_moment(parameters: Mapping[str, str], name: str) -> int | None:
     try:
         return parse_timestamp(parameters[name]) if name in parameters else None
     except ValueError as malformed:
-        raise InvalidRequestError(
-            f"The parameter {name} {malformed}.", (Fault(_WHOLE, f"{name} {malformed}"),)
-        ) from None
+        _refuse(f"The parameter {name} {malformed}.", Fault(_WHOLE, f"{name} {malformed}"))
 
 
 def host_of(environ: WSGIEnvironment) -> str | None:
@@ -152,30 +159,6 @@ def host_of(environ: WSGIEnvironment) -> str | None:
     """
     host = str(environ.get("HTTP_HOST", ""))  # the server joins two headers by a comma
     return host if _HOST.fullmatch(host) else None
-
-
-def refuse_query(exchange: Exchange) -> None:
-    """Raise `InvalidRequestError` for any query parameter."""
-    if exchange.environ.get("QUERY_STRING"):
-        read_query(exchange)
-
-
-def _content_length(exchange: Exchange) -> int:
-    """Return the Content-Length, 0 without one."""
-    return get_content_length(exchange.environ) or 0
-
-
-def _parse(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
-    try:
-        text = body.decode()
-        document = _decode(text)
-        if _SURROGATE.search(text):
-            json.dumps(document, ensure_ascii=False).encode()
-    except _DuplicateMemberError:
-        _refuse("A member is named twice.", Fault(_WHOLE, "names a member twice"))
-    except (ValueError, RecursionError):
-        _refuse("The body is not valid JSON.", Fault(_WHOLE, "is not valid JSON in UTF-8"))
-    return document
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -197,25 +180,19 @@ def _refuse(message: str, fault: Fault) -> NoReturn:
     raise InvalidRequestError(message, (fault,)) from None
 
 
-def _faults(invalid: ValidationError) -> Iterator[Fault]:
-    for error in invalid.errors(include_url=False, include_input=False):
-        pointer, complete = _pointer(error["loc"])
-        constraints: Mapping[str, Any] = error.get("ctx", {})
-        message = FAULTS.get(constraints.get("pattern", ""))
-        message = message or _MESSAGES.get(error["type"], "is not acceptable").format_map(constraints)
-        yield Fault(pointer, message if complete else f"has a member that {message}")
-
-
-def _pointer(location: tuple[int | str, ...]) -> tuple[str, bool]:
-    """Return the JSON pointer (RFC 6901) as far as its names may be shown, and whether that is all of it."""
+def _fault(error: ErrorDetails) -> Fault:
+    """Return a defect at its JSON pointer (RFC 6901), as far as its names may be shown."""
+    constraints: Mapping[str, Any] = error.get("ctx", {})
+    message = FAULTS.get(constraints.get("pattern", ""))
+    message = message or _MESSAGES.get(error["type"], "is not acceptable").format_map(constraints)
     pointer = ""
-    for step in location:
+    for step in error["loc"]:
         if step == "[key]":  # pydantic's mark for a member's name instead of its value
             continue
         if isinstance(step, str) and not _NAME.fullmatch(step):  # a number is a place in a list
-            return pointer, False
+            return Fault(pointer, f"has a member that {message}")
         pointer += f"/{step}"
-    return pointer, True
+    return Fault(pointer, message)
 
 
 def peer_address(exchange: Exchange) -> str | None:
@@ -224,8 +201,8 @@ def peer_address(exchange: Exchange) -> str | None:
     Each trusted proxy appends the address that it saw to ``X-Forwarded-For``; so the end user's is exactly
     ``http.trusted_proxies`` hops from the right, whatever a caller wrote further left. With no proxy trusted, with
     fewer hops than proxies, or a hop that is no address, it is the connection's own peer: a request is then
-    counted for the proxy, and never goes uncounted. ``Forwarded`` and ``X-Real-IP`` are not looked at. A WSGI
-    server makes the same of ``X_Forwarded_For``, which looks the same then: the proxies have to drop it.
+    counted for the proxy, and never goes uncounted. ``Forwarded`` and ``X-Real-IP`` are ignored. A WSGI server cannot
+    distinguish ``X_Forwarded_For``: the proxies have to drop it.
     """
     trusted_proxies = exchange.settings.http.trusted_proxies
     if trusted_proxies:
@@ -236,13 +213,13 @@ def peer_address(exchange: Exchange) -> str | None:
 
 
 def hops(exchange: Exchange) -> list[str]:
-    """Return the hops from left to right; a header that is given several times is one list (RFC 9110, 5.3)."""
+    """Return the hops from left to right; a repeated header is one list (RFC 9110, 5.3)."""
     joined = exchange.header("X-Forwarded-For")
     return [hop.strip() for hop in joined.split(",")] if joined else []
 
 
 def _address(text: str) -> str | None:
-    """Return an address without its zone, which names an interface of this host; ``None`` when it is none."""
+    """Return an address without its zone, which names an interface of this host; ``None`` for other text."""
     address, _, _ = text.partition("%")
     try:
         ipaddress.ip_address(address)
@@ -252,60 +229,47 @@ def _address(text: str) -> str | None:
 
 
 MAX_PROVIDER_BODY = 64 * 1024
-"""Bytes of a body; they are longer than what applications send."""
+"""Bytes of a provider's body, which may be longer than an application's."""
 MAX_SHARED_BODY = 3 * 1024 * 1024
 """Bytes of a body that reports on several messages: Meta's have up to 3 MB, and come again for days when refused."""
 METHODS = ("GET", "POST")
-"""How providers report; many small ones, and Kannel, by GET."""
+"""Methods of providers; many small ones, and Kannel, report by GET."""
 _FORM = "application/x-www-form-urlencoded"
 
 
 def read_form(exchange: Exchange) -> list[tuple[str, str]]:
-    """Return the fields of a form (HTML) that are not empty; none for any other body.
-
-    Raises werkzeug's errors for a body that is too long, or broke off.
-    """
+    """Return the fields of an HTML form that are not empty, none for any other body; raises as `read_body`."""
     body = read_body(exchange, MAX_BODY)
     return parse_qsl(body.decode(errors="replace")) if media_type_of(exchange) == _FORM else []
 
 
 def require_method(exchange: Exchange) -> None:
-    """Raise `MethodNotAllowed` for HEAD, which the framework allows wherever GET is: it must change nothing."""
+    """Raise `MethodNotAllowed` for HEAD, which Flask allows wherever GET is: it must change nothing."""
     if exchange.method not in METHODS:
         raise MethodNotAllowed(METHODS)
 
 
 def provider_request(exchange: Exchange, address: str, limit: int = MAX_PROVIDER_BODY) -> dict[str, Any]:
-    """Return the members of a provider's request, with the public ``address`` that its sender signed.
-
-    Raises werkzeug's errors for a body that is too long, or broke off.
-    """
+    """Return the members of a provider's request, with the signed public ``address``; raises as `read_body`."""
     query = exchange.environ.get("QUERY_STRING", "")
     body = read_body(exchange, limit)
+    is_form = media_type_of(exchange) == _FORM
     return {
         "method": exchange.method,
         "url": f"{address}?{query}" if query else address,
         "headers": {name.lower(): value for name, value in EnvironHeaders(exchange.environ).items()},
         "query": dict(parse_qsl(query, keep_blank_values=True)),
-        "form": dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
-        if media_type_of(exchange) == _FORM
-        else {},
+        "form": dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True)) if is_form else {},
         "body": body,
         "peer": peer_address(exchange) or "",
     }
 
 
-IDEMPOTENCY_HEADER = "Idempotency-Key"
-
-
 def read_idempotency_key(
     exchange: Exchange, route: Route, parts: Mapping[str, str], document: object
 ) -> IdempotentRequest | None:
-    """Return the request's ``Idempotency-Key`` bound to its path and body; ``None`` without the header.
-
-    Raises `InvalidRequestError`.
-    """
-    header = exchange.header(IDEMPOTENCY_HEADER)
+    """Return the ``Idempotency-Key`` bound to path and body, ``None`` without it; raises `InvalidRequestError`."""
+    header = exchange.header("Idempotency-Key")
     if header is None:
         return None
     operation = " ".join((route.endpoint, *parts.values()))
@@ -315,5 +279,5 @@ def read_idempotency_key(
 
 
 def read_number(exchange: Exchange, body: NumberBody) -> SubjectKey:
-    """Return the number of a body with the names under which it is kept; raises `UnacceptableError`."""
+    """Return the number of a body; raise `UnacceptableError` if it is not a phone number."""
     return subject_key(exchange.context.keyring, destination_of(exchange.application, body.to, body.region))

@@ -1,4 +1,4 @@
-"""Routes, each declared beside its view: what it takes and answers, and the words that callers read about it."""
+"""Routes: each is declared beside its view, with its body, answers and description."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -24,10 +24,12 @@ COMMON_PROBLEMS: Final = (
     "service-unavailable",
 )
 """Codes of errors that a route with an API key may end with."""
+LEDGER_PROBLEMS = ("invalid-request", "unauthenticated", "forbidden", "internal", "ledger-unavailable", "overloaded")
+"""The same for a route that asks the ledger alone."""
+NUMBER_PROBLEMS: Final = (*COMMON_PROBLEMS, "invalid-number", "number-type-not-allowed", "ledger-mismatch")
 _BODY_PROBLEMS: Final = ("body-too-large", "unsupported-media-type")
-_IDEMPOTENCY_PROBLEMS: Final = ("idempotency-mismatch",)
 Parameter = Mapping[str, Any]
-"""One of a path, a query or the headers, as OpenAPI describes it."""
+"""A parameter of a path, a query or the headers, as OpenAPI describes it."""
 View = TypeVar("View", bound=Callable[..., Any])
 
 
@@ -43,7 +45,6 @@ class Answer:
 
 @cache
 def type_adapter(content: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any type
-    """Return the serialiser of a type."""
     return TypeAdapter(content)
 
 
@@ -54,9 +55,9 @@ class Success:
     description: str
     media_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
-    """What the headers say that not every answer has, by their names."""
+    """Descriptions of the headers that not every answer has, by name."""
     content: TypeAdapter[Any] = field(default_factory=lambda: type_adapter(str))
-    """What writes the body; where the view does not return an `Answer`, what writes that which it returns."""
+    """Writes the body, unless the view returns an `Answer`."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -68,7 +69,7 @@ class Route:
     rule: str
     """The path, as Flask, the log and metrics name it: ``/v1/verifications/<verification_id>``."""
     view: Callable[..., Any]
-    """Takes the `Exchange`, a body if there is one, and the path's parts; returns an `Answer`, or what it shows."""
+    """Takes the `Exchange`, a body if there is one, and the path's parts; returns an `Answer` or its content."""
     name: str
     """``operationId``."""
     endpoint: str
@@ -76,20 +77,19 @@ class Route:
     summary: str
     description: str
     answers: Mapping[int, Success]
-    """By status, the usual one first; of a route without any, callers read nothing."""
+    """By status, the usual one first; empty for a route that the reference leaves out."""
     status: int
-    """The usual one."""
     problems: tuple[str, ...]
     """Codes of errors."""
     query: tuple[Parameter, ...]
-    """Parameters that the view reads."""
     takes_query: bool
-    """Whether a query is left to the view: from applications an unknown parameter is an error, not from providers."""
+    """Whether the view reads the query; elsewhere a query is an error."""
     body: type[Body] | None
     may_be_empty: bool
-    """Whether the body may be left out: where no member has to be there."""
+    """Whether the body may be left out, since no member is required."""
     retries: bool
     """Whether an ``Idempotency-Key`` makes the request safe to repeat."""
+    asks_ledger: bool
     hot: bool
     """Answered without Flask."""
     client_right: ClientRight | None
@@ -98,26 +98,24 @@ class Route:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Resource:
-    """Routes, and what they have in common."""
+    """Routes with common properties."""
 
     name: str
-    """As metrics name it."""
+    """Its name in metrics."""
     section: str
-    """What callers find it under."""
+    """Its section in the reference."""
     scope: KeyScope | None = None
-    """What an API key needs; ``None`` for routes that take none."""
+    """What an API key needs; ``None`` for routes that take no key."""
     problems: tuple[str, ...] = ()
-    """Codes of errors that any of them may end with."""
+    """Codes of errors that any route may end with."""
     parameters: tuple[Parameter, ...] = ()
-    """Parts of their paths."""
+    """Parts of the paths."""
     note: str = ""
     """The end of each description."""
-    retries: bool = False
-    """Whether requests with a body are made safe to repeat by an ``Idempotency-Key``."""
     asks_ledger: bool = False
-    """Whether each takes one of the `CallSlots`."""
+    """Whether routes that are not hot take one of the `CallSlots`."""
     is_lenient: bool = False
-    """Whether unknown query parameters are passed over."""
+    """Whether unknown query parameters are ignored."""
     routes: list[Route] = field(default_factory=list)
 
     def route(
@@ -135,20 +133,21 @@ class Resource:
 
         The view's docstring is the summary, in one line, and the description in the API's reference. Its name makes
         the ``operationId`` (``check_code``: ``checkCode``), and the name's first word the ``endpoint`` in metrics. Its
-        annotations are the types of body and answer.
+        annotations are the types of body and answer. A problem ``idempotency-mismatch`` makes it take an
+        ``Idempotency-Key``.
         """
         method, _, rule = request.partition(" ")
 
         def register(view: View) -> View:
             signature = inspect.signature(view)
-            body = next(
-                (
-                    parameter.annotation
-                    for parameter in signature.parameters.values()
-                    if isinstance(parameter.annotation, type) and issubclass(parameter.annotation, Body)
-                ),
-                None,
-            )
+            annotations = (parameter.annotation for parameter in signature.parameters.values())
+            body = next((type_ for type_ in annotations if isinstance(type_, type) and issubclass(type_, Body)), None)
+            successes = {
+                status: answer if isinstance(answer, Success) else Success(answer) for status, answer in answers.items()
+            }
+            if signature.return_annotation is not Answer:
+                content = type_adapter(signature.return_annotation)
+                successes = {status: replace(success, content=content) for status, success in successes.items()}
             first, *others = view.__name__.split("_")
             summary, _, description = inspect.cleandoc(view.__doc__ or "").partition("\n\n")
             self.routes.append(
@@ -161,16 +160,15 @@ class Resource:
                     endpoint=f"{self.name}.{endpoint or first}",
                     summary=_unwrapped(summary).removesuffix("."),
                     description=f"{_unwrapped(description)} {self.note}".strip(),
-                    answers={
-                        status: _success(answer, signature.return_annotation) for status, answer in answers.items()
-                    },
+                    answers=successes,
                     status=next(iter(answers), 200),
-                    problems=self._problems(body, problems),
+                    problems=(*self.problems, *(_BODY_PROBLEMS if body else ()), *problems),
                     query=query,
                     takes_query=bool(query) or self.scope is None or self.is_lenient,
                     body=body,
                     may_be_empty=body is not None and _takes_nothing(body),
-                    retries=self.retries and body is not None,
+                    retries="idempotency-mismatch" in problems,
+                    asks_ledger=self.asks_ledger and not hot,
                     hot=hot,
                     client_right=client_right,
                 )
@@ -179,37 +177,19 @@ class Resource:
 
         return register
 
-    def _problems(self, body: type[Body] | None, others: tuple[str, ...]) -> tuple[str, ...]:
-        of_body = (*_BODY_PROBLEMS, *(_IDEMPOTENCY_PROBLEMS if self.retries else ())) if body else ()
-        return (*self.problems, *of_body, *others)
-
-
-def _success(answer: str | Success, returned: Any) -> Success:  # noqa: ANN401 - any type
-    success = answer if isinstance(answer, Success) else Success(answer)
-    return success if returned is Answer else replace(success, content=type_adapter(returned))
-
 
 def path_parameter(name: str, description: str, example: str) -> Parameter:
-    """Return a part of a path."""
-    schema = {"type": "string"}
-    return {
-        "name": name,
-        "in": "path",
-        "required": True,
-        "description": description,
-        "schema": schema,
-        "example": example,
-    }
+    return query_parameter(name, description, {"type": "string"}, required=True) | {"in": "path", "example": example}
 
 
-def query_parameter(name: str, description: str, schema: Mapping[str, Any], *, required: bool = False) -> Parameter:
-    """Return a parameter of a query."""
+def query_parameter(
+    name: str, description: str, schema: Mapping[str, Any], *, required: bool = False
+) -> dict[str, Any]:
     return {"name": name, "in": "query", "required": required, "description": description, "schema": schema}
 
 
 def _takes_nothing(body: type[Body]) -> bool:
-    """Whether a body needs no member."""
-    if any(member.is_required() for member in body.model_fields.values()):
+    if any(member.is_required() for member in body.model_fields.values()):  # without building the model, which is slow
         return False
     try:
         body.model_validate({})
@@ -220,11 +200,3 @@ def _takes_nothing(body: type[Body]) -> bool:
 
 def _unwrapped(text: str) -> str:
     return " ".join(text.split())
-
-
-NUMBER_PROBLEMS = (
-    *COMMON_PROBLEMS,
-    "invalid-number",
-    "number-type-not-allowed",
-    "ledger-mismatch",
-)

@@ -1,4 +1,4 @@
-"""What bodies and answers have in common: forms of members, times, what a body is."""
+"""Common parts of bodies and answers: patterns, times, the base of bodies."""
 
 import re
 from collections.abc import Mapping
@@ -32,17 +32,14 @@ _TIMESTAMP = re.compile(TIMESTAMP_PATTERN)
 
 
 def parse_timestamp(text: object) -> int:
-    """Return a moment in milliseconds since the epoch.
-
-    Raises `ValueError` when it is not written as one, or the calendar has no such one.
-    """
+    """Return a time in milliseconds since the epoch; raise `ValueError` for other text or an impossible date."""
     if not isinstance(text, str):
         raise ValueError("is not a string")  # noqa: TRY004 - pydantic tells a ValueError as a fault
     if not _TIMESTAMP.fullmatch(text):
         raise ValueError("is not a time in UTC such as 2026-11-24T22:00:00Z")
     try:
         return int(datetime.fromisoformat(text).timestamp() * 1000)
-    except ValueError:  # its text repeats what was given
+    except ValueError:  # its text repeats the input
         raise ValueError("is not a valid date and time") from None
 
 
@@ -51,9 +48,9 @@ NAME: Final = r"^[a-z0-9_-]{1,32}$"
 WORD: Final = r"^[a-z0-9_-]+$"
 SHA256: Final = r"^[0-9a-f]{64}$"
 SHOWN: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
-"""What is shown to operators: it has nothing that a terminal obeys, or that turns a line round."""
+"""Text that operators read: without characters that control a terminal or reverse a line."""
 NUMBER: Final = r"^(?!.*(?:19|20)[0-9]{2}).*[0-9](?:[^A-Za-z]*[0-9]){6}"
-"""What a text that is kept must not have, as far as a pattern tells: dates are judged by `without_number` alone."""
+"""Excluded from stored texts; `without_number` also admits dates."""
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
 LABEL: Final = r"^[^:\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
 """Like `SHOWN`, without a colon."""
@@ -70,7 +67,7 @@ FAULTS: Final[Mapping[str, str]] = {
 
 
 def without_number(text: str) -> str:
-    """Return a text; raise `ValueError` when it may hold a phone number: nothing kept has one in the clear."""
+    """Return the text; raise `ValueError` when it may hold a phone number, which is never stored in the clear."""
     if may_hold_number(text):
         raise ValueError("has seven digits or more, such as a phone number; a date may be there")
     return text
@@ -80,20 +77,11 @@ WITHOUT_NUMBER: Final[tuple[Any, ...]] = (
     AfterValidator(without_number),
     Field(json_schema_extra={"not": {"pattern": NUMBER}}),
 )
-"""What is annotated to a text that is kept: how it is judged, and what the specification says of that."""
+"""Annotations of a stored text: its validator and its schema."""
 
-
-# They judge form only: whether a number exists, or a code fits, is for the rules to say (422, not 400).
-
+# Types check the form only: the rules judge whether a number exists or a code fits (422, not 400).
 _REGIONS: list[JsonValue] = [region for region in map("".join, product(ascii_uppercase, repeat=2)) if is_region(region)]
-
-
-# The specification lists the regions; whether one is known is judged with the number.
-CountryCode = Annotated[
-    str,
-    StringConstraints(pattern=REGION),
-    WithJsonSchema({"type": "string", "enum": _REGIONS}),
-]
+CountryCode = Annotated[str, StringConstraints(pattern=REGION), WithJsonSchema({"type": "string", "enum": _REGIONS})]
 PurposeName = Annotated[str, StringConstraints(pattern=NAME)]
 Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN), *WITHOUT_NUMBER]
 Moment = Annotated[
@@ -109,14 +97,12 @@ Address = Annotated[
 Source = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=SHOWN), *WITHOUT_NUMBER]
 TextVersion = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=SHOWN), *WITHOUT_NUMBER]
 ShownOn = Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=WORD), *WITHOUT_NUMBER]
-
-
 ProofText = Annotated[str, StringConstraints(max_length=4096, pattern="^[A-Za-z0-9_.-]+$")]
 UserName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_USER, pattern=PRINTABLE)]
 
 
 class Body(BaseModel):
-    """A JSON object without surprises: no unknown member, no conversion between types."""
+    """A JSON object without unknown members and without conversion between types."""
 
     model_config = ConfigDict(
         strict=True,
@@ -129,7 +115,7 @@ class Body(BaseModel):
 
 
 def _whole(value: object) -> object:
-    """Return a number with a fraction of zero, such as 60.0, as the whole one that it is to JSON Schema."""
+    """Return a float such as 60.0 as the integer that it is to JSON Schema."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -171,7 +157,6 @@ class ConsentBody(Body):
     """Which page, screen or form it was, such as `checkout`."""
 
     def to_evidence(self, address_prefix: str = "") -> ConsentEvidence:
-        """Return it as the use cases take it."""
         return ConsentEvidence(
             text_version=self.text_version,
             text_sha256=self.text_sha256,

@@ -18,6 +18,7 @@ from otp_service.api.schemas import (
     ConsentBody,
     CountryCode,
     Locale,
+    NumberBody,
     ProofText,
     PurposeName,
     UserName,
@@ -114,15 +115,11 @@ class PageBody(Body):
     exactly as configured; you may append a query."""
 
 
-class StartBody(Body):
+class StartBody(NumberBody):
     """A number to send a code to."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"to": "+923001234567", "client_ip": "203.0.113.7"}]})
 
-    to: str
-    """The phone number, in any spelling; international with `+`, or national together with a region."""
-    region: CountryCode | None = None
-    """ISO 3166-1 alpha-2, for a national spelling. Default: the application's."""
     channel: ChannelName | None = None
     """How the message goes out. Default: the purpose's first channel."""
     purpose: PurposeName = "login"
@@ -429,7 +426,6 @@ verifications = Resource(
     parameters=(
         path_parameter("verification_id", "The `id` of the verification.", "vf_k1_0012ab34cd56ef7890a1b2c3d4e5f60718"),
     ),
-    retries=True,
 )
 _VERIFICATION = "/v1/verifications/<verification_id>"
 _QUOTA_HEADERS = {
@@ -442,6 +438,7 @@ _QUOTA_HEADERS = {
     "POST /v1/verifications",
     {201: Success("Started.", headers={"Location": "Path of the verification.", **_QUOTA_HEADERS})},
     (
+        "idempotency-mismatch",
         "step-up-required",
         "factor-first",
         "recipient-suppressed",
@@ -520,6 +517,7 @@ def read_verification(exchange: Exchange, verification_id: str) -> VerificationA
     f"POST {_VERIFICATION}/check",
     {200: "The result, right or wrong."},
     (
+        "idempotency-mismatch",
         "not-found",
         "invalid-code",
         "invalid-transaction",
@@ -556,6 +554,7 @@ def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> Che
     f"POST {_VERIFICATION}/resend",
     {202: Success("Queued.", headers=_QUOTA_HEADERS)},
     (
+        "idempotency-mismatch",
         "recipient-suppressed",
         "recipient-frozen",
         "not-found",
@@ -580,7 +579,9 @@ def resend_code(exchange: Exchange, body: ResendBody, verification_id: str) -> V
     return _shown(exchange, view)
 
 
-@verifications.route(f"POST {_VERIFICATION}/cancel", {200: "Canceled."}, ("not-found", "conflict"))
+@verifications.route(
+    f"POST {_VERIFICATION}/cancel", {200: "Canceled."}, ("idempotency-mismatch", "not-found", "conflict")
+)
 def cancel_verification(exchange: Exchange, _: CancelBody, verification_id: str) -> VerificationAnswer:
     """Cancel a verification.
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, JsonValue, StringConstra
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_moment, read_query
-from otp_service.api.routes import Resource, Success, path_parameter, query_parameter
+from otp_service.api.routes import LEDGER_PROBLEMS, Resource, Success, path_parameter, query_parameter
 from otp_service.api.schemas import TIMESTAMP_PATTERN, Body, Moment, RotationBody
 from otp_service.clock import now
 from otp_service.domain.applications import KeyScope
@@ -135,15 +135,16 @@ class WebhookAnswer:
     """The last 20, oldest first."""
 
 
-_PROBLEMS = ("invalid-request", "unauthenticated", "forbidden", "internal", "ledger-unavailable", "overloaded")
 _ID = path_parameter("endpoint_id", "The `id` of the endpoint.", "we_0012ab34cd56ef7890a1b2c3d4e5f607")
-_ONE = "/v1/endpoints/<endpoint_id>"
+_ENDPOINT_PATH = "/v1/endpoints/<endpoint_id>"
 _MADE = Success("Made.", headers={"Location": "Path of the endpoint."})
 
-# Those that look up a host take a place among calls of the ledger only after that: others must not wait for a DNS.
-urls = Resource("endpoints", "Webhooks", KeyScope.WEBHOOKS, problems=(*_PROBLEMS, "invalid-url"), parameters=(_ID,))
+# Calls that look up a host take a slot of the ledger afterwards: others must not wait for name servers.
+urls = Resource(
+    "endpoints", "Webhooks", KeyScope.WEBHOOKS, problems=(*LEDGER_PROBLEMS, "invalid-url"), parameters=(_ID,)
+)
 endpoints = Resource(
-    "endpoints", "Webhooks", KeyScope.WEBHOOKS, problems=_PROBLEMS, parameters=(_ID,), asks_ledger=True
+    "endpoints", "Webhooks", KeyScope.WEBHOOKS, problems=LEDGER_PROBLEMS, parameters=(_ID,), asks_ledger=True
 )
 
 
@@ -162,7 +163,7 @@ def add_endpoint(exchange: Exchange, body: EndpointBody) -> IssuedEndpointAnswer
     return _issued(made)
 
 
-@urls.route(f"PUT {_ONE}", {200: "Changed."}, ("not-found",))
+@urls.route(f"PUT {_ENDPOINT_PATH}", {200: "Changed."}, ("not-found",))
 def change_endpoint(exchange: Exchange, body: EndpointBody, endpoint_id: str) -> EndpointAnswer:
     """Change an endpoint.
 
@@ -182,7 +183,7 @@ def list_endpoints(exchange: Exchange) -> list[EndpointAnswer]:
     return list(map(_answer, exchange.context.ledger.endpoints.of(exchange.application.name)))
 
 
-@endpoints.route(f"GET {_ONE}", {200: "The endpoint."}, ("not-found",), endpoint="show")
+@endpoints.route(f"GET {_ENDPOINT_PATH}", {200: "The endpoint."}, ("not-found",), endpoint="show")
 def read_endpoint(exchange: Exchange, endpoint_id: str) -> EndpointAnswer:
     """Read an endpoint.
 
@@ -191,7 +192,7 @@ def read_endpoint(exchange: Exchange, endpoint_id: str) -> EndpointAnswer:
     return _answer(service.find_endpoint(exchange.context, endpoint_id, exchange.application.name))
 
 
-@endpoints.route(f"POST {_ONE}/rotate", {200: "Rotated."}, ("not-found",))
+@endpoints.route(f"POST {_ENDPOINT_PATH}/rotate", {200: "Rotated."}, ("not-found",))
 def rotate_endpoint(exchange: Exchange, body: RotationBody, endpoint_id: str) -> IssuedEndpointAnswer:
     """Replace the secret of an endpoint.
 
@@ -201,7 +202,7 @@ def rotate_endpoint(exchange: Exchange, body: RotationBody, endpoint_id: str) ->
     return _issued(service.rotate_endpoint(exchange.context, endpoint_id, body.overlap, _caller(exchange)))
 
 
-@endpoints.route(f"POST {_ONE}/enable", {200: "Enabled."}, ("not-found",))
+@endpoints.route(f"POST {_ENDPOINT_PATH}/enable", {200: "Enabled."}, ("not-found",))
 def enable_endpoint(exchange: Exchange, _: EndpointActionBody, endpoint_id: str) -> EndpointAnswer:
     """Enable an endpoint.
 
@@ -210,7 +211,7 @@ def enable_endpoint(exchange: Exchange, _: EndpointActionBody, endpoint_id: str)
     return _answer(service.enable_endpoint(exchange.context, endpoint_id, _caller(exchange)))
 
 
-@endpoints.route(f"POST {_ONE}/disable", {200: "Disabled."}, ("not-found",))
+@endpoints.route(f"POST {_ENDPOINT_PATH}/disable", {200: "Disabled."}, ("not-found",))
 def disable_endpoint(exchange: Exchange, _: EndpointActionBody, endpoint_id: str) -> EndpointAnswer:
     """Disable an endpoint.
 
@@ -219,7 +220,7 @@ def disable_endpoint(exchange: Exchange, _: EndpointActionBody, endpoint_id: str
     return _answer(service.disable_endpoint(exchange.context, endpoint_id, _caller(exchange)))
 
 
-@endpoints.route(f"POST {_ONE}/remove", {200: "Removed."}, ("not-found",))
+@endpoints.route(f"POST {_ENDPOINT_PATH}/remove", {200: "Removed."}, ("not-found",))
 def remove_endpoint(exchange: Exchange, _: EndpointActionBody, endpoint_id: str) -> EndpointAnswer:
     """Remove an endpoint.
 
@@ -228,7 +229,7 @@ def remove_endpoint(exchange: Exchange, _: EndpointActionBody, endpoint_id: str)
     return _answer(service.remove_endpoint(exchange.context, endpoint_id, _caller(exchange)))
 
 
-@endpoints.route(f"POST {_ONE}/replay", {202: "They are on their way."}, ("not-found", "conflict"))
+@endpoints.route(f"POST {_ENDPOINT_PATH}/replay", {202: "They are on their way."}, ("not-found", "conflict"))
 def replay_endpoint(exchange: Exchange, body: ReplayBody, endpoint_id: str) -> ReplayAnswer:
     """Send an endpoint what happened once more.
 
@@ -241,8 +242,6 @@ def replay_endpoint(exchange: Exchange, body: ReplayBody, endpoint_id: str) -> R
 
 
 _WEBHOOK_ID = path_parameter("webhook_id", "The `id` of the webhook.", "wh_0012ab34cd56ef7890a1b2c3d4e5f607")
-
-
 _FILTERS = (
     query_parameter("endpoint", "Only of this endpoint.", {"type": "string", "pattern": IDENTIFIER}),
     query_parameter("verification", "Only of this verification.", {"type": "string", "pattern": IDENTIFIER}),
@@ -256,7 +255,7 @@ _FILTERS = (
     ),
 )
 webhooks = Resource(
-    "webhooks", "Webhooks", KeyScope.WEBHOOKS, problems=_PROBLEMS, parameters=(_WEBHOOK_ID,), asks_ledger=True
+    "webhooks", "Webhooks", KeyScope.WEBHOOKS, problems=LEDGER_PROBLEMS, parameters=(_WEBHOOK_ID,), asks_ledger=True
 )
 
 

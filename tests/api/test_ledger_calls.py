@@ -95,9 +95,7 @@ def test_while_no_turn_is_left_only_calls_that_ask_the_ledger_are_refused(real_w
 
 def test_the_calls_that_ask_the_ledger_are_those_of_what_it_keeps():
     asking = {
-        route.resource.name
-        for route in all_routes(with_metrics=True, dialects=load_dialects())
-        if route.resource.asks_ledger
+        route.resource.name for route in all_routes(with_metrics=True, dialects=load_dialects()) if route.asks_ledger
     }
 
     assert asking == {

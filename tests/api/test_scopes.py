@@ -86,7 +86,7 @@ def test_what_a_key_lacks_is_told(operators: Operators):
     shop = operators.with_key(operators.issue("shop", "subjects")["secret"])
     answer = shop.post(START, NOBODY)
 
-    assert answer.json["detail"] == "This API key may not be used for that: it lacks the scope verify."
+    assert answer.json["detail"] == "This API key lacks the scope verify."
     assert code_of(shop.get("/v1/nothing")) == (404, "not-found")
     assert code_of(shop.call("DELETE", START)) == (405, "method-not-allowed")
 

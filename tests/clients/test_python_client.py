@@ -137,7 +137,7 @@ def _of_consent(name: str) -> set[str]:
 
 def test_calls_that_ask_a_database_have_more_time():
     slow = {f"{route.method} {re.sub('[<>]', '', route.rule)}" for route in all_routes(with_metrics=True)
-            if route.resource.asks_ledger}  # fmt: skip
+            if route.asks_ledger}  # fmt: skip
     for name, request, _ in CALLED:
         seconds = request.extensions["timeout"]["read"]
         assert seconds == SLOW if f"{request.method} {request.url.path}" in slow else seconds in {FAST, SLOW}, name
