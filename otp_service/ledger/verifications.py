@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final
 
@@ -33,12 +33,11 @@ from otp_service.ledger.database import (
     POSTGRESQL,
     Database,
     add_rows,
-    batches,
     find_rows,
-    in_batches,
     insert_rows,
     lock_head,
     read_head,
+    rows_among,
     update_rows,
 )
 from otp_service.ledger.factors import note_steps
@@ -49,11 +48,11 @@ from otp_service.ledger.webhooks import record_webhooks
 
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
 _START_FIELDS: Final = ("pseudonym", "payment", "payment_reference")
-"""What only the event of a start says of a verification."""
+"""Members that only the event of a start has."""
 _OF_STARTS: Final = (*_START_FIELDS, "started", "expires", "channel", "number_prefix", "standing")
 """Columns that only a start fills."""
 _REPLAY_FIELDS: Final = ("attempt", "price", "rule", "guard", "created")
-"""What only the guard reads, from the stream: addresses and contexts are not for the ledger."""
+"""Members that only the guard reads, from the stream: addresses and contexts are not for the ledger."""
 _NOT_IN_DETAILS: Final = frozenset(
     {
         *("type", "id", "application", "purpose", "country", "gateway", "expires", "consent", "ledger", "known"),
@@ -66,21 +65,21 @@ _NOT_IN_DETAILS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class EventsRecorded:
-    """What recording some events has led to."""
+    """The result of recording some events."""
 
     new: int
-    """How many were not in the ledger before."""
+    """Number of events that were not in the ledger before."""
     opt_outs: tuple[Suppression, ...] = ()
-    """What gateways were told by the holders of numbers, and we did not know."""
+    """New opt-outs that holders of numbers made at gateways."""
     place: LedgerPosition | None = None
-    """What the mirror has to come to for opt-outs, and consents that came with starts; ``None`` without any."""
+    """Place that the mirror must reach for new opt-outs and consents; ``None`` without any."""
     mirrored: tuple[str, ...] = ()
     """Pseudonyms of the numbers that these are of."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedVerification:
-    """A verification as the ledger keeps it. Times are milliseconds since the epoch."""
+    """A verification in the ledger. Times are milliseconds since the epoch."""
 
     id: str
     application: str
@@ -89,17 +88,17 @@ class RecordedVerification:
     started: int
     status: str
     ended: int
-    """0 while it is not known how it ended."""
-    events: tuple[Mapping[str, Any], ...] = field(default_factory=tuple)
-    """What happened, oldest first: ``type``, ``at`` and details."""
+    """0 until its end is known."""
+    events: tuple[Mapping[str, Any], ...] = ()
+    """Its events, oldest first: ``type``, ``at`` and details."""
     number_prefix: str = ""
     """First digits of the number, those of a carrier."""
     standing: str = ""
     """``unknown``, ``checked`` or ``known``."""
     channel: str = ""
-    """Of its first message."""
+    """Channel of its first message."""
     expires: int = 0
-    """When its code does."""
+    """When its code expires."""
 
 
 class VerificationLedger:
@@ -120,46 +119,47 @@ class VerificationLedger:
             new = [*{event.id: event for event in events if event.id in inserted}.values()]
             record_stats(connection, self._database, new, _note_verifications(connection, new))
             note_steps(connection, events)
-            given: list[Consent] = []
-            if consents := _consents(connection, events):  # of a repeated one nothing is new
-                given, _ = record_consent(connection, consents)
+            new_consents: list[Consent] = []
+            if consents := _consents(connection, events):
+                new_consents, _ = record_consent(connection, consents)
             opt_outs = tuple(entry for entry, since in _opt_outs(new) if record_opt_out(connection, entry, since))
-            place = read_head(connection) if given or opt_outs else None
+            place = read_head(connection) if new_consents or opt_outs else None
             record_webhooks(connection, filter(None, map(webhook_of, new)))
-        mirrored = (*(consent.pseudonym for consent in given), *(entry.pseudonym for entry in opt_outs))
+        mirrored = (*(consent.pseudonym for consent in new_consents), *(entry.pseudonym for entry in opt_outs))
         return EventsRecorded(len(new), opt_outs, place, mirrored)
 
     def keep(self, events: Sequence[Event]) -> None:
-        """Keep events with all that they say, but for what replays read, and nothing that follows from it."""
-        rows = [_event(one, left_out=_REPLAY_FIELDS) for one in events]
+        """Record events alone, with all members but those of replays."""
+        rows = [_event(event, left_out=_REPLAY_FIELDS) for event in events]
         self._make_partitions(rows)
         with self._database.write() as connection:
             self._insert(connection, rows)
 
     def _insert(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> set[str]:
-        """Insert events that are not there yet, and their entries in the audit chain; return their names."""
+        """Insert new events, and their entries in the audit chain; return their names."""
         statement = self._database.insert(events).on_conflict_do_nothing()
-        fresh = set(insert_rows(connection, statement, rows, events.c.id, staged=len(rows) >= MANY))
-        append_entry(connection, events, [row for row in rows if row["id"] in fresh])
-        if len(fresh) < len(rows):
-            lock_head(connection)  # a write, whose commit waits for the replicas that must have what was there already
-        return fresh
+        new = set(insert_rows(connection, statement, rows, events.c.id, staged=len(rows) >= MANY))
+        append_entry(connection, events, [row for row in rows if row["id"] in new])
+        if len(new) < len(rows):
+            lock_head(connection)  # a write, whose commit waits for the replicas that must have the earlier rows
+        return new
 
     def _make_partitions(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Make partitions for the days of some events, and ahead of them; those of days long ago may be gone again."""
+        """Make partitions for the days of some events, and ahead of them; a purge may have dropped past days."""
         if self._database.kind != POSTGRESQL:
             return
-        days = {row["at"] // DAY for row in rows}
         recently = now() // DAY - 1
-        for day in sorted(one for one in days if one < recently or one not in self._days_made):
+        for day in sorted({row["at"] // DAY for row in rows}):
+            if day >= recently and day in self._days_made:
+                continue
             with self._database.write() as connection:
                 make_partitions(connection, day)
             self._days_made.add(day)
 
     def last_sender(self, pseudonym: str, gateway: str, since: int) -> tuple[str, int] | None:
-        """Return the application whose message a number got last through a gateway, from a time on, and when.
+        """Return the application whose message a number got last through a gateway, since a time, and when it started.
 
-        By the start of the verification: a late receipt says nothing of what came last. Else ``None``.
+        By the start of the verification: receipts may be late. ``None`` without a message.
         """
         kinds = ("delivery.sent", "delivery.delivered", "delivery.unknown")
         through = exists().where(
@@ -176,49 +176,52 @@ class VerificationLedger:
             row = connection.execute(sent).one_or_none()
         return (row.application, row.started) if row else None
 
-    def latest(self, pseudonym: str, most: int, applications: Collection[str] = ()) -> tuple[RecordedVerification, ...]:
+    def latest(
+        self, pseudonym: str, limit: int, applications: Collection[str] = ()
+    ) -> tuple[RecordedVerification, ...]:
         """Return a number's last verifications, of some applications or all, newest first; without their events."""
         mine = select(verifications).where(verifications.c.pseudonym == pseudonym)
         if applications:
             mine = mine.where(verifications.c.application.in_(sorted(applications)))
-        return self._find(mine.order_by(desc(verifications.c.started)).limit(most))
+        return self._find(mine.order_by(desc(verifications.c.started)).limit(limit))
 
     def unapproved(
-        self, since: int, until: int, most: int, **only: Collection[str]
+        self, since: int, until: int, limit: int, **only: Collection[str]
     ) -> tuple[RecordedVerification, ...]:
         """Return verifications that started from a time to before another (ms) and were not approved, newest first.
 
-        ``only`` says which, by column: ``country=["PK"]``. Without their events.
+        ``only`` filters by column: ``country=["PK"]``. Without their events.
         """
-        wanted = select(verifications).where(
-            verifications.c.started >= since, verifications.c.started < until, verifications.c.pseudonym != ""
+        columns = verifications.c
+        statement = select(verifications).where(
+            columns.started >= since,
+            columns.started < until,
+            columns.pseudonym != "",
+            columns.status != Status.APPROVED,
         )
-        wanted = wanted.where(verifications.c.status != Status.APPROVED)
         for name, values in only.items():
-            wanted = wanted.where(verifications.c[name].in_(sorted(values)))
-        return self._find(wanted.order_by(desc(verifications.c.started)).limit(most))
+            statement = statement.where(columns[name].in_(sorted(values)))
+        return self._find(statement.order_by(desc(columns.started)).limit(limit))
 
     def find(self, verification: str) -> RecordedVerification | None:
-        """Return a verification, without its events; ``None`` when it is not here."""
+        """Return a verification, without its events; ``None`` for an unknown one."""
         mine = select(verifications).where(verifications.c.id == verification)
         return next(iter(self._find(mine)), None)
 
-    def _find(self, wanted: Select[Any]) -> tuple[RecordedVerification, ...]:
+    def _find(self, statement: Select[Any]) -> tuple[RecordedVerification, ...]:
         with self._database.read() as connection:
-            return tuple(map(_recorded, connection.execute(wanted)))
+            return tuple(map(_recorded, connection.execute(statement)))
 
-    def events_of(self, wanted: Sequence[str]) -> dict[str, tuple[Event, ...]]:
-        """Return the events of some verifications, by verification, in the order in which they happened."""
-        found: dict[str, list[Event]] = {one: [] for one in wanted}
+    def events_of(self, ids: Sequence[str]) -> dict[str, tuple[Event, ...]]:
+        """Return the events of some verifications, by verification, in their order."""
         with self._database.read() as connection:
-            for event in _events_of(connection, wanted):
-                found[event.member("id")].append(event)
-        return {one: tuple(sorted(happened, key=attrgetter("place"))) for one, happened in found.items()}
+            by_verification = _events_of(connection, ids)
+        return {name: tuple(sorted(events, key=attrgetter("place"))) for name, events in by_verification.items()}
 
     def verifications_with(self, member: str, value: str, since: int, until: int | None, limit: int) -> tuple[str, ...]:
-        """Return verifications with an event whose ``member`` has a value, newest first, at most so many.
+        """Return verifications with an event whose ``member`` has a value, newest first.
 
-        The events happened from a time to another (ms); ``None`` for no end. All of that time is read.
+        Reads all events from a time to another (ms); ``None`` for no end.
         """
         text = f'"{member}":{json.dumps(value)}'
         mine = select(events.c.verification).where(events.c.at >= since)
@@ -229,16 +232,18 @@ class VerificationLedger:
             return tuple(dict.fromkeys(connection.execute(mine).scalars()))
 
     def pseudonym_of(self, verification: str) -> str | None:
-        """Return whose a verification is; ``None`` when it is not here, empty where only its end is."""
-        wanted = select(verifications.c.pseudonym).where(verifications.c.id == verification)
+        """Return the number of a verification; ``None`` for an unknown one, empty until its start is recorded."""
+        statement = select(verifications.c.pseudonym).where(verifications.c.id == verification)
         with self._database.read() as connection:
-            return connection.execute(wanted).scalar()
+            return connection.execute(statement).scalar()
 
 
-def _events_of(connection: Connection, wanted: Sequence[str]) -> Iterator[Event]:
-    """Yield the events of some verifications."""
-    for some in batches(wanted):
-        yield from map(_read_event, connection.execute(select(events).where(events.c.verification.in_(some))))
+def _events_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[Event]]:
+    """Return the events of some verifications, by verification."""
+    by_verification: dict[str, list[Event]] = {name: [] for name in ids}
+    for row in rows_among(connection, select(events), events.c.verification, ids):
+        by_verification[row.verification].append(_read_event(row))
+    return by_verification
 
 
 def _read_event(row: Row[Any]) -> Event:
@@ -247,37 +252,45 @@ def _read_event(row: Row[Any]) -> Event:
 
 
 def _note_verifications(connection: Connection, new: Sequence[Event]) -> dict[str, dict[str, Any]]:
-    """Note starts and ends, in whichever order they come; return the rows of all verifications that are counted, by id.
+    """Note starts and ends, in any order; return the rows of all verifications that are counted, by id.
 
-    The first end stays: a Redis whose backup was restored may end once more what had ended. Nobody else changes rows
-    meanwhile: who has new events has the head's lock. Few verifications last a day, and of a start there is seldom a
-    row, so only what ends is looked for everywhere.
+    The first end stays: a Redis restored from a backup may end a verification again. The head's lock, which new events
+    take, keeps other writers from these rows. Few verifications last a day, and a start seldom has a row, so only ends
+    are looked for in all partitions.
     """
-    about = [one for one in new if one.type in COUNTED or one.type in _ENDINGS]
-    if not about:
+    counted = [event for event in new if event.type in COUNTED or event.type in _ENDINGS]
+    if not counted:
         return {}
-    starts = {one.member("id"): one for one in about if one.type == STARTED}
-    then = near(verifications.c.started, (one.at for one in about))
-    names, key = {one.member("id") for one in about}, verifications.c.id
-    found = find_rows(connection, select(verifications), key, names, then, names - starts.keys())
-    rows = {str(row["id"]): dict(row) for row in found}
+    starts = {event.member("id"): event for event in counted if event.type == STARTED}
+    then = near(verifications.c.started, (event.at for event in counted))
+    names, key = {event.member("id") for event in counted}, verifications.c.id
+    present = find_rows(connection, select(verifications), key, names, then, names - starts.keys())
+    rows = {str(row["id"]): dict(row) for row in present}
     was = {name: row["started"] for name, row in rows.items()}
-    for name, one in starts.items():
-        rows[name] = rows.get(name, _verification(one)) | _start(one)
+    for name, event in starts.items():
+        standing, number_prefix = standing_of(event)
+        rows[name] = rows.get(name, _verification(event)) | {
+            **{field: event.member(field) for field in _START_FIELDS},
+            "started": event.at,
+            "expires": int(event.member("expires") or 0),
+            "channel": event.member("channel"),
+            "number_prefix": number_prefix,
+            "standing": standing.name.lower() if standing else "",
+        }
     ended = set()
-    for one in about:
-        if one.type in _ENDINGS:
-            row = rows.setdefault(one.member("id"), _verification(one))
+    for event in counted:
+        if event.type in _ENDINGS:
+            row = rows.setdefault(event.member("id"), _verification(event))
             if row["status"] == Status.PENDING:
-                row |= {"status": _ENDINGS[one.type], "ended": one.at}
+                row |= {"status": _ENDINGS[event.type], "ended": event.at}
                 ended.add(row["id"])
     add_rows(connection, verifications, [row for name, row in sorted(rows.items()) if name not in was])
     for changed, columns in ((ended, ("status", "ended")), (starts.keys(), _OF_STARTS)):
-        told = [
+        updates = [
             {"of": name, "was": was[name], **{column: rows[name][column] for column in columns}}
             for name in sorted(was.keys() & changed)
         ]
-        update_rows(connection, verifications.c.started, told)
+        update_rows(connection, verifications.c.started, updates)
     append_entry(connection, verifications, [rows[name] for name in sorted(starts)])
     return rows
 
@@ -286,44 +299,39 @@ def read_verifications(
     connection: Connection, pseudonym: str, application: str | None
 ) -> tuple[RecordedVerification, ...]:
     """Return a number's verifications, of one application or of all, oldest first."""
-    wanted = verifications.c.pseudonym == pseudonym
+    mine = verifications.c.pseudonym == pseudonym
     if application is not None:
-        wanted &= verifications.c.application == application
-    rows = connection.execute(select(verifications).where(wanted).order_by(verifications.c.started)).all()
-    happened: dict[str, list[Event]] = {row.id: [] for row in rows}
-    for one in _events_of(connection, list(happened)):
-        happened[one.member("id")].append(one)
+        mine &= verifications.c.application == application
+    rows = connection.execute(select(verifications).where(mine).order_by(verifications.c.started)).all()
+    by_verification = _events_of(connection, [row.id for row in rows])
     return tuple(
-        _recorded(row, tuple(map(_told, sorted(happened[row.id], key=attrgetter("at", "id"))))) for row in rows
+        _recorded(row, tuple(map(_members, sorted(by_verification[row.id], key=attrgetter("at", "id")))))
+        for row in rows
     )
 
 
 def read_user_events(connection: Connection, user: str) -> tuple[Mapping[str, Any], ...]:
-    """Return what happened to an application's user (the pseudonym), whom events name, or a factor: oldest first."""
-    factor = user_id(user).replace("us_", "fa_", 1)  # what the identifiers of all of the user's factors begin with
+    """Return the events of an application's user (the pseudonym) and of their factors, oldest first."""
+    factor = user_id(user).replace("us_", "fa_", 1)  # the identifiers of all of the user's factors begin with it
     subject = events.c.verification
     theirs = or_(subject == user, subject.between(factor, f"{factor}g") & subject.startswith(factor, autoescape=True))
-    happened = map(_read_event, connection.execute(select(events).where(theirs).order_by(events.c.at, events.c.id)))
-    return tuple({**_told(event), "factor": event.member("id").removeprefix(user)} for event in happened)
+    rows = connection.execute(select(events).where(theirs).order_by(events.c.at, events.c.id))
+    return tuple({**_members(_read_event(row)), "factor": row.verification.removeprefix(user)} for row in rows)
 
 
-def _told(event: Event) -> dict[str, Any]:
+def _members(event: Event) -> dict[str, Any]:
     fields = {name: value for name, value in event.fields.items() if name != "id" and value}
     return {"type": event.type, "at": event.at, **fields}
 
 
 def _recorded(row: Row[Any], happened: tuple[Mapping[str, Any], ...] = ()) -> RecordedVerification:
-    about = (row.id, row.application, row.purpose, row.country, row.started)
+    status, ended = row.status, row.ended
+    if status == Status.PENDING and 0 < row.expires <= now():  # most expire without an event
+        status, ended = Status.EXPIRED, row.expires
     return RecordedVerification(
-        *about, *_ending(row), happened, row.number_prefix, row.standing, row.channel, row.expires
+        *(row.id, row.application, row.purpose, row.country, row.started, status, ended, happened),
+        *(row.number_prefix, row.standing, row.channel, row.expires),
     )
-
-
-def _ending(row: Row[Any]) -> tuple[str, int]:
-    """Return how a verification ended, and when; 0 while it lives. Most that nobody ends expire without an event."""
-    if row.status == Status.PENDING and 0 < row.expires <= now():
-        return Status.EXPIRED, row.expires
-    return row.status, row.ended
 
 
 def _event(event: Event, left_out: Collection[str] = _NOT_IN_DETAILS) -> dict[str, Any]:
@@ -353,55 +361,38 @@ def _verification(event: Event) -> dict[str, Any]:
     }
 
 
-def _start(event: Event) -> dict[str, Any]:
-    """Return the columns that only a start fills."""
-    standing, number_prefix = standing_of(event)
-    return {
-        **{name: event.member(name) for name in _START_FIELDS},
-        "started": event.at,
-        "expires": int(event.member("expires") or 0),
-        "channel": event.member("channel"),
-        "number_prefix": number_prefix,
-        "standing": standing.name.lower() if standing else "",
-    }
-
-
 def _consents(connection: Connection, events: Iterable[Event]) -> list[Consent]:
-    """Return the consents that came with starts, without what was erased since."""
-    came = [one for one in events if one.type == CONSENT_GIVEN]
-    if not came:
+    """Return the consents that came with starts; those erased since come without the erased evidence."""
+    starts = [event for event in events if event.type == CONSENT_GIVEN]
+    if not starts:
         return []
-    lock_head(connection)  # an erasure is either seen here, or sees what is recorded here
+    lock_head(connection)  # either this sees an erasure, or the erasure sees these consents
     erased: dict[tuple[str, str], int] = {}
-    for some in in_batches(list(dict.fromkeys(one.member("pseudonym") for one in came))):
-        theirs = select(erasures).where(erasures.c.pseudonym.in_(some))
-        for row in connection.execute(theirs.order_by(erasures.c.place)):
-            erased[row.pseudonym, row.application] = row.place
-    return [_consent(one, erased) for one in came]
-
-
-def _consent(start: Event, erased: Mapping[tuple[str, str], int]) -> Consent:
-    number, application, place = start.member("pseudonym"), start.member("application"), int(start.member("ledger"))
-    evidence = ConsentEvidence(**json.loads(start.member("consent")))
-    if any(erased.get((number, whose), 0) > place for whose in (application, EVERY_APPLICATION)):
-        evidence = evidence.erased
-    return Consent(number, application, start.member("purpose"), evidence, place)
+    pseudonyms = [start.member("pseudonym") for start in starts]
+    for row in rows_among(connection, select(erasures).order_by(erasures.c.place), erasures.c.pseudonym, pseudonyms):
+        erased[row.pseudonym, row.application] = row.place
+    consents = []
+    for start in starts:
+        pseudonym, application = start.member("pseudonym"), start.member("application")
+        evidence, place = ConsentEvidence(**json.loads(start.member("consent"))), int(start.member("ledger"))
+        if max(erased.get((pseudonym, scope), 0) for scope in (application, EVERY_APPLICATION)) > place:
+            evidence = evidence.erased
+        consents.append(Consent(pseudonym, application, start.member("purpose"), evidence, place))
+    return consents
 
 
 def _opt_outs(events: Iterable[Event]) -> Iterator[tuple[Suppression, int]]:
-    """Yield what gateways were told, and the place that the mirror had come to then."""
-    for one in events:
-        if one.member("opted_out"):
-            yield (
-                Suppression(
-                    pseudonym=one.member("pseudonym"),
-                    application=one.member("application"),
-                    scope=SuppressionScope.ALL,
-                    source=SuppressionSource.GATEWAY,
-                    reason=f"opted out at {one.member('gateway')}",
-                ),
-                int(one.member("ledger") or 0),
+    """Yield opt-outs at gateways, each with the mirror's place in the ledger then."""
+    for event in events:
+        if event.member("opted_out"):
+            suppression = Suppression(
+                pseudonym=event.member("pseudonym"),
+                application=event.member("application"),
+                scope=SuppressionScope.ALL,
+                source=SuppressionSource.GATEWAY,
+                reason=f"opted out at {event.member('gateway')}",
             )
+            yield suppression, int(event.member("ledger") or 0)
 
 
 class Inbound:
@@ -416,13 +407,13 @@ class Inbound:
             if connection.execute(select(inbound.c.id).where(inbound.c.id == name)).first() is None:
                 return False
         with self._database.write() as connection:
-            lock_head(connection)  # a write, whose commit waits for the replicas that must have what was there already
+            lock_head(connection)  # a write, whose commit waits for the replicas that must have the message
         return True
 
     def record(self, name: str, pseudonym: str, application: str, gateway: str, meaning: Meaning) -> bool:
         """Record a message under its name; return whether it is new.
 
-        ``application`` is the one that it answered, empty when that is not known.
+        ``application``: whose message it answers, empty when unknown.
         """
         with self._database.write() as connection:
             return self._insert(connection, name, pseudonym, application, gateway, meaning)
@@ -430,9 +421,9 @@ class Inbound:
     def record_start(
         self, name: str, gateway: str, entry: Suppression, sources: Collection[SuppressionSource]
     ) -> tuple[bool, Added | None]:
-        """Record a message that asks for messages again, and lift what comes from some sources, both or neither.
+        """Record a START message, and lift suppressions from some sources, both or neither.
 
-        Returns whether it is new, and what that has led to: a repetition lifts nothing, however late.
+        Returns whether it is new, and what was lifted: a repetition lifts nothing.
         """
         with self._database.write() as connection:
             if not self._insert(connection, name, entry.pseudonym, entry.application, gateway, Meaning.START):
