@@ -1,6 +1,7 @@
 """The audit log: a signed chain of entries, disputes, operator actions, incident counts."""
 
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    Select,
     String,
     Table,
     and_,
@@ -22,6 +22,7 @@ from sqlalchemy import (
     insert,
     select,
     true,
+    union,
     update,
 )
 
@@ -29,7 +30,7 @@ from otp_service.clock import now
 from otp_service.domain.audit import GENESIS, GONE, ChainEntry, ChainHead, OperatorActionEntry, digest_of
 from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.errors import OtpServiceError
-from otp_service.ledger.database import Database, add_rows, among, find_rows, in_batches, link_at
+from otp_service.ledger.database import Database, add_rows, among, count, find_rows, in_batches, link_at, rows_among
 from otp_service.ledger.partitions import PARTITIONED, near
 from otp_service.ledger.schema import (
     api_keys,
@@ -55,11 +56,11 @@ from otp_service.ledger.schema import (
     verifications,
 )
 
-# What a digest leaves out: of a verification how it ended, which its events tell, and what only stats need; of a
-# consent the caller's words and the prefix of an address, of a suppression, a look and a request the reason, of an
-# inbound message the number, for an erasure takes them; of a purge how many rows, which grows; of a request what a
-# second person decided; of what lets somebody in when it was used last, of a user or factor the last step that was
-# accepted, of a factor the label, of an endpoint how it fares: that changes often, or lets nobody in.
+# A digest leaves out what an erasure takes: the caller's words and the address prefix of a consent, the reason of a
+# suppression, a view and a request, the number of an inbound message. It leaves out what changes later: the end of a
+# verification, which its events have, the rows of a purge, the decision on a request. And of what grants access, it
+# leaves out what changes often or grants nothing: the last use, the last accepted step, a factor's label, an endpoint's
+# health. Columns that only stats need are left out too.
 
 _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
     verifications.name: frozenset({"status", "ended", "channel", "number_prefix", "standing"}),
@@ -85,11 +86,11 @@ _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
 CHANGING: Final = frozenset(
     table.name for table in (applications, api_keys, console_users, endpoints, factors, recovery_codes, proof_keys)
 )
-"""Tables of what lets somebody in. Their rows change: each change has an entry, and the last one of a row counts."""
-_UNLESS: Final[Mapping[str, tuple[ColumnElement[bool], ...]]] = {
-    verifications.name: (verifications.c.pseudonym != "",),  # its start is still to be recorded
+"""Tables of what grants access. Their rows change: each change has an entry, and the last entry of a row counts."""
+_NEEDS_ENTRY: Final[Mapping[str, tuple[ColumnElement[bool], ...]]] = {
+    verifications.name: (verifications.c.pseudonym != "",),  # else its start is still to be recorded
 }
-"""Rows that need no entry are left out by these."""
+"""Conditions for rows to need an entry, by table."""
 COVERED: Final[Mapping[str, Table]] = {
     table.name: table
     for table in (
@@ -106,13 +107,12 @@ _CHANGES: Final = (consents, suppressions, factor_changes, erasures)
 
 @dataclass(frozen=True, slots=True)
 class ChainLink:
-    """An entry of the chain as it is kept, and what its row holds now."""
+    """A stored entry of the chain, and the state of its row."""
 
     entry: ChainEntry
     link: str
-    """As it is kept."""
     digest: str | None
-    """Of its row now; ``None`` when the row is gone."""
+    """Digest of its row now; ``None`` when the row is gone."""
     is_last: bool = True
     """Whether no other entry of its row follows."""
 
@@ -133,29 +133,26 @@ class Audit:
         self._database = database
 
     def head(self) -> ChainHead:
-        """Return how far the chain has come by now."""
+        """Return the end of the chain."""
         with self._database.read() as connection:
             row = connection.execute(select(head)).one()
         return ChainHead(row.identity, row.audit, row.audit_link, now())
 
-    def links(self, after: int, most: int) -> tuple[ChainLink, ...]:
-        """Return the next entries after one, in the order of their numbers, at most ``most``."""
+    def links(self, after: int, limit: int) -> tuple[ChainLink, ...]:
+        """Return the next entries after a place, in their order."""
+        statement = select(audit).where(audit.c.sequence > after).order_by(audit.c.sequence).limit(limit)
         with self._database.read() as connection:
-            rows = connection.execute(
-                select(audit).where(audit.c.sequence > after).order_by(audit.c.sequence).limit(most)
-            ).all()
-            found, last = _digests(connection, rows), _last_entries(connection, rows)
-        return tuple(replace(_link(row, found), is_last=_is_last(row, last)) for row in rows)
+            rows = connection.execute(statement).all()
+            digests, last = _digests(connection, rows), _last_entries(connection, rows)
+        return tuple(replace(_link(row, digests), is_last=_is_last(row, last)) for row in rows)
 
     def links_of(self, table: str, rows: Sequence[str]) -> tuple[ChainLink, ...]:
         """Return the entries of some rows, oldest first."""
-        entries: list[Any] = []
+        statement = select(audit).where(audit.c.table == table).order_by(audit.c.sequence)
         with self._database.read() as connection:
-            for some in in_batches(rows):
-                wanted = select(audit).where(audit.c.table == table, audit.c.row.in_(some))
-                entries += connection.execute(wanted.order_by(audit.c.sequence)).all()
-            found = _digests(connection, entries)
-        return tuple(sorted((_link(row, found) for row in entries), key=lambda one: one.entry.sequence))
+            entries = list(rows_among(connection, statement, audit.c.row, rows))
+            digests = _digests(connection, entries)
+        return tuple(sorted((_link(row, digests) for row in entries), key=lambda link: link.entry.sequence))
 
     def link_at(self, sequence: int) -> str | None:
         """Return the link of an entry, `GENESIS` of number 0; ``None`` when it is not there."""
@@ -163,7 +160,7 @@ class Audit:
             return link_at(connection, sequence) if sequence else GENESIS
 
     def sign(self, signed: SignedHead) -> bool:
-        """Keep a signed head; tell whether none was kept of this place before."""
+        """Record a signed head; tell whether it is the first of its place."""
         row = {
             "sequence": signed.head.sequence,
             "ledger": signed.head.ledger,
@@ -192,8 +189,8 @@ class Audit:
     def unexported(self) -> tuple[SignedHead, ...]:
         """Return the signed heads that are still to be exported, oldest first."""
         with self._database.read() as connection:
-            wanted = select(audit_heads).where(audit_heads.c.exported.is_(None)).order_by(audit_heads.c.sequence)
-            return tuple(map(_signed, connection.execute(wanted)))
+            statement = select(audit_heads).where(audit_heads.c.exported.is_(None)).order_by(audit_heads.c.sequence)
+            return tuple(map(_signed, connection.execute(statement)))
 
     def note_exported(self, sequence: int) -> None:
         """Note that a signed head was exported."""
@@ -201,25 +198,26 @@ class Audit:
             connection.execute(update(audit_heads).where(audit_heads.c.sequence == sequence).values(exported=now()))
 
     def before(self, sequence: int) -> int | None:
-        """Return the number of the first entry that is not after a place; ``None`` where there is none."""
+        """Return the number of the first entry up to a place; ``None`` without one."""
         with self._database.read() as connection:
             return connection.execute(select(func.min(audit.c.sequence)).where(audit.c.sequence <= sequence)).scalar()
 
-    def unlinked_rows(self, after: int, most: int) -> Mapping[str, tuple[str, ...]]:
-        """Return rows that the chain has no entry of ``after`` a place, by table, at most ``most`` of each."""
-        found = {}
+    def unlinked_rows(self, after: int, limit: int) -> Mapping[str, tuple[str, ...]]:
+        """Return rows without an entry ``after`` a place of the chain, by table; ``limit``: of each table."""
+        unlinked = {}
         with self._database.read() as connection:
             for name, table in COVERED.items():
                 key = row_key(table)
-                mine = (audit.c.table == name, audit.c.row == cast(key, String), audit.c.sequence > after)
-                entry = exists().where(*mine)
-                statement = select(key).where(~entry, *_UNLESS.get(name, ())).limit(most)
-                found[name] = tuple(map(str, connection.execute(statement).scalars()))
-        return found
+                entry = exists().where(
+                    audit.c.table == name, audit.c.row == cast(key, String), audit.c.sequence > after
+                )
+                statement = select(key).where(~entry, *_NEEDS_ENTRY.get(name, ())).limit(limit)
+                unlinked[name] = tuple(map(str, connection.execute(statement).scalars()))
+        return unlinked
 
 
 def append_entry(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Append what was just recorded in a table; until the transaction ends nobody else appends."""
+    """Append entries for new rows of a table; until the transaction ends no other process appends."""
     if not rows:
         return
     at, key = now(), row_key(table)
@@ -230,10 +228,7 @@ def append_entry(connection: Connection, table: Table, rows: Sequence[Mapping[st
 
 
 def append_state(connection: Connection, table: Table, rows: Collection[str | int]) -> None:
-    """Append what some rows of one of the `CHANGING` tables hold now, or that they are gone.
-
-    ``rows`` are their keys (`row_key`).
-    """
+    """Append the present digests of rows of a `CHANGING` table, or that they are gone; ``rows``: their `row_key`."""
     digests: dict[str | int, str] = {}
     key, at = row_key(table), now()
     for mine in among(connection, key, rows):
@@ -244,25 +239,25 @@ def append_state(connection: Connection, table: Table, rows: Collection[str | in
 
 
 def carry_over(connection: Connection, entries: Sequence[Any]) -> None:
-    """Append once more, as they are, the entries whose rows are still there: these entries are about to be deleted."""
-    there, last = _digests(connection, entries), _last_entries(connection, entries)
-    kept = [_entry(one) for one in entries if (one.table, one.row) in there and _is_last(one, last)]
-    if kept:
-        _append(connection, kept)
+    """Append again, unchanged, those entries about to be deleted whose rows still exist."""
+    present, last = _digests(connection, entries), _last_entries(connection, entries)
+    carried = [_entry(row) for row in entries if (row.table, row.row) in present and _is_last(row, last)]
+    if carried:
+        _append(connection, carried)
 
 
 def _last_entries(connection: Connection, entries: Iterable[Any]) -> dict[tuple[str, str], int]:
     """Return the numbers of the last entries of the rows that may have several, by table and key."""
     sequences: dict[tuple[str, str], int] = {}
-    rows: dict[str, set[str]] = {}
+    names: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
         if entry.table in CHANGING:
-            rows.setdefault(entry.table, set()).add(entry.row)
-    last = func.max(audit.c.sequence)
-    for table, names in rows.items():
-        for mine in among(connection, audit.c.row, names):
-            statement = select(audit.c.row, last).where(audit.c.table == table, mine).group_by(audit.c.row)
-            sequences |= {(table, row): int(sequence) for row, sequence in connection.execute(statement)}
+            names[entry.table].append(entry.row)
+    for table, keys in names.items():
+        last = select(audit.c.row, func.max(audit.c.sequence).label("last")).group_by(audit.c.row)
+        last = last.where(audit.c.table == table)
+        for entry in rows_among(connection, last, audit.c.row, keys):
+            sequences[table, entry.row] = int(entry.last)
     return sequences
 
 
@@ -287,7 +282,7 @@ def _append(connection: Connection, entries: Sequence[ChainEntry]) -> tuple[int,
 def row_key(table: Table) -> Column[Any]:
     """Return the column by which the chain names the rows of a table.
 
-    Entries outlive rows, so it must tell nothing of a person: a factor's identifier has the user's pseudonym in it.
+    Entries outlive rows, so it must not identify a person: a factor's identifier has the user's pseudonym in it.
     """
     if table is factors:
         return factors.c.place
@@ -301,7 +296,7 @@ def class_of(table: str) -> str | None:
 
 
 def digest_columns(table: Table, row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return what the digest of a row is of."""
+    """Return the columns of a row that its digest is made of."""
     return {name: row[name] for name in _digested(table)}
 
 
@@ -316,36 +311,31 @@ def digest_of_row(table: Table, row: Mapping[Any, Any]) -> str:
 
 
 def _digests(connection: Connection, entries: Iterable[Any]) -> dict[tuple[str, str], str]:
-    """Return the digests of the rows that entries are of, as far as the rows are there, by table and key."""
-    wanted: dict[str, list[Any]] = {}
-    for one in entries:
-        wanted.setdefault(one.table, []).append(one)
-    return {
-        (name, row): digest
-        for name, some in wanted.items() if name in COVERED
-        for row, digest in _of_table(connection, COVERED[name], some)
-    }  # fmt: skip
+    """Return the digests of the entries' rows that exist, by table and key.
 
-
-def _of_table(connection: Connection, table: Table, entries: Sequence[Any]) -> Iterator[tuple[str, str]]:
-    """Yield keys and digests of rows; those in partitions are looked for when they were recorded, or shortly before.
-
-    Elsewhere only such are that were recorded late, and so after the oldest row.
+    Rows in partitions are looked for near the time of their entry; rows that were recorded late, in all partitions, but
+    only if the entry is not older than the oldest row.
     """
-    key = row_key(table)
-    recorded = {key.type.python_type(one.row): one.at for one in entries}
-    then: ColumnElement[bool] = true()
-    late = set(recorded)
-    if (moment := PARTITIONED.get(table.name)) is not None:
-        then = near(moment, recorded.values())
-        oldest = connection.execute(select(func.min(moment))).scalar()
-        late = {row for row, at in recorded.items() if oldest is not None and at >= oldest}
-    for row in find_rows(connection, select(table), key, recorded, then, late):
-        yield str(row[key]), digest_of_row(table, row)
+    by_table: dict[str, list[Any]] = defaultdict(list)
+    for entry in entries:
+        by_table[entry.table].append(entry)
+    digests: dict[tuple[str, str], str] = {}
+    for name in by_table.keys() & COVERED.keys():
+        table, key = COVERED[name], row_key(COVERED[name])
+        recorded = {key.type.python_type(entry.row): entry.at for entry in by_table[name]}
+        then: ColumnElement[bool] = true()
+        late = set(recorded)
+        if (moment := PARTITIONED.get(name)) is not None:
+            then = near(moment, recorded.values())
+            oldest = connection.execute(select(func.min(moment))).scalar()
+            late = {row for row, at in recorded.items() if oldest is not None and at >= oldest}
+        for row in find_rows(connection, select(table), key, recorded, then, late):
+            digests[name, str(row[key])] = digest_of_row(table, row)
+    return digests
 
 
-def _link(row: Any, found: Mapping[tuple[str, str], str]) -> ChainLink:  # noqa: ANN401 - a row
-    return ChainLink(_entry(row), row.link, found.get((row.table, row.row)))
+def _link(row: Any, digests: Mapping[tuple[str, str], str]) -> ChainLink:  # noqa: ANN401 - a row
+    return ChainLink(_entry(row), row.link, digests.get((row.table, row.row)))
 
 
 def _entry(row: Any) -> ChainEntry:  # noqa: ANN401 - a row
@@ -389,15 +379,15 @@ class DisputeFilter:
 
 @dataclass(frozen=True, slots=True)
 class ProvenRow:
-    """A row, as the chain has a digest of it."""
+    """A row with its entry in the chain."""
 
     row: Mapping[str, Any]
-    """Its columns, but for what an erasure takes."""
+    """The columns of its digest."""
     table: str
     entry: ChainEntry | None
-    """``None`` when the chain has none of it: that is a flaw."""
+    """``None`` without one, which is a violation of the chain."""
     before: str
-    """The link before the entry; empty where it is not there any more."""
+    """The link before the entry; empty where a purge deleted it."""
     link: str
 
 
@@ -407,63 +397,52 @@ class Disputes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, wanted: DisputeFilter) -> tuple[ProvenRow, ...]:
-        """Return the rows of the ``wanted`` verifications, of their events, and of messages and consents of the number.
+    def find(self, filters: DisputeFilter) -> tuple[ProvenRow, ...]:
+        """Return the matching verifications, their events, and the numbers' consents and suppressions, with proofs.
 
         At most `MAX_VERIFICATIONS` verifications, the oldest first.
         """
-        statement = (
-            select(verifications).where(wanted.condition()).order_by(verifications.c.started).limit(MAX_VERIFICATIONS)
-        )
+        oldest = select(verifications).where(filters.condition()).order_by(verifications.c.started)
         with self._database.read() as connection:
-            found = connection.execute(statement).mappings().all()
-            rows: list[tuple[Table, Mapping[Any, Any]]] = [(verifications, row) for row in found]
-            for some in in_batches([row["id"] for row in found]):
+            disputed = connection.execute(oldest.limit(MAX_VERIFICATIONS)).mappings().all()
+            rows: list[tuple[Table, Mapping[Any, Any]]] = [(verifications, row) for row in disputed]
+            for some in in_batches([row["id"] for row in disputed]):
                 mine = select(events).where(events.c.verification.in_(some)).order_by(events.c.at, events.c.id)
                 rows += [(events, row) for row in connection.execute(mine).mappings()]
-            rows += _of_numbers(connection, found)
-            return tuple(_with_proofs(connection, rows))
+            of_numbers: dict[tuple[str, int], tuple[Table, Mapping[Any, Any]]] = {}
+            for pseudonym, application in dict.fromkeys((row["pseudonym"], row["application"]) for row in disputed):
+                for table in (consents, suppressions):
+                    applies = table.c.application.in_((application, EVERY_APPLICATION))
+                    mine = select(table).where(table.c.pseudonym == pseudonym, applies).order_by(table.c.sequence)
+                    for row in connection.execute(mine).mappings():
+                        of_numbers[table.name, row["sequence"]] = (table, row)
+            return tuple(_with_proofs(connection, [*rows, *of_numbers.values()]))
 
 
-def _of_numbers(connection: Connection, found: Sequence[Mapping[Any, Any]]) -> list[tuple[Table, Mapping[Any, Any]]]:
-    """Return the consents and suppressions of the numbers at the applications."""
-    rows: list[tuple[Table, Mapping[Any, Any]]] = []
-    for pseudonym, application in dict.fromkeys((row["pseudonym"], row["application"]) for row in found):
-        for table in (consents, suppressions):
-            whose = table.c.application.in_((application, EVERY_APPLICATION))
-            mine = select(table).where(table.c.pseudonym == pseudonym, whose).order_by(table.c.sequence)
-            rows += [(table, row) for row in connection.execute(mine).mappings()]
-    unique = {(table.name, row["sequence"]): (table, row) for table, row in rows}
-    return list(unique.values())
-
-
-def _with_proofs(connection: Connection, rows: Sequence[tuple[Table, Mapping[Any, Any]]]) -> list[ProvenRow]:
+def _with_proofs(connection: Connection, rows: Sequence[tuple[Table, Mapping[Any, Any]]]) -> Iterator[ProvenRow]:
     names = [(table.name, str(row[next(iter(table.primary_key)).key])) for table, row in rows]
     entries: dict[tuple[str, str], Any] = {}
-    for table in dict.fromkeys(table for table, _ in names):
-        for some in in_batches([name for kind, name in names if kind == table]):
-            mine = select(audit).where(audit.c.table == table, audit.c.row.in_(some))
-            entries |= {(one.table, one.row): one for one in connection.execute(mine)}
+    for kind in dict.fromkeys(kind for kind, _ in names):
+        keys = [key for other, key in names if other == kind]
+        for entry in rows_among(connection, select(audit).where(audit.c.table == kind), audit.c.row, keys):
+            entries[kind, entry.row] = entry
     links: dict[int, str] = {0: GENESIS}
-    for some in in_batches([one.sequence - 1 for one in entries.values()]):
-        mine = select(audit.c.sequence, audit.c.link).where(audit.c.sequence.in_(some))
-        links |= {one.sequence: one.link for one in connection.execute(mine)}
-    return [_proven_row(table, row, entries.get(name), links) for (table, row), name in zip(rows, names, strict=True)]
-
-
-def _proven_row(table: Table, row: Mapping[Any, Any], entry: Any, links: Mapping[int, str]) -> ProvenRow:  # noqa: ANN401 - a row
-    values = digest_columns(table, row)
-    if entry is None:
-        return ProvenRow(values, table.name, None, "", "")
-    made = ChainEntry(entry.sequence, entry.at, entry.table, entry.row, entry.digest)
-    return ProvenRow(values, table.name, made, links.get(entry.sequence - 1, ""), entry.link)
+    before = [entry.sequence - 1 for entry in entries.values()]
+    for row in rows_among(connection, select(audit.c.sequence, audit.c.link), audit.c.sequence, before):
+        links[row.sequence] = row.link
+    for (table, columns), name in zip(rows, names, strict=True):
+        values, own = digest_columns(table, columns), entries.get(name)
+        if own is None:
+            yield ProvenRow(values, table.name, None, "", "")
+        else:
+            yield ProvenRow(values, table.name, _entry(own), links.get(own.sequence - 1, ""), own.link)
 
 
 _LONGEST_NAME = 64
 
 
 class _NothingDoneError(Exception):
-    """Takes a transaction back."""
+    """Rolls a transaction back."""
 
 
 class OperatorActions:
@@ -478,11 +457,11 @@ class OperatorActions:
             return record_action(connection, operator_action)
 
     def perform(self, operator_action: OperatorActionEntry, do: Callable[[], int]) -> int:
-        """Do something outside the ledger, and record the action if it changed anything; return how much it changed.
+        """Run an action outside the ledger, and record it if it changed anything; return the number of its changes.
 
-        The entry is written before the action and committed after it, so that nothing is done while the ledger is away.
-        What fails may have been done: then the entry stays, and this raises the error of ``do``. Where the commit fails
-        it is done and not recorded (`perform_action` logs it).
+        The entry is written before the action and committed after it, so that no action runs while the ledger is away.
+        A failed action may have had an effect: the entry stays, and this raises its error. Where the commit fails the
+        action is not recorded (`perform_action` logs it).
         """
         count, failure = 0, None
         with suppress(_NothingDoneError), self._database.write() as connection:
@@ -497,23 +476,23 @@ class OperatorActions:
             raise failure
         return count
 
-    def between(self, since: int | None, until: int | None, most: int) -> tuple[OperatorActionEntry, ...]:
-        """Return the actions in a time span, both ends optional; oldest first, at most ``most``."""
-        wanted = select(operator_actions).order_by(operator_actions.c.at, operator_actions.c.id)
+    def between(self, since: int | None, until: int | None, limit: int) -> tuple[OperatorActionEntry, ...]:
+        """Return the actions in a time span, both ends optional; oldest first."""
+        statement = select(operator_actions).order_by(operator_actions.c.at, operator_actions.c.id)
         if since is not None:
-            wanted = wanted.where(operator_actions.c.at >= since)
+            statement = statement.where(operator_actions.c.at >= since)
         if until is not None:
-            wanted = wanted.where(operator_actions.c.at < until)
+            statement = statement.where(operator_actions.c.at < until)
         with self._database.read() as connection:
-            return tuple(map(_action, connection.execute(wanted.limit(most))))
+            return tuple(map(_action, connection.execute(statement.limit(limit))))
 
-    def latest(self, most: int, applications: Collection[str] = ()) -> tuple[OperatorActionEntry, ...]:
-        """Return the last actions, newest first: those about some applications, or all where none is named."""
-        wanted = select(operator_actions).order_by(operator_actions.c.at.desc(), operator_actions.c.id)
+    def latest(self, limit: int, applications: Collection[str] = ()) -> tuple[OperatorActionEntry, ...]:
+        """Return the last actions, newest first, of some applications, or all where none is named."""
+        statement = select(operator_actions).order_by(operator_actions.c.at.desc(), operator_actions.c.id)
         if applications:
-            wanted = wanted.where(operator_actions.c.application.in_(applications))
+            statement = statement.where(operator_actions.c.application.in_(applications))
         with self._database.read() as connection:
-            return tuple(map(_action, connection.execute(wanted.limit(most))))
+            return tuple(map(_action, connection.execute(statement.limit(limit))))
 
 
 def record_action(connection: Connection, operator_action: OperatorActionEntry) -> OperatorActionEntry:
@@ -536,122 +515,101 @@ def _action(row: Row[Any]) -> OperatorActionEntry:
     return OperatorActionEntry(row.action, row.by, row.application, row.about, row.at, row.id)
 
 
-_PERSONAL_TABLES: Final = {
-    "verifications": (verifications, "started"),
-    "consents": (consents, "recorded"),
-    "suppressions": (suppressions, "recorded"),
-    "inbound": (inbound, "received"),
-    "erasures": (erasures, "at"),
-}
-"""Tables with rows of people, and the columns that tell when one was recorded."""
+_RECORDED: Final = (
+    *(verifications.c.started, consents.c.recorded, suppressions.c.recorded),
+    *(inbound.c.received, erasures.c.at),
+)
+"""Time columns of the tables with rows of people."""
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentScope:
-    """Which time, and whose records."""
+    """A time span, and an application."""
 
     since: int
     """Milliseconds since the epoch."""
     until: int
-    """The first that is not in it any more."""
+    """Milliseconds since the epoch, exclusive."""
     application: str | None = None
     """``None`` for all."""
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentCounts:
-    """What was recorded in a time."""
+    """Counts of records in an `IncidentScope`."""
 
     people: int
-    """Numbers of which anything was."""
+    """Numbers with any record."""
     records: Mapping[str, int]
-    """By table."""
+    """Rows, by table."""
     statuses: Mapping[str, int]
-    """Verifications, by how they ended."""
+    """Verifications, by status."""
     countries: Mapping[str, int]
     """Verifications, by country."""
     gateways: Mapping[str, int]
-    """Calls, by gateway."""
+    """Accepted messages, by gateway."""
     operator_actions: Mapping[str, int]
-    """Of operators, by what was done."""
+    """Operator actions, by action; those of all applications too."""
     purged: int
     """Rows that purges deleted."""
 
 
 class Incidents:
-    """Counts of what was recorded in a time. Raises `LedgerUnavailableError` when the database cannot serve."""
+    """Counts of records in a time. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def count(self, span: IncidentScope) -> IncidentCounts:
-        """Return what was recorded in a time."""
+    def count(self, scope: IncidentScope) -> IncidentCounts:
+        """Return counts of the records in a scope."""
+        mine = _within(verifications.c.started, scope)
+        people = union(
+            *(
+                select(moment.table.c.pseudonym).where(_within(moment, scope), moment.table.c.pseudonym != "")
+                for moment in _RECORDED
+            )
+        ).subquery()
+        in_time = (events.c.at >= scope.since) & (events.c.at < scope.until)
+        accepted = in_time & (events.c.gateway != "") & (events.c.type == "delivery.sent")
+        if scope.application is not None:
+            of_application = select(verifications.c.id).where(verifications.c.application == scope.application)
+            accepted &= events.c.verification.in_(of_application)
+        purged = select(func.coalesce(func.sum(purges.c["count"]), 0)).where(
+            purges.c.at >= scope.since, purges.c.at < scope.until
+        )
         with self._database.read() as connection:
-            mine = _within(verifications, "started", span)
             return IncidentCounts(
-                people=_count_numbers(connection, span),
+                people=count(connection, people),
                 records={
-                    name: _number(connection, select(func.count()).select_from(table).where(_within(table, at, span)))
-                    for name, (table, at) in _PERSONAL_TABLES.items()
+                    moment.table.name: count(connection, moment.table, _within(moment, scope)) for moment in _RECORDED
                 },
                 statuses=_statuses(connection, mine),
                 countries=_by(connection, verifications.c.country, mine),
-                gateways=_gateways(connection, span),
-                operator_actions=_by(connection, operator_actions.c.action, _acts(span)),
-                purged=_number(
-                    connection,
-                    select(func.coalesce(func.sum(purges.c["count"]), 0)).where(
-                        purges.c.at >= span.since, purges.c.at < span.until
-                    ),
+                gateways=_by(connection, events.c.gateway, accepted),
+                operator_actions=_by(
+                    connection, operator_actions.c.action, _within(operator_actions.c.at, scope, every="")
                 ),
+                purged=int(connection.execute(purged).scalar_one()),
             )
 
 
-def _within(table: Table, at: str, span: IncidentScope) -> ColumnElement[bool]:
-    inside = (table.c[at] >= span.since) & (table.c[at] < span.until)
-    if span.application is None:
+def _within(moment: Column[Any], scope: IncidentScope, every: str = EVERY_APPLICATION) -> ColumnElement[bool]:
+    """Return the condition for the rows of a scope; ``every``: the name in rows of all applications."""
+    inside = (moment >= scope.since) & (moment < scope.until)
+    if scope.application is None:
         return inside
-    return inside & table.c.application.in_((span.application, EVERY_APPLICATION))
-
-
-def _acts(span: IncidentScope) -> ColumnElement[bool]:
-    """Tell which operators' actions are of a time: within an application, its own and those that are of all."""
-    inside = (operator_actions.c.at >= span.since) & (operator_actions.c.at < span.until)
-    return inside if span.application is None else inside & operator_actions.c.application.in_((span.application, ""))
-
-
-def _count_numbers(connection: Connection, span: IncidentScope) -> int:
-    """Count the numbers that have any record, each once."""
-    parts = [
-        select(table.c.pseudonym).where(_within(table, at, span), table.c.pseudonym != "")
-        for table, at in _PERSONAL_TABLES.values()
-    ]
-    numbers = parts[0].union(*parts[1:]).subquery()
-    return _number(connection, select(func.count()).select_from(numbers))
+    return inside & moment.table.c.application.in_((scope.application, every))
 
 
 def _statuses(connection: Connection, mine: ColumnElement[bool]) -> dict[str, int]:
     counts = _by(connection, verifications.c.status, mine)
     over = mine & (verifications.c.status == "pending") & verifications.c.expires.between(1, now())
-    expired = _number(connection, select(func.count()).select_from(verifications).where(over))
+    expired = count(connection, verifications, over)
     counts["expired"] = counts.get("expired", 0) + expired
     counts["pending"] = counts.get("pending", 0) - expired
-    return {status: count for status, count in sorted(counts.items()) if count}
+    return {status: number for status, number in sorted(counts.items()) if number}
 
 
-def _gateways(connection: Connection, span: IncidentScope) -> dict[str, int]:
-    """Count the messages that each gateway accepted."""
-    called = (events.c.at >= span.since) & (events.c.at < span.until) & (events.c.gateway != "")
-    if span.application is not None:
-        mine = select(verifications.c.id).where(verifications.c.application == span.application)
-        called &= events.c.verification.in_(mine)
-    return _by(connection, events.c.gateway, called & (events.c.type == "delivery.sent"))
-
-
-def _by(connection: Connection, column: Any, wanted: ColumnElement[bool]) -> dict[str, int]:  # noqa: ANN401 - a column
-    found = connection.execute(select(column, func.count()).where(wanted).group_by(column).order_by(column))
-    return {str(value): int(count) for value, count in found}
-
-
-def _number(connection: Connection, statement: Select[Any]) -> int:
-    return int(connection.execute(statement).scalar_one())
+def _by(connection: Connection, column: Column[Any], condition: ColumnElement[bool]) -> dict[str, int]:
+    rows = connection.execute(select(column, func.count()).where(condition).group_by(column).order_by(column))
+    return {str(value): int(number) for value, number in rows}

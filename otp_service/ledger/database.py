@@ -23,6 +23,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    FromClause,
     Row,
     Select,
     Table,
@@ -646,6 +647,11 @@ def rows_among(
     """Yield the rows of a statement whose ``key`` is one of many values; each value counts once."""
     for condition in among(connection, key, list(dict.fromkeys(values))):
         yield from connection.execute(statement.where(condition))
+
+
+def count(connection: Connection, rows: FromClause, *conditions: ColumnElement[bool]) -> int:
+    """Return the number of rows of a table that meet all conditions."""
+    return int(connection.execute(select(func.count()).select_from(rows).where(*conditions)).scalar_one())
 
 
 def find_rows(
