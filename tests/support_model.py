@@ -169,11 +169,13 @@ class Model:
     rules: Rules
     policies: dict[str, Policy]
     now: int
+    buckets: dict[str, str]
+    """By number. Keys and queues are of a bucket."""
     verifications: dict[str, Verification] = field(default_factory=dict)
     sends: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     wrong: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     counters: dict[tuple[str, int], Counter] = field(default_factory=lambda: defaultdict(Counter))
-    memories: dict[tuple[str, str], Memory] = field(default_factory=dict)
+    memories: dict[tuple[str, str, str], Memory] = field(default_factory=dict)
     events: list[tuple[str, str]] = field(default_factory=list)
     waiting: list[tuple[str, int]] = field(default_factory=list)
     """Messages that no worker has seen: the verification's identifier, and the message's number from 1."""
@@ -198,7 +200,7 @@ class Model:
         if policy.transaction != (transaction is not None):
             raise Refused("invalid-transaction")
         request = ("start", number, purpose, transaction)
-        memory = self._recall(application, key, request)
+        memory = self._recall(application, self.buckets[number], key, request)
         if memory:
             return memory.verification
         made = Verification(identifier, application, number, purpose, policy, transaction, self.now, last_send=self.now)
@@ -212,7 +214,7 @@ class Model:
     def resend(self, identifier: str, application: str, key: str | None) -> Shown:
         found = self._find(identifier, application)
         request = ("resend", identifier)
-        if self._recall(application, key, request):
+        if self._recall(application, self.buckets[found.number], key, request):
             return found.shown(self.now)
         self._require_pending(found)
         if found.sends >= found.policy.max_sends:
@@ -244,7 +246,7 @@ class Model:
         if number not in {None, found.number}:
             raise Refused("number-mismatch")
         request = ("check", identifier, code, transaction, number)
-        memory = self._recall(application, key, request)
+        memory = self._recall(application, self.buckets[found.number], key, request)
         if memory and memory.first:
             first = memory.first
             return Checked(found.status_at(self.now), first.valid, first.checks_left, first.reason)
@@ -257,7 +259,7 @@ class Model:
     def cancel(self, identifier: str, application: str, key: str | None) -> Shown:
         found = self._find(identifier, application)
         request = ("cancel", identifier)
-        if not self._recall(application, key, request):
+        if not self._recall(application, self.buckets[found.number], key, request):
             if found.status != "canceled":
                 self._require_pending(found)
                 self._finish(found, "canceled")
@@ -303,7 +305,8 @@ class Model:
         for identifier, number in self.waiting:
             other = self.verifications[identifier]
             waited = self.now - other.messages[number - 1].queued
-            if other.queue == found.queue and waited >= 0.75 * (found.ends - self.now):
+            is_ahead = other.queue == found.queue and self.buckets[other.number] == self.buckets[found.number]
+            if is_ahead and waited >= 0.75 * (found.ends - self.now):
                 raise Refused("backlog-full")
 
     def _judge(self, found: Verification, code: str, transaction: str | None) -> Checked:
@@ -352,8 +355,8 @@ class Model:
 
     # --- idempotency keys ------------------------------------------------------------------------------------
 
-    def _recall(self, application: str, key: str | None, request: tuple[object, ...]) -> Memory | None:
-        memory = self.memories.get((application, key)) if key else None
+    def _recall(self, application: str, bucket: str, key: str | None, request: tuple[object, ...]) -> Memory | None:
+        memory = self.memories.get((application, bucket, key)) if key else None
         if memory is None or self.now > memory.until:
             return None
         if memory.request != request:
@@ -370,7 +373,9 @@ class Model:
         first: Checked | None = None,
     ) -> None:
         if key and until > self.now:
-            self.memories[application, key] = Memory(request, until, verification, first)
+            self.memories[application, self.buckets[verification.number], key] = Memory(
+                request, until, verification, first
+            )
 
     # --- limits ----------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -25,11 +25,13 @@ from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
 from support_installation import key
 from support_keys import assert_all_keys_expire
+from support_ledger import use_another_ledger
 from support_model import GRACE, Checked, Model, Policy, Refused, Rules, Shown
 from support_outbox import POLICY, jobs_of, waiting
 from support_records import entries_of
 
 from otp_service.domain.guard import coarse_retry_after
+from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.payments import Transaction
 from otp_service.errors import OtpServiceError, RateLimitedError
 from otp_service.services.delivery import deliver
@@ -67,6 +69,11 @@ SETUPS = {
     ),
 }
 STEPS_RUN: Counter[str] = Counter()
+
+
+def _in_buckets(setup: Setup, buckets: int) -> Setup:
+    """Return a setup without what is exact in one bucket only: limits of an application, which buckets share."""
+    return setup if buckets == 1 else replace(setup, rules=replace(setup.rules, application=()))
 
 
 def _notations(windows: Any) -> list[str]:
@@ -136,6 +143,7 @@ class Life(RuleBasedStateMachine):
 
     frozen: FrozenValkey
     installations: dict[str, Any]
+    buckets: int
     verifications = Bundle("verifications")
 
     @initialize(name=st.sampled_from(sorted(SETUPS)), may_be_fenced=st.sampled_from([False, False, True]))
@@ -143,9 +151,11 @@ class Life(RuleBasedStateMachine):
         self.may_be_fenced = may_be_fenced
         self.frozen.reset()
         self.installations[name].context.mirror_sync.refresh()
-        setup = SETUPS[name]
+        setup = _in_buckets(SETUPS[name], self.buckets)
         self.callers = {each: Caller(self.installations[name], each) for each in ("shop", "bank")}
-        self.model = Model(setup.rules, {"login": setup.login, "payment": PAY}, self.frozen.now)
+        keyring = self.callers["shop"].context.keyring
+        buckets = {name: subject_key(keyring, parse_destination(to, "PK")).bucket for name, to in NUMBERS.items()}
+        self.model = Model(setup.rules, {"login": setup.login, "payment": PAY}, self.frozen.now, buckets)
         self.last: Callable[[], Any] | None = None
         self.windows = {seconds for _, seconds in setup.rules.number + setup.rules.failed_checks}
 
@@ -368,20 +378,26 @@ class Life(RuleBasedStateMachine):
             return
         client = self.frozen.client
         assert waiting(client) == len(self.model.waiting)
-        events = [(event["type"], event["id"]) for event in entries_of(client, "otp:{00}:events")]
-        assert events == self.model.events
+        streams = (entries_of(client, f"otp:{{{bucket:02x}}}:events") for bucket in range(self.buckets))
+        events = [(event["type"], event["id"]) for stream in streams for event in stream]
+        assert events == self.model.events if self.buckets == 1 else sorted(events) == sorted(self.model.events)
         assert_all_keys_expire(client)
 
 
 @pytest.mark.timeout(0 if EXAMPLES else 120)
-def test_the_scripts_and_the_model_agree(frozen_server: FrozenValkey) -> None:
-    keys = {"root": f"k1:{key()}", "pseudonym": key()}
-    Life.frozen = frozen_server
-    Life.installations = {name: _install(frozen_server, setup, keys) for name, setup in SETUPS.items()}
+@pytest.mark.parametrize(("buckets", "examples"), [(1, 300), (4, 60), (16, 60)])
+def test_the_scripts_and_the_model_agree(frozen_server: FrozenValkey, buckets: int, examples: int) -> None:
+    keys = {"root": f"k1:{key()}", "pseudonym": key(), "buckets": buckets}
+    Life.frozen, Life.buckets = frozen_server, buckets
+    frozen_server.reset()  # Redis belongs to one pseudonym key and number of buckets
+    use_another_ledger()
+    Life.installations = {
+        name: _install(frozen_server, _in_buckets(setup, buckets), keys) for name, setup in SETUPS.items()
+    }
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=int(EXAMPLES or 300),
+            max_examples=int(EXAMPLES or examples),
             stateful_step_count=STEPS,
             derandomize=EXAMPLES is None,
             deadline=None,
