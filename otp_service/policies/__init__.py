@@ -1,1 +1,1 @@
-"""Rules of a site's own: asked by the worker before a gateway is; and who verifies human checks, asked by a start."""
+"""A site's own rules, applied before each message, and verifiers of human checks, called by a start."""

@@ -66,7 +66,7 @@ class PolicyMode(StrEnum):
     RECORD_ONLY = "record_only"
     """Verdicts are counted and logged, and change nothing."""
     OFF = "off"
-    """The policy is not asked."""
+    """The policy does not judge."""
 
 
 class UnknownAction(StrEnum):
@@ -156,30 +156,23 @@ class TimeLimitedExecutor(Generic[Result]):
         outcome: Future[Result] = Future()
         entry = (outcome, work)
         try:
-            self._hand_over(entry)
+            with self._changed:
+                self._waiting.append(entry)
+                if len(self._waiting) > self._idle and self._threads < self._max_threads:
+                    threading.Thread(target=self._run, name=self._name, daemon=True).start()
+                    self._threads += 1
+                self._changed.notify()
             return outcome.result(seconds)
         finally:
-            self._forget(entry)
+            with self._changed:
+                if entry in self._waiting:  # while all threads hang, no thread removes it
+                    self._waiting.remove(entry)
 
     def shutdown(self) -> None:
         """Let the threads end after their current work; waiting work is not begun."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-
-    def _hand_over(self, entry: tuple[Future[Result], Callable[[], Result]]) -> None:
-        with self._changed:
-            self._waiting.append(entry)
-            if len(self._waiting) > self._idle and self._threads < self._max_threads:
-                threading.Thread(target=self._run, name=self._name, daemon=True).start()
-                self._threads += 1
-            self._changed.notify()
-
-    def _forget(self, entry: tuple[Future[Result], Callable[[], Result]]) -> None:
-        """Remove work that was not begun: while all threads hang, nothing else does."""
-        with self._changed:
-            if entry in self._waiting:
-                self._waiting.remove(entry)
 
     def _run(self) -> None:
         while entry := self._next():

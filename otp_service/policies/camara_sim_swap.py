@@ -1,9 +1,10 @@
 """A policy that asks a carrier through CAMARA whether the SIM was swapped recently."""
 
+import re
 import threading
 import time
 from enum import StrEnum
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Self
 from urllib.parse import quote_plus
 
 import requests
@@ -65,39 +66,15 @@ _DEFAULT_LIFETIME = 60.0
 """Seconds for which a token without a stated lifetime is used."""
 _MAX_LIFETIME = 86_400.0
 """Maximum of seconds for which a token is used."""
-_MAX_LIFETIME_DIGITS = 15
-"""Maximum digits of a lifetime."""
+_LIFETIME = re.compile("[0-9]{1,15}")
 _RENEWAL_MARGIN = 30.0
 """A token is renewed so many seconds before it expires, or a tenth of its lifetime if that is shorter."""
 _RETRY_DELAY = 1.0
 """Seconds after a failure without a new request: threads that wait for a token would fail one after another."""
 
 
-class TokenSource(Protocol):
-    """A source of tokens. Used by many threads."""
-
-    def current(self) -> str:
-        """Return a token; raise `PolicyError` without one."""
-
-    def replacement_for(self, refused: str) -> str | None:
-        """Return the replacement of a refused token; ``None`` without one."""
-
-
-class StaticToken:
-    """The token of the configuration."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def current(self) -> str:
-        return self._token
-
-    def replacement_for(self, _: str) -> None:
-        """Return ``None``: the configuration has a single token."""
-
-
 class OAuthTokens:
-    """Tokens of an OAuth client, each used until shortly before it expires."""
+    """Tokens of an OAuth client, each used until shortly before it expires. Used by many threads."""
 
     def __init__(self, settings: CamaraSimSwapSettings, http_client: HttpClient) -> None:
         secret = settings.client_secret.get_secret_value() if settings.client_secret else ""
@@ -131,28 +108,17 @@ class OAuthTokens:
         if time.monotonic() < self._retry_at:
             raise PolicyError("no token")
         outcome = self._http_client.try_call(self._request)
-        members = (
-            json_object(outcome.text)
-            if isinstance(outcome, HttpResponse) and outcome.status == requests.codes.ok
-            else {}
-        )
+        is_ok = isinstance(outcome, HttpResponse) and outcome.status == requests.codes.ok
+        members = json_object(outcome.text) if isinstance(outcome, HttpResponse) and is_ok else {}
         token = members.get("access_token")
         if not isinstance(token, str) or not token:
             self._retry_at = time.monotonic() + _RETRY_DELAY
-            raise PolicyError(
-                f"token {outcome.code if isinstance(outcome, HttpCallError) else f'http {outcome.status}'}"
-            )
-        lifetime = _lifetime(members.get("expires_in"))
+            code = outcome.code if isinstance(outcome, HttpCallError) else f"http {outcome.status}"
+            raise PolicyError(f"token {code}")
+        digits = _LIFETIME.fullmatch(str(members.get("expires_in")))
+        lifetime = min(float(digits[0]), _MAX_LIFETIME) if digits else _DEFAULT_LIFETIME
         self._token, self._expires_at = token, time.monotonic() + lifetime - min(_RENEWAL_MARGIN, lifetime / 10)
         return token
-
-
-def _lifetime(expires_in: object) -> float:
-    """Return the seconds of a token's lifetime; `_DEFAULT_LIFETIME` for anything but digits."""
-    text = str(expires_in)
-    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_LIFETIME_DIGITS):
-        return _DEFAULT_LIFETIME
-    return min(float(text), _MAX_LIFETIME)
 
 
 # Source: the API's definition (https://github.com/camaraproject/SimSwap); its versions 0.4 and 2.1 agree in the parts
@@ -181,19 +147,17 @@ class CamaraSimSwapPolicy:
     Settings = CamaraSimSwapSettings
 
     def __init__(self, settings: CamaraSimSwapSettings, context: PolicyContext) -> None:  # noqa: ARG002 - the contract's
-        http_client = HttpClient(settings.timeout)
         self._settings = settings
-        self._http_client = http_client
-        self._tokens: TokenSource = (
-            StaticToken(settings.token.get_secret_value()) if settings.token else OAuthTokens(settings, http_client)
-        )
+        self._http_client = HttpClient(settings.timeout)
+        self._tokens = OAuthTokens(settings, self._http_client)
 
     def judge(self, request: PolicyRequest) -> Verdict:
         """Ask the carrier; raise `PolicyError` unless the answer is a plain yes or no."""
-        token = self._tokens.current()
+        fixed = self._settings.token
+        token = fixed.get_secret_value() if fixed else self._tokens.current()
         answer = self._check(request.number, token)
-        if answer.status == requests.codes.unauthorized and (replacement := self._tokens.replacement_for(token)):
-            answer = self._check(request.number, replacement)
+        if answer.status == requests.codes.unauthorized and not fixed:
+            answer = self._check(request.number, self._tokens.replacement_for(token))
         members = json_object(answer.text)
         swapped = members.get("swapped")
         if answer.status != requests.codes.ok or not isinstance(swapped, bool):

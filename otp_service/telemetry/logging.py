@@ -48,16 +48,42 @@ GRANIAN_LOGGING: Final[dict[str, Any]] = {
 def configure_logging(level: str = "INFO", renderer: Renderer = Renderer.JSON, stream: TextIO | None = None) -> None:
     """Send all log lines at ``level`` or above to ``stream`` (standard error). May be called again."""
     stream = stream or sys.stderr
-    rendering = _rendering(renderer, colours=stream.isatty() and has_colours())
+    rendering: list[structlog.typing.Processor] = [_order_members, structlog.processors.JSONRenderer()]
+    if renderer is Renderer.CONSOLE:
+        console = structlog.dev.ConsoleRenderer(
+            colors=stream.isatty() and has_colours(),
+            exception_formatter=structlog.dev.plain_traceback,
+            sort_keys=False,
+        )
+        rendering = [_indent_exception, console]
     handler = _LibraryHandler(stream)
-    handler.setFormatter(_formatter(rendering))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, *_TIMESTAMPED],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_SAFE, *rendering],
+        )
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name, floor in LIBRARY_LEVELS.items():
         logging.getLogger(name).setLevel(max(floor, root.level))
     logging.captureWarnings(capture=True)
-    _configure_structlog(root.level, rendering, stream)
+    structlog.configure(
+        processors=[
+            _add_members,
+            *_SAFE,
+            structlog.processors.add_log_level,
+            _add_name,
+            _add_trace,
+            *_TIMESTAMPED,
+            *rendering,
+        ],
+        logger_factory=lambda name: _LineLogger(name, stream),
+        wrapper_class=structlog.make_filtering_bound_logger(root.level),
+        # A cached logger would keep the processors of the first configuration; tests configure several times.
+        cache_logger_on_first_use=False,
+    )
     global _plain_lines  # noqa: PLW0603 - logging is configured for the process
     _plain_lines = (root.level, _LineLogger("", stream).write) if renderer is Renderer.JSON else None
 
@@ -103,8 +129,6 @@ def current_request() -> str:
 
 
 class _LibraryHandler(logging.StreamHandler[TextIO]):
-    """Writes the lines of libraries."""
-
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
         """Report a line that cannot be formatted. The standard library would show its arguments unredacted."""
         if not isinstance(sys.exc_info()[1], OSError):
@@ -120,10 +144,7 @@ class _LineLogger:
         self._stream = stream
 
     def write(self, line: str) -> None:
-        """Write a line at once, because other threads write too.
-
-        A line that cannot be written, to a full disk or a closed pipe, is lost: the logged action must not fail.
-        """
+        """Write a line at once, or lose it (a full disk, a closed pipe): the logged action must not fail."""
         with suppress(OSError, ValueError):
             self._stream.write(f"{line}\n")
             self._stream.flush()
@@ -179,24 +200,6 @@ _plain_lines: tuple[int, Callable[[str], None]] | None = None
 """The minimum level and the writer of JSON lines; ``None`` for another format."""
 
 
-def _configure_structlog(level: int, rendering: list[structlog.typing.Processor], stream: TextIO) -> None:
-    structlog.configure(
-        processors=[
-            _add_members,
-            *_SAFE,
-            structlog.processors.add_log_level,
-            _add_name,
-            _add_trace,
-            *_TIMESTAMPED,
-            *rendering,
-        ],
-        logger_factory=lambda name: _LineLogger(name, stream),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        # A cached logger would keep the processors of the first configuration; tests configure several times.
-        cache_logger_on_first_use=False,
-    )
-
-
 def _add_members(_logger: _LineLogger, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return {**_members.get(), **event}
 
@@ -223,36 +226,12 @@ _SAFE: Final[list[structlog.typing.Processor]] = [
 _TIMESTAMPED: Final[list[structlog.typing.Processor]] = [structlog.processors.TimeStamper(fmt="iso", utc=True)]
 
 
-def _formatter(rendering: list[structlog.typing.Processor]) -> structlog.stdlib.ProcessorFormatter:
-    """Return the formatter of the lines of libraries, which use the standard library."""
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, *_TIMESTAMPED],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_SAFE, *rendering],
-    )
-
-
-def _rendering(renderer: Renderer, *, colours: bool) -> list[structlog.typing.Processor]:
-    """Return the processors that make a line of a redacted event."""
-    if renderer is Renderer.CONSOLE:
-        return [_indent_exception, _console(colours=colours)]
-    return [_order_members, structlog.processors.JSONRenderer()]
-
-
 def _order_members(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Put the common members first, and name the event ``message``.
-
-    A caller's own ``message`` is the number of a message and is renamed.
-    """
-    if "message" in event:
+    """Put the common members first, and name the event ``message``."""
+    if "message" in event:  # the number of a message
         event["message_number"] = event.pop("message")
     first = {name: event.pop(name) for name in ("timestamp", "level", "logger") if name in event}
     return {**first, "message": event.pop("event"), **event}
-
-
-def _console(*, colours: bool) -> structlog.dev.ConsoleRenderer:
-    return structlog.dev.ConsoleRenderer(
-        colors=colours, exception_formatter=structlog.dev.plain_traceback, sort_keys=False
-    )
 
 
 def _indent_exception(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, TypeVar
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest, start_http_server
@@ -35,16 +35,12 @@ class LabelValues:
 
     def limit(self, metric: str, label: str, value: str) -> str:
         """Return the value, or `OTHER` if it may be personal, is malformed, or exceeds `MAX_VALUES`."""
-        seen = self._seen.get((metric, label), ())
-        if value in seen:
+        if value in self._seen.get((metric, label), ()):
             return value
         if not _LABEL.fullmatch(value) or _LONG_NUMBER.search(value):
             return OTHER
-        return self._admit((metric, label), value)
-
-    def _admit(self, label: tuple[str, str], value: str) -> str:
         with self._lock:
-            seen = self._seen.setdefault(label, set())
+            seen = self._seen.setdefault((metric, label), set())
             if len(seen) >= MAX_VALUES:
                 return OTHER
             seen.add(value)
@@ -75,9 +71,9 @@ class Metric(Generic[_Library]):
 
     def _child(self, values: Mapping[str, str]) -> _Library:
         """Return the library's metric for the values of exactly these labels; raise `ValueError` for others."""
-        return self._children.get(tuple(values.items())) or self._new_child(values)
-
-    def _new_child(self, values: Mapping[str, str]) -> _Library:
+        key = tuple(values.items())
+        if child := self._children.get(key):
+            return child
         if values.keys() != self._label_names:
             raise ValueError(f"{self.name} has the labels {self.labels}, not {tuple(values)}.")
         if not values:
@@ -85,7 +81,7 @@ class Metric(Generic[_Library]):
         bounded = {label: _labels.limit(self.name, label, values[label]) for label in self.labels}
         child = self._metric.labels(**bounded)
         if bounded == values:  # replaced values could be many, and must not pile up
-            self._children[tuple(values.items())] = child
+            self._children[key] = child
         return child
 
 
@@ -141,8 +137,8 @@ class Gauge(Metric[prometheus_client.Gauge]):
 build_info = Gauge("otp_service_build_info", "Always 1: the release that runs.", "version")
 request_duration = Histogram(
     "otp_service_http_server_request_duration_seconds",
-    "Time from a request to its answer, once a thread has taken it. `route` is the template of the path, `unmatched` "
-    "where there is no such call.",
+    "Time from the moment a thread takes a request to its answer. `route` is the template of the path, `unmatched` for "
+    "an unknown path.",
     "method",
     "route",
     "status",
@@ -150,8 +146,8 @@ request_duration = Histogram(
 )
 starts = Counter(
     "otp_service_verification_starts",
-    "Starts, over HTTP or from the shell: `accepted`, or the code of the error. `purpose` is `other` where the "
-    "application has no such purpose, `country` empty where no number was recognised.",
+    "Starts, over HTTP or from the shell: `accepted`, or the code of the error. `purpose` is `other` if the "
+    "application lacks it, `country` empty for an invalid number.",
     "application",
     "purpose",
     "country",
@@ -159,8 +155,7 @@ starts = Counter(
 )
 resends = Counter(
     "otp_service_verification_resends",
-    "Resends: `accepted`, or the code of the error. `purpose` is `other` and `country` empty where no verification was "
-    "found.",
+    "Resends: `accepted`, or the code of the error. For an unknown verification `purpose` is `other`, `country` empty.",
     "application",
     "purpose",
     "country",
@@ -187,9 +182,9 @@ receipts = Counter(
 )
 inbound_messages = Counter(
     "otp_service_inbound_messages",
-    "Messages from people, by what they meant: `stop`, `start`, `help`, `other`; and what came of them: `obeyed`, "
-    "`recorded`, `repeated`, `no_application` (nobody here wrote to that number), `no_number`; `kept` for support to "
-    "read, or `not_kept`: too many wait.",
+    "Messages from people by meaning (`stop`, `start`, `help`, `other`) and outcome: `obeyed`, `recorded`, `repeated`, "
+    "`no_application` (no application wrote to the number), `no_number`; `kept` for support, or `not_kept` because too "
+    "many wait.",
     "gateway",
     "meaning",
     "outcome",
@@ -197,8 +192,8 @@ inbound_messages = Counter(
 replies = Counter(
     "otp_service_replies",
     "Replies to messages from people: `answered` with the provider's request, or by a worker `accepted`, the kind of "
-    "the failure, `no_gateway`, `no_application`, `frozen` (the number is), `ledger_unavailable`, `defect`, or why the "
-    "country does not let it out.",
+    "the failure, `no_gateway`, `no_application`, `frozen` (the number), `ledger_unavailable`, `defect`, or the rule "
+    "of a country that stops it.",
     "gateway",
     "outcome",
 )
@@ -212,8 +207,8 @@ gateway_breaker_open = Gauge(
 )
 guard_refusals = Counter(
     "otp_service_guard_refusals",
-    "Messages that a rule of the guard refused (`enforce`), those of rules on destinations and fall-backs too; or "
-    "would have (`record_only`).",
+    "Messages that a rule of the guard refused (`enforce`) or would have refused (`record_only`), with rules on "
+    "destinations and fall-backs.",
     "application",
     "country",
     "rule",
@@ -234,21 +229,21 @@ unknown_number_alarms = Gauge(
 )
 unapproved_messages = Gauge(
     "otp_service_unapproved_messages",
-    "Messages to unknown numbers that passed the guard and that nobody approved, of about the last `hour` or `day`.",
+    "Messages to unknown numbers that passed the guard without an approval, in about the last `hour` or `day`.",
     "application",
     "country",
     "window",
 )
 unapproved_messages_usual = Gauge(
     "otp_service_unapproved_messages_usual",
-    "How many of them are usual: in this hour of the week, in a day.",
+    "The usual count of `otp_service_unapproved_messages`: in this hour of the week, in a day.",
     "application",
     "country",
     "window",
 )
 unapproved_money = Gauge(
     "otp_service_unapproved_money",
-    "The most that those messages cost, in `guard.currency`.",
+    "The maximum cost of `otp_service_unapproved_messages`, in `guard.currency`.",
     "application",
     "country",
     "window",
@@ -266,8 +261,8 @@ gateway_breaker_changes = Counter(
 )
 outbox_lag = Gauge(
     "otp_service_outbox_lag_seconds",
-    "Age of the oldest message that waits for a worker or for a gateway's turn, 0 when none does; those that rest "
-    "between two rounds of calls are not among them.",
+    "Age of the oldest message that waits for a worker or for a gateway's turn, 0 without one; a message that rests "
+    "between two rounds of calls does not count.",
 )
 registration_remaining = Gauge(
     "otp_service_registration_remaining_seconds",
@@ -296,12 +291,11 @@ ledger_errors = Counter(
 )
 audit_export_lag = Gauge(
     "otp_service_audit_export_lag_seconds",
-    "Age of the oldest signed head of the audit chain that `audit.export` did not take, 0 when it took all.",
+    "Age of the oldest signed head of the audit chain that is not exported to `audit.export`, 0 without one.",
 )
 events_recorded = Counter(
     "otp_service_events_recorded",
-    "Events brought into the ledger, by their type, such as `verification.approved`: how many verifications of a "
-    "country were started, and how many approved.",
+    "Events recorded in the ledger, by type, such as `verification.approved`.",
     "application",
     "country",
     "event",
@@ -314,12 +308,10 @@ webhooks = Counter(
     "application",
     "outcome",
 )
-webhook_lag = Gauge(
-    "otp_service_webhook_lag_seconds", "Age of the oldest webhook that should be on its way, 0 when none waits."
-)
+webhook_lag = Gauge("otp_service_webhook_lag_seconds", "Age of the oldest webhook that is due, 0 without one.")
 endpoints_disabled = Gauge(
     "otp_service_endpoints_disabled",
-    "Endpoints that are sent nothing more, because they failed for five days or answered 410.",
+    "Endpoints that get no more webhooks, because they failed for five days or answered 410.",
     "application",
 )
 endpoints_slow = Gauge(
@@ -354,12 +346,10 @@ def prepare_directory(directory: Path) -> dict[str, str]:
 
 
 def is_multiprocess() -> bool:
-    """Whether processes share a directory and report together."""
     return DIRECTORY_VARIABLE in os.environ
 
 
 def exposition() -> bytes:
-    """Return the metrics of all processes that share the directory in Prometheus' text format."""
     return generate_latest(_full_registry())
 
 
@@ -370,11 +360,9 @@ def start_server(port: int, host: str, is_healthy: Callable[[], bool] | None = N
     """
     server, _ = start_http_server(port, addr=host, registry=_full_registry())
     exposed = server.get_app()
-    if is_healthy and exposed:
-        server.set_app(_with_health(exposed, is_healthy))
+    if not is_healthy or not exposed:
+        return
 
-
-def _with_health(exposed: WSGIApplication, is_healthy: Callable[[], bool]) -> WSGIApplication:
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/healthz":
             return exposed(environ, start_response)
@@ -383,7 +371,7 @@ def _with_health(exposed: WSGIApplication, is_healthy: Callable[[], bool]) -> WS
         start_response("200 OK" if healthy else "503 Service Unavailable", headers)
         return [b'{"status": "ok"}' if healthy else b'{"status": "stalled"}']
 
-    return answer
+    server.set_app(answer)
 
 
 def _full_registry() -> CollectorRegistry:

@@ -36,7 +36,6 @@ class OtlpTracer:
 
     @contextmanager
     def span(self, name: str, kind: str, parent: str, attributes: Attributes) -> Iterator[None]:
-        """Return a span under a ``traceparent``; if it is empty, under this thread's span."""
         # tracestate and baggage of a caller are ignored: they would put foreign text into our spans.
         above = _PROPAGATOR.extract({"traceparent": parent}, Context()) if parent else None
         with self._tracer.start_as_current_span(
@@ -50,7 +49,6 @@ class OtlpTracer:
                 raise
 
     def annotate(self, name: str, attributes: Attributes, *, failed: bool) -> None:
-        """Add to this thread's span, if any; rename it, unless the name is empty."""
         current = get_current_span()
         if current.is_recording():
             current.set_attributes(attributes)
@@ -60,13 +58,11 @@ class OtlpTracer:
                 current.set_status(StatusCode.ERROR)
 
     def link(self, traceparent: str) -> None:
-        """Link this thread's span to that of a valid ``traceparent``."""
         linked = get_current_span(_PROPAGATOR.extract({"traceparent": traceparent}, Context())).get_span_context()
         if linked.is_valid:
             get_current_span().add_link(linked)
 
     def traceparent(self) -> str:
-        """Return the ``traceparent`` of this thread's span; empty without a span."""
         carrier: dict[str, str] = {}
         _PROPAGATOR.inject(carrier)
         return carrier.get("traceparent", "")

@@ -59,6 +59,7 @@ _TOKENS = re.compile(
 _PLAIN_WORD = re.compile(r"[A-Za-z_.]{1,24}")
 """A text that needs no redaction: no digit, and shorter than any key. Most of a log line is like that."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Characters that start a line or change the reading direction; they are escaped."""
 _CODE_DIGITS = 6
 _NUMBER_DIGITS = 7
 _MIN_HIDDEN = 10 ** (_CODE_DIGITS - 1)
@@ -77,10 +78,6 @@ def redact(value: object) -> object:
         return value
     if isinstance(value, int | float):
         return value if type(value) is SafeNumber or abs(value) < _MIN_HIDDEN else REDACTED
-    return _redact_object(value)
-
-
-def _redact_object(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(_redact_member(str(key), member) for key, member in value.items())
     if isinstance(value, list | tuple | set | frozenset):
@@ -92,7 +89,8 @@ def redact_text(text: str) -> str:
     """Return a text as a single line, with everything masked that may be personal or secret."""
     if _PLAIN_WORD.fullmatch(text):
         return text
-    return _one_line(_TOKENS.sub(_mask, text))
+    masked = _TOKENS.sub(lambda match: _MASKS[match.lastgroup or ""](match[0]), text)
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", masked)
 
 
 def _redact_member(key: str, value: object) -> tuple[str, object]:
@@ -110,23 +108,15 @@ def _redact_name(key: str) -> tuple[str, bool]:
     return redact_text(key), key.lower().replace("-", "_") in PRIVATE_KEYS
 
 
-def _mask(match: re.Match[str]) -> str:
-    return _MASKS[match.lastgroup or ""](match[0])
-
-
 def _mask_address(text: str) -> str:
     """Hide an address of the internet, which is an end user's; operators need the addresses of our hosts."""
     try:
         address = ip_address(text)
     except ValueError:
         return _mask_digits(text)
-    is_own = address.is_loopback or address.is_unspecified or (address.is_private and _is_own_network(text))
-    return text if is_own else REDACTED
-
-
-def _is_own_network(text: str) -> bool:
     # Python counts the documentation networks as private; for logs they are the internet.
-    return text.startswith(("10.", "172.", "192.168.", "fc", "fd", "fe80"))
+    is_private = address.is_private and text.startswith(("10.", "172.", "192.168.", "fc", "fd", "fe80"))
+    return text if is_private or address.is_loopback or address.is_unspecified else REDACTED
 
 
 def _mask_digits(text: str) -> str:
@@ -142,8 +132,3 @@ _MASKS: dict[str, Callable[[str], str]] = {
     "ipv6": _mask_address,
     "digits": _mask_digits,
 }
-
-
-def _one_line(text: str) -> str:
-    """Escape characters that start a line or change the reading direction."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)

@@ -40,8 +40,6 @@ Value = str | int | None
 
 
 class _ProcessState:
-    """The tracer of this process."""
-
     traces: "OtlpTracer | None" = None
 
 

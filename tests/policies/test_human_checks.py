@@ -170,7 +170,7 @@ def test_what_a_verifier_does_is_an_outcome_in_time(does, expected):
 
 
 def test_an_application_names_a_verifier_that_there_is(frozen):
-    with pytest.raises(ConfigurationError, match=r"applications\.shop\.human_check: is none, assertion or a section"):
+    with pytest.raises(ConfigurationError, match=r"applications\.shop\.human_check: must be none, assertion or"):
         guarded(frozen, applications={"shop": {"human_check": "captcha"}})
 
 
