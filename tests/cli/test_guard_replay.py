@@ -161,11 +161,11 @@ def test_a_log_that_was_saved_tells_the_same_without_redis(frozen, tmp_path, env
         "nonsense",
         "[]",
         "{}",
-        '{"at": 1, "kind": "start", "verification": "a", "refused": "", "what": "x", "more": 1}',
-        '{"at": "1", "kind": "wrong", "verification": "a", "refused": "", "what": ""}',
-        '{"at": 1, "kind": "wrong", "verification": [], "refused": "", "what": ""}',
-        '{"at": 1, "kind": "resend", "verification": "a", "refused": "", "what": "x"}',
-        '{"at": 1, "kind": "other", "verification": "a", "refused": "", "what": ""}',
+        '{"at": 1, "kind": "start", "verification": "a", "refused": "", "details": "x", "more": 1}',
+        '{"at": "1", "kind": "wrong", "verification": "a", "refused": "", "details": ""}',
+        '{"at": 1, "kind": "wrong", "verification": [], "refused": "", "details": ""}',
+        '{"at": 1, "kind": "resend", "verification": "a", "refused": "", "details": "x"}',
+        '{"at": 1, "kind": "other", "verification": "a", "refused": "", "details": ""}',
     ],
 )
 def test_a_malformed_log_is_refused_by_its_line(frozen, tmp_path, environ, shop, line):
@@ -179,11 +179,11 @@ def test_a_malformed_log_is_refused_by_its_line(frozen, tmp_path, environ, shop,
 
 
 @pytest.mark.parametrize(
-    "what", ["", "shop", "shop|PK", "shop|PK|a|b|c", "shop|PK|n|b|||d|nowhere|0", "shop|PK|n|b||||home|x"]
+    "details", ["", "shop", "shop|PK", "shop|PK|a|b|c", "shop|PK|n|b|||d|nowhere|0", "shop|PK|n|b||||home|x"]
 )
-def test_a_start_of_a_log_that_cannot_be_read_is_refused_by_its_line(tmp_path, environ, what):
+def test_a_start_of_a_log_that_cannot_be_read_is_refused_by_its_line(tmp_path, environ, details):
     log = tmp_path / "log"
-    line = json.dumps({"at": 1, "kind": "start", "verification": "a", "refused": "", "what": what})
+    line = json.dumps({"at": 1, "kind": "start", "verification": "a", "refused": "", "details": details})
     log.write_text(f"{line}\n")
     result = run("guard", "replay", "--log", str(log), environ=environ)
 
@@ -195,7 +195,7 @@ def test_attempts_that_began_before_the_log_or_belong_to_nobody_are_told(frozen,
     log = tmp_path / "log"
     run("guard", "replay", "--save", str(log), environ=environ)
     lines = log.read_text().splitlines()
-    log.write_text("\n".join(lines[2:]).replace('"what": "shop|', '"what": "gone|', 1) + "\n")
+    log.write_text("\n".join(lines[2:]).replace('"details": "shop|', '"details": "gone|', 1) + "\n")
     result = run("guard", "replay", "--log", str(log), environ=environ)
 
     assert "Not tried, because they began before the log or belong to no application: " in result.stderr

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from support_frozen import START, FrozenValkey
 
-from otp_service.domain import guard_replay
 from otp_service.domain.guard import BucketRule, ConversionRule
-from otp_service.domain.guard_replay import BucketState, ConversionRecord
+from otp_service.domain.guard_replay import ConversionRecord, PartState, bucket_wait
 from otp_service.domain.newcomer_traffic import GROWTH
 from otp_service.store import library
 
@@ -64,7 +63,7 @@ def _text(part: str, body: str) -> str:
 def test_a_bucket_holds_in_the_script_what_it_holds_in_memory(
     frozen: FrozenValkey, seed: int, factor: float, *, bounded: bool
 ) -> None:
-    chance, kept = random.Random(seed), BucketState()
+    chance, part = random.Random(seed), PartState()
     bound = {"most_growth": GROWTH, "usual_window": 24 * 60 * MINUTE} if bounded else {}
     rule = BucketRule("u3600", chance.choice([1, 2, 4]), 60 * MINUTE, factor, **bound)
     text = _text("buckets", BUCKET)
@@ -74,25 +73,25 @@ def test_a_bucket_holds_in_the_script_what_it_holds_in_memory(
         does = chance.choice([*5 * ["send"], "approve"])
         shape = (rule.amount, rule.window, rule.factor)
         wait, held, most = frozen.client.eval(text, 1, "guard", *shape, does, int(bounded))
-        expected = _bucket_step(kept, rule, frozen.now, does)
+        expected = _bucket_step(part, rule, frozen.now, does)
         waits.add(bool(wait))
 
         assert (wait, float(held), float(most)) == pytest.approx(expected, abs=1e-6)
     assert waits == {False, True}, "it refused now and then"
 
 
-def _bucket_step(kept: BucketState, rule: BucketRule, now: int, does: str) -> tuple[int, float, float]:
-    level, most = guard_replay.bucket_level(kept, rule, now), guard_replay.bucket_capacity(kept, rule, now)
-    wait = guard_replay.bucket_wait(level, most, rule)
+def _bucket_step(part: PartState, rule: BucketRule, now: int, does: str) -> tuple[int, float, float]:
+    level, capacity = part.level(rule, now), part.capacity(rule, now)
+    wait = bucket_wait(level, capacity, rule)
     if does == "approve":
-        guard_replay.roll_back_bucket(kept, rule, 1)
+        part.roll_back(rule, 1)
         for window in rule.approval_windows:
-            guard_replay.count_approval(kept, window, now)
-        kept.at = kept.at or now
+            part.count_approval(window, now)
+        part.at = part.at or now
     else:
-        kept.levels[rule.name] = level + (wait == 0)
-        kept.at = now
-    return wait, level, most
+        part.levels[rule.name] = level + (wait == 0)
+        part.at = now
+    return wait, level, capacity
 
 
 @pytest.mark.parametrize("seed", range(12))
