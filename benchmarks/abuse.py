@@ -224,7 +224,7 @@ def _foreign(stage: Stage) -> list[str]:
     past = past.at(60.0 * patient.EVE)
     day = stage.play(patient.FOREIGN_SITE, past, people.visits(), 0.0, {"human_check": "assertion"}, learnt)
     print_day(f"{patient.FOREIGN_SITE}: forty, verified once, asked for ten times a day", day.tally)
-    print(", ".join(f"{one.finding} of {one.whose}" for one in day.notices))
+    print(", ".join(f"{one.finding} of {one.group}" for one in day.notices))
     return _missed(patient.FOREIGN_SITE, patient.foreign_expectations(day.tally))
 
 

@@ -27,7 +27,7 @@ from otp_service.domain.newcomer_traffic import (
     CountryTraffic,
     Finding,
     Notice,
-    Whose,
+    NumberGroup,
     bounded_capacity,
     pack_place,
     unpack_place,
@@ -178,7 +178,7 @@ class Book:
 
 def is_alarm(notice: Notice) -> bool:
     """Tell whether newcomers come under suspicion."""
-    return notice.finding is Finding.ALARM and notice.whose is Whose.UNKNOWN_NUMBERS
+    return notice.finding is Finding.ALARM and notice.group is NumberGroup.UNKNOWN_NUMBERS
 
 
 class Play:
@@ -394,7 +394,7 @@ def _told(book: Book, began: int) -> str:
     told = [
         f"{words[one.finding]}{' ' + one.number_prefix if one.number_prefix else ''} {(one.minute - began) / 60:.1f}"
         f"{' (delivery)' if one.finding is Finding.ALARM and one.cause is Cause.DELIVERY else ''}"
-        f"{'' if one.whose is Whose.UNKNOWN_NUMBERS else f' of {one.whose}'}"
+        f"{'' if one.group is NumberGroup.UNKNOWN_NUMBERS else f' of {one.group}'}"
         for one in book.notices
     ]
     return ", ".join([*told[:6], *(["…"] if told[6:] else [])]) or "nothing"
@@ -452,7 +452,7 @@ def expectations(site: str, scenario: Scenario, book: Book, began: int) -> list[
     if scenario.times > 1:
         touched = _part(inside, 1) + _part(inside, 2)
         found.append(_at_most(touched, MOST_OF_A_SALE, "of a sale's newcomers asked or refused"))
-        last = [one for one in book.notices if one.whose is Whose.UNKNOWN_NUMBERS][-1:]
+        last = [one for one in book.notices if one.group is NumberGroup.UNKNOWN_NUMBERS][-1:]
         found.append(Expectation("no alarm of a sale stays", not any(map(is_alarm, last))))
     return found
 

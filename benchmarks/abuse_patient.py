@@ -42,7 +42,7 @@ from abuse_tally import NO_DECISION, Met, Tally
 from abuse_traffic import DAY, Act, Crowd, Group, Visit, What, acts_of, identity_of
 from rig import percentile
 
-from otp_service.domain.newcomer_traffic import Cause, Finding, Notice, Whose
+from otp_service.domain.newcomer_traffic import Cause, Finding, Notice, NumberGroup
 
 WARM_DAY, EVE, FRIDAY = (BEGINNING + day * MINUTES_A_DAY for day in (29, 31, 32))
 """When all who are known come, when honest traffic begins, and the day of the scenario, in minutes since the epoch."""
@@ -224,7 +224,8 @@ def notices_in(log: Path, clock: Clock) -> Iterator[Notice]:
             continue
         told = json.loads(line)
         minute = int(clock.at(datetime.fromisoformat(told["timestamp"]).timestamp())) // 60
-        yield Notice(minute, Finding(told["why"]), Whose(told["whose"]), told["number_prefix"], Cause(told["cause"]))
+        group, cause = NumberGroup(told["whose"]), Cause(told["cause"])
+        yield Notice(minute, Finding(told["why"]), group, told["number_prefix"], cause)
 
 
 def book_of(scenario: Scenario, tally: Tally, notices: list[Notice]) -> Book:

@@ -30,9 +30,8 @@ class ClientIpSource(StrEnum):
 
 
 NO_HUMAN_CHECK: Final = "none"
-"""The application has no human check, such as a captcha."""
 ASSERTION: Final = "assertion"
-"""The application checks by itself, and asserts the result. Any other value names the verifier of a token."""
+"""The application checks itself and asserts the result. Any other value names the verifier of a token."""
 
 
 class Zone(StrEnum):
@@ -44,7 +43,7 @@ class Zone(StrEnum):
 
 
 MAX_SKEW: Final = 5
-"""Steps (RFC 6238) that a code may come late or early, at most."""
+"""Maximum steps (RFC 6238) that a code may come late or early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,41 +67,36 @@ class Application:
     """One caller of the API."""
 
     name: str
-    """Identifier, part of every key and MAC."""
     brand: str
-    """The brand that a message shows to a person."""
     purposes: frozenset[str]
     countries: frozenset[str] | None
-    """ISO 3166-1 alpha-2 codes that it sends to; ``None`` for all (development only)."""
+    """ISO 3166-1 alpha-2; ``None`` for all (development only)."""
     region: str | None
-    """Region of numbers in national spelling."""
+    """For numbers in national spelling."""
     locale: str
-    """BCP 47 tag of messages when a start names none."""
+    """BCP 47 tag of messages when a start has none."""
     client_ip: ClientIpSource
     home: str | None = None
-    """The country that most of its traffic goes to."""
+    """The country of most of its traffic."""
     origin: str | None = None
     """Host of the origin-bound last line of a message (WICG sms-one-time-codes)."""
     app_hash: str | None = None
     """Hash by which Android's SMS Retriever finds the messages of the application's app."""
     consent: ConsentMode = ConsentMode.OFF
-    """What its starts need."""
     payees: frozenset[str] = field(default_factory=frozenset)
     """Payees allowed although they look like a domain name."""
     totp_skew: TotpSkew = field(default_factory=TotpSkew)
-    """Which codes of an authenticator app are right beside the present one."""
     human_check: str = NO_HUMAN_CHECK
-    """How an end user's human check is verified: `NO_HUMAN_CHECK`, `ASSERTION`, or a verifier's name."""
+    """`NO_HUMAN_CHECK`, `ASSERTION`, or a verifier's name."""
     proofs: bool = False
-    """Whether its approvals come with a proof."""
     browser_origins: frozenset[str] = field(default_factory=frozenset)
     """Web origins (RFC 6454) whose pages may use its client tokens."""
     page_return_urls: frozenset[str] = field(default_factory=frozenset)
-    """Where a person may go back to from a page, without a query; empty where there are no pages."""
+    """Return addresses of pages, without a query; empty without pages."""
     page_color: str = DEFAULT_COLOR
-    """Colour of its pages: RGB in hexadecimal digits."""
+    """RGB in hexadecimal digits."""
     dialects: frozenset[str] = field(default_factory=frozenset)
-    """Names of the other forms of the API that it may call."""
+    """Other forms of the API that it may call."""
 
     @property
     def consent_for_resend(self) -> ConsentMode:
@@ -123,7 +117,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 NO_APPLICATION: Final = ""
 """The application of an operator's key, which reads no application's data."""
 MAX_NETWORKS: Final = 50
-"""Addresses and networks of one key."""
+"""Of one key."""
 _KEY_ID: Final = re.compile(r"ak_[0-9a-f]{32}")
 _IPV4_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 
@@ -132,17 +126,14 @@ class KeyScope(StrEnum):
     """What a key may be used for."""
 
     VERIFY = "verify"
-    """Verifications."""
     CONSENT = "consent"
-    """Consents and suppressions."""
+    """Suppressions too."""
     SUBJECTS = "subjects"
     """Data stored about a number, its erasure, and its freeze."""
     WEBHOOKS = "webhooks"
-    """Endpoints of webhooks, and their deliveries."""
     FACTORS = "factors"
-    """Authenticator apps and recovery codes."""
+    """Recovery codes too."""
     STATS = "stats"
-    """Counts and costs."""
     ADMIN = "admin"
     """All applications and their keys, but no application's data."""
 
@@ -156,19 +147,19 @@ class ApiKey:
     """An API key as it is stored, by its hash. Times are milliseconds since the epoch."""
 
     id: str
-    """Its name, which is no secret; empty for a key of the configuration."""
+    """Public; empty for a key of the configuration."""
     application: str
     """`NO_APPLICATION` for an operator's key."""
     hash: str = field(repr=False)
     scopes: frozenset[KeyScope]
     networks: tuple[Network, ...] = ()
-    """Where it may be used from; empty for anywhere."""
+    """Networks that may use it; empty for any."""
     created: int = 0
     expires: int | None = None
-    """When it ends, such as after a rotation; ``None`` for never."""
+    """``None`` for never."""
     revoked: int | None = None
     used: int | None = None
-    """When it was used last, to the minute."""
+    """The last use, to the minute."""
 
     def is_valid(self, now: int) -> bool:
         """Tell whether it is neither revoked nor past its end."""

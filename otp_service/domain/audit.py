@@ -12,7 +12,7 @@ from typing import Any, Final
 # breaks a link; cutting off the last entries leaves a chain that does not reach a head signed and exported before.
 
 GENESIS: Final = "0" * 64
-"""In place of a link before the first entry."""
+"""The link before the first entry."""
 GONE: Final = ""
 """The digest of a deleted row that granted access."""
 
@@ -24,12 +24,11 @@ class ChainEntry:
     sequence: int
     """From 1, without a gap."""
     at: int
-    """When it was appended: milliseconds since the epoch."""
+    """Milliseconds since the epoch."""
     table: str
     row: str
-    """The row's key."""
     digest: str
-    """Of what the row holds (`digest_of`)."""
+    """`digest_of` the row."""
 
     def matches(self, digest: str) -> bool:
         """Tell whether it is the entry of a row that has this digest."""
@@ -49,7 +48,7 @@ class ChainHead:
     sequence: int
     link: str
     at: int
-    """When it was signed: milliseconds since the epoch."""
+    """Milliseconds since the epoch."""
 
     @property
     def signed(self) -> bytes:
@@ -88,9 +87,9 @@ class Event:
     """What happened to a verification; with pseudonyms, and the evidence of a consent that came with a start."""
 
     id: str
-    """Its name in the stream; empty where only its content matters."""
+    """Its id in the stream; empty where only its content matters."""
     at: int
-    """When: milliseconds since the epoch, by Redis' clock."""
+    """Milliseconds since the epoch, by Redis' clock."""
     type: str
     """Such as ``verification.started``."""
     fields: Mapping[str, str]
@@ -115,50 +114,42 @@ class OperatorAction(StrEnum):
     APPLICATION_ADDED = "application-added"
     APPLICATION_CHANGED = "application-changed"
     LIMITS_RESET = "limits-reset"
-    """The counts of a number were reset."""
     GUARD_UNBLOCKED = "guard-unblocked"
-    """Blocks by rules were lifted."""
     MIRROR_REBUILT = "mirror-rebuilt"
     """The opt-outs and consents in Redis were rebuilt from the ledger."""
     STORE_FENCED = "store-fenced"
     """All verifications in Redis were ended."""
     FAILOVER_BEGUN = "failover-begun"
-    """A replica was to take Redis' place."""
     FAILOVER_ENDED = "failover-ended"
-    """The fail-over succeeded or failed."""
+    """It succeeded or failed."""
     SUBJECT_FROZEN = "subject-frozen"
     SUBJECT_UNFROZEN = "subject-unfrozen"
     SUBJECT_ERASED = "subject-erased"
     CONSENT_WITHDRAWN = "consent-withdrawn"
     FACTOR_REMOVED = "factor-removed"
     FACTORS_UNLOCKED = "factors-unlocked"
-    """Waits and a lock after wrong codes of a user were lifted."""
     FACTORS_RESEALED = "factors-resealed"
-    """Secrets were sealed under the active root key."""
+    """Under the active root key."""
     FACTOR_STEPS_RESET = "factor-steps-reset"
-    """Last steps that were ahead of the clock were lowered to the present one."""
+    """Steps ahead of the clock were lowered to the present one."""
     SUPPRESSION_ADDED = "suppression-added"
     SUPPRESSION_LIFTED = "suppression-lifted"
     SUPPRESSIONS_IMPORTED = "suppressions-imported"
     MESSAGE_DISMISSED = "message-dismissed"
     """Support read an inbound message that needed no action."""
     GATEWAY_PAUSED = "gateway-paused"
-    """No message goes through it."""
     GATEWAY_RESUMED = "gateway-resumed"
-    """Messages go through it again."""
     MESSAGES_REDRIVEN = "messages-redriven"
-    """Dead letters were to be put back."""
+    """Dead letters are put back."""
     ENDPOINT_ADDED = "endpoint-added"
     ENDPOINT_CHANGED = "endpoint-changed"
     ENDPOINT_ROTATED = "endpoint-rotated"
-    """It has a new secret."""
     ENDPOINT_ENABLED = "endpoint-enabled"
     ENDPOINT_DISABLED = "endpoint-disabled"
     ENDPOINT_REMOVED = "endpoint-removed"
     WEBHOOKS_REPLAYED = "webhooks-replayed"
-    """Webhooks were to be sent once more."""
     WEBHOOKS_RESEALED = "webhooks-resealed"
-    """Secrets of endpoints were sealed under the active root key."""
+    """Secrets, under the active root key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,18 +157,18 @@ class OperatorActionEntry:
     """An action as it is recorded."""
 
     action: str
-    """An `OperatorAction` or an extension's; when read back also a later release's, or a forged one."""
+    """An `OperatorAction` or an extension's; rows may have a later release's, or a forged one."""
     by: str
-    """The login at a command line (``cli:ali``), a user of the console (``console:ali``) or two of them
-    (``console:ali with sara``), or the name of an operator's API key."""
+    """A login at a command line (``cli:ali``), users of the console (``console:ali with sara``), or an operator's
+    API key by name."""
     application: str = ""
-    """Empty where it concerns no application, or all of them."""
+    """Empty for none, or for all."""
     about: str = ""
     """The object of the action, such as the name of a key, or its outcome. Never a number."""
     at: int = 0
-    """When: milliseconds since the epoch."""
+    """Milliseconds since the epoch."""
     id: str = ""
-    """Random name of the row; empty until it is recorded."""
+    """Random; empty until it is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,16 +177,15 @@ class PurgeRecord:
 
     id: str
     data: str
-    """Class of data."""
     before: int
     """Older rows were deleted, unless the rows are named."""
     at: int
     rows: int = 0
-    """Rows deleted. It grows during a purge, so it is not signed."""
+    """Deleted rows. The number grows during a purge, so it is not signed."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """The keys of the rows, and the beginnings of their digests, where age alone does not end them."""
+    """Keys of the rows, and the beginnings of their digests, where rows end by more than age."""
     last_sequence: int = 0
-    """Number of the last deleted entry of the chain, which begins after it; 0 for none."""
+    """The last deleted entry of the chain, which begins after it; 0 for none."""
     link: str = ""
     """That entry's link."""
     signature: str = ""
@@ -208,7 +198,6 @@ class PurgeRecord:
 
 
 _DAY: Final = 24 * 3600 * 1000
-"""Milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +207,9 @@ class RetentionDays:
     traffic: int
     stats: int
     consents: int
-    """After a later entry followed. The last entry of each consent is kept."""
+    """After a later entry; the last entry of each consent stays."""
     suppressions: int
-    """After a suppression was lifted, ended, or followed by another. An active suppression is kept."""
+    """After a suppression was lifted, ended, or followed by another; an active suppression stays."""
     inbound: int
     webhooks: int
     factors: int

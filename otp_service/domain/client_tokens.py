@@ -7,9 +7,8 @@ from typing import Final
 from otp_service.domain.keyring import Keyring, base64url, from_base64url
 
 PREFIX: Final = "ct_"
-"""Sets client tokens apart from API keys, also for secret scanners."""
+"""Distinguishes client tokens from API keys, also for secret scanners."""
 _CLIENT: Final = "client"
-"""What a client token is signed for."""
 
 
 class ClientRight(StrEnum):
@@ -36,9 +35,9 @@ class ClientToken:
     verification_id: str
     rights: frozenset[ClientRight]
     origin: str | None
-    """The web origin (RFC 6454) whose pages may use it; ``None`` for an app's, which no page may."""
+    """The web origin (RFC 6454) whose pages may use it; ``None`` for an app's token."""
     expires: int
-    """When it ends, with the verification's record: seconds since the epoch."""
+    """Seconds since the epoch, with the verification's record."""
 
     def sign(self, keyring: Keyring) -> str:
         """Return the token. The same content makes the same one, for as long as its root key is known."""

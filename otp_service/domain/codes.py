@@ -56,10 +56,10 @@ def _ascii_digit(character: str) -> str:
 
 
 DESTINATION = "destination"
-"""Kind of the sealed number."""
+"""The kind of seal of a number."""
 _MEMBERS = tuple(member.name for member in fields(Transaction))
 DETAILS = "details"
-"""Kind of a start's sealed details."""
+"""The kind of seal of a start's details."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ class Details:
     transaction: Transaction | None = field(default=None, repr=False)
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
     user: str | None = field(default=None, repr=False)
-    """The application's own name of the person."""
+    """The application's own name of its user."""
     return_url: str | None = field(default=None, repr=False)
-    """Where the person goes back to from a page; ``None`` without a page."""
+    """The return address of a page; ``None`` without a page."""
 
 
 def derive_code(keyring: Keyring, verification: Verification, generation: int, transaction_digest: str) -> str:

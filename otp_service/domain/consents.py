@@ -14,7 +14,6 @@ class ConsentMode(StrEnum):
     RECORDED = "recorded"
     """Consents are recorded, and a withdrawal counts; a start needs none."""
     OFF = "off"
-    """Consents are neither recorded nor read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +21,19 @@ class ConsentEvidence:
     """Evidence that a person agreed."""
 
     text_version: str
-    """The caller's name of the words that were shown."""
+    """The caller's name of the shown words."""
     text_sha256: str
-    """Their SHA-256, 64 hexadecimal digits."""
+    """Of the words, in 64 hexadecimal digits."""
     locale: str
-    """BCP 47 tag of their language."""
+    """BCP 47."""
     channel: str
-    """Where they were shown, such as ``web`` or ``app``."""
+    """Such as ``web`` or ``app``."""
     given: int
-    """When: milliseconds since the epoch, as the caller says."""
+    """Milliseconds since the epoch, by the caller."""
     source: str
-    """Which page, screen or paper it was."""
+    """Page, screen or paper."""
     address_prefix: str = ""
-    """The end user's address without its last part (IPv4 /24, IPv6 /48), empty when it is not known."""
+    """The end user's IPv4 /24 or IPv6 /48, empty when it is not known."""
 
     @property
     def erased(self) -> "ConsentEvidence":
@@ -55,11 +54,11 @@ class Consent:
     application: str
     purpose: str
     evidence: ConsentEvidence | None
-    """``None`` when it is a withdrawal."""
+    """``None`` for a withdrawal."""
     counts_from: int | None = None
-    """The ledger's place from which on it counts; ``None`` for that at which it is recorded."""
+    """The ledger's place from which it counts; ``None`` for the place where it is recorded."""
     recorded: int = 0
-    """When it was recorded: milliseconds since the epoch, by the ledger's host."""
+    """Milliseconds since the epoch, by the ledger's host."""
     said: int = 0
     """When it was said: of a consent when it was given. Of a withdrawal when it was recorded, or later: no earlier than
     what it withdraws was given, by whichever clock. Only what was said later is newer."""
@@ -76,9 +75,9 @@ class Consent:
 
 
 EVERY_APPLICATION: Final = "*"
-"""In place of an application's name: all of them, for operators only."""
+"""In place of an application's name, for operators only."""
 MAX_REASON: Final = 200
-"""Characters of a reason."""
+"""In characters."""
 
 
 class SuppressionScope(StrEnum):
@@ -89,33 +88,31 @@ class SuppressionScope(StrEnum):
     MARKETING_ONLY = "marketing_only"
     """No message of this service, which sends no marketing: requested codes go out."""
     FROZEN = "frozen"
-    """Every message, and no code is approved: fraud was reported. It follows only its own scope: nothing but an
-    unfreeze lifts it, no START, no list, and no lift of another scope."""
+    """Every message and approval, after reported fraud. Only an unfreeze lifts it: no START, list, or lift of
+    another scope."""
 
 
 SETTABLE_SCOPES: Final = (SuppressionScope.ALL, SuppressionScope.MARKETING_ONLY)
-"""Scopes that a call, a command or a list may name. A freeze is made and lifted in its own way only."""
+"""Scopes for calls, commands and lists; freezes have their own."""
 BLOCKING_SCOPES: Final = frozenset({SuppressionScope.ALL, SuppressionScope.FROZEN})
-"""Scopes that keep back what this service sends: starts and dispatches have to know of them."""
+"""Scopes that block messages of this service."""
 
 
 class SuppressionSource(StrEnum):
     """Where a suppression came from."""
 
     API = "api"
-    """A call of an application."""
     OPERATOR = "operator"
-    """An operator, by hand."""
     INBOUND = "inbound"
-    """The holder answered a message, such as with STOP."""
+    """The holder's message, such as STOP."""
     GATEWAY = "gateway"
-    """A gateway answered that the holder wants no messages."""
+    """A gateway's answer that the holder wants no messages."""
     IMPORT = "import"
-    """It came in a list."""
+    """A list."""
 
 
 HOLDER_SOURCES: Final = frozenset({SuppressionSource.INBOUND, SuppressionSource.GATEWAY})
-"""Sources that the holder of a number controls, and may take back."""
+"""Sources under the control of a number's holder, who may revoke them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +126,11 @@ class Suppression:
     source: SuppressionSource
     reason: str = ""
     until: int | None = None
-    """When it ends by itself: milliseconds since the epoch; ``None`` for never."""
+    """Milliseconds since the epoch; ``None`` for no end."""
     lifted: bool = False
-    """Whether the entry lifts what was suppressed before, of the same application and scope."""
+    """Whether it lifts the earlier entries of the same application and scope."""
     recorded: int = 0
-    """When it was recorded: milliseconds since the epoch, by the ledger's host."""
+    """Milliseconds since the epoch, by the ledger's host."""
 
     @property
     def about(self) -> tuple[str, str, SuppressionScope]:
@@ -200,11 +197,11 @@ class LedgerPosition:
     identity: str
     """Random name of the ledger."""
     sequence: int
-    """Number of the last change that the mirror has to know."""
+    """Number of the last change for the mirror."""
     entry: int
-    """Number of that change's entry in the audit chain; 0 before the first change."""
+    """That change's entry in the audit chain; 0 before the first change."""
     link: str
-    """That entry's link: it names everything that was recorded until then, so no other history has it."""
+    """That entry's link, which no other history has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,21 +210,21 @@ class NumberState:
 
     pseudonym: str
     suppressed: Mapping[str, int | None]
-    """By application (`EVERY_APPLICATION` for all): until when, in milliseconds since the epoch; ``None``
-    for ever. Only suppressions that keep codes back, without freezes."""
+    """Ends of the suppressions that block codes, freezes aside, by application (`EVERY_APPLICATION` for all);
+    milliseconds since the epoch, ``None`` for no end."""
     consents: Mapping[tuple[str, str], tuple[bool, int, int]]
-    """By application and purpose: whether it is given, from which place of the ledger on that counts, and after which
-    time a consent has to be given to be newer."""
+    """By application and purpose: whether it is given, the ledger's place from which it counts, and the time after
+    which a consent is newer."""
     frozen: frozenset[str] = frozenset()
-    """The applications that it is frozen for (`EVERY_APPLICATION` for all)."""
+    """Applications (`EVERY_APPLICATION` for all)."""
     lifted: Mapping[str, int] = field(default_factory=dict)
-    """The applications of which a freeze was lifted recently (`EVERY_APPLICATION` for all): at which place of
-    the ledger. What was started before that stays ended."""
+    """Places in the ledger where freezes were lifted recently, by application (`EVERY_APPLICATION` for all).
+    Verifications from before stay ended."""
     erased: Mapping[str, int] = field(default_factory=dict)
-    """The applications within which it was erased recently (`EVERY_APPLICATION` for all): at which place of the ledger.
-    What was started or approved before that is not valid any more."""
+    """Places in the ledger of recent erasures, by application (`EVERY_APPLICATION` for all). Verifications and
+    approvals from before are no longer valid."""
     factors: Mapping[str, str] = field(default_factory=dict)
-    """Of a user, who is mirrored as a number is: active factors by id, packed (`SealedFactor`)."""
+    """Of a user, who is mirrored like a number: active factors by id, packed (`SealedFactor`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,5 +234,5 @@ class MirrorChanges:
     after: LedgerPosition
     reached: LedgerPosition
     read_at: int
-    """Number of the ledger's last change when the states were read."""
+    """The ledger's last change when the states were read."""
     numbers: tuple[NumberState, ...]

@@ -28,9 +28,9 @@ class BucketRule:
     window: int
     factor: float
     most_growth: float | None = field(default=None, kw_only=True)
-    """The largest growth of the amount that usual approvals bring, as a factor; ``None`` without a bound."""
+    """Maximum growth by usual approvals, as a factor; ``None`` without a bound."""
     usual_window: int | None = field(default=None, kw_only=True)
-    """Milliseconds of its own approvals that show how many are usual; ``None`` where a worker learns that."""
+    """Milliseconds of its own usual approvals; ``None`` where a worker learns them."""
 
     @property
     def approval_windows(self) -> tuple[int, ...]:
@@ -45,12 +45,12 @@ class ConversionRule:
     sends: int
     rate: float
     closed_for: int
-    """How long it closes a place at first; the time doubles each time that it was no better."""
+    """At first; the time doubles each time that the rate is still bad."""
     max_closed_for: int
     passes_while_open: bool
-    """Whether traffic goes on while it is open, so that it is judged by that."""
+    """Whether traffic passes while it is open, and is judged."""
     probe: int = field(init=False)
-    """Verifications that decide afterwards whether it is better: half as many, for a trickle brings no more."""
+    """Verifications that end an opening: half as many, since a trickle brings no more."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "probe", -(-self.sends // 2))
@@ -60,20 +60,18 @@ class Mode(StrEnum):
     """What a rule does when it applies."""
 
     ENFORCE = "enforce"
-    """It refuses."""
     RECORD_ONLY = "record_only"
-    """It refuses nothing; a decision records what it would have refused."""
+    """A decision records the refusal; the request passes."""
     OFF = "off"
-    """It is not evaluated."""
 
 
 class Disclosure(StrEnum):
     """How much a refusal discloses to its caller."""
 
     FULLY = "fully"
-    """All of it: what is wrong with the request, or the application's own quota."""
+    """The fault of the request, or the application's own quota."""
     UNIFORMLY = "uniformly"
-    """Too many requests for this recipient, and a coarse wait: the same for all of these rules."""
+    """Too many requests for this recipient, and a coarse wait: the same for all such rules."""
 
 
 class WithoutStore(StrEnum):
@@ -82,7 +80,7 @@ class WithoutStore(StrEnum):
     REFUSES = "refuses"
     """It refuses with ``store-unavailable``, since it cannot count."""
     DECIDES = "decides"
-    """It decides as always: it counts nothing."""
+    """It decides as always, since it counts nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +90,13 @@ class GuardRule:
     id: str
     """Scope and name: ``number.sends``."""
     sentence: str
-    """What it refuses, as a sentence."""
+    """The refused request, as a sentence."""
     disclosure: Disclosure = Disclosure.UNIFORMLY
     without_store: WithoutStore = WithoutStore.REFUSES
     vital: bool = False
-    """Whether codes could be guessed or numbers flooded without it; production must enforce such a rule."""
+    """Whether codes could be guessed or numbers flooded without it; production must enforce it."""
     mode: Mode = Mode.ENFORCE
-    """Its mode where the configuration sets none."""
+    """The default."""
 
     @property
     def scope(self) -> str:
@@ -149,7 +147,7 @@ _ALL = (
     ),
 )
 GUARD_RULES: Mapping[str, GuardRule] = MappingProxyType({rule.id: rule for rule in _ALL})
-"""All rules by id, in the order in which they are explained."""
+"""By id, in the order in which they are explained."""
 
 
 class LimitScope(StrEnum):
@@ -180,7 +178,7 @@ STRATEGY_OF = {
     LimitScope.IP: Strategy.SLIDING_WINDOW_COUNTER,
     LimitScope.APPLICATION: Strategy.SLIDING_WINDOW_COUNTER,
 }
-"""What concerns a person is exact; what can be large is counted in constant memory."""
+"""Exact for a person; constant memory for what can be large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,11 +262,11 @@ class Window:
     amount: int
     seconds: int
     for_unknown: int | None = None
-    """How many of them unknown devices have, once the number has a known device."""
+    """The part for unknown devices, once the number has a known device."""
     for_known: int | None = None
-    """How many of a number's messages an application's known devices have, whatever others used up."""
+    """The part for an application's known devices, whatever others use."""
     quota: bool = False
-    """Whether it is the quota that the application is told."""
+    """Whether the application may know it."""
     asks: bool = False
     """Whether a human check lifts it."""
     record_only: bool = False
@@ -281,7 +279,7 @@ class BackoffRule:
     rule: str
     waits: tuple[int, ...]
     reset_after: int
-    """After so long without an event the run begins anew."""
+    """Milliseconds without an event that end the run."""
     record_only: bool = False
 
 
@@ -301,20 +299,20 @@ class Bucket(BucketRule):
 
     rule: str
     part: str
-    """Which of the guard's keys it is kept in."""
+    """The counter that holds it."""
     exempts: str
-    """What is not counted: numbers that were ``approved``, or devices that are ``known_device``."""
+    """``approved`` numbers or the ``known_device`` do not count."""
     starts: bool = False
-    """Whether it counts starts only, not the further messages of a verification."""
+    """Whether it counts starts only."""
     new: str | None = None
-    """Counts only a ``number`` or a ``country`` that is new to its address."""
+    """Counts only a new ``number`` or ``country`` of an address."""
     zone: str | None = None
-    """Counts only at ``home`` or ``abroad``."""
+    """Counts only ``home`` or ``abroad``."""
     breaker: str | None = None
-    """Counts only while the breaker of this part is in this state: ``breaker_state``."""
+    """Counts only while the breaker of this part is in the ``breaker_state``."""
     breaker_state: str | None = None
     checked: str | None = None
-    """Counts only newcomers who passed a human check (``yes``), or who did not (``no``)."""
+    """Counts only unknown numbers that passed a human check (``yes``), or did not (``no``)."""
     asks: bool = False
     """Whether a human check lifts it."""
     record_only: bool = False
@@ -372,7 +370,7 @@ class Ruleset:
     """All rules of an application."""
 
     windows: tuple[Window, ...] = ()
-    """Those of one scope stand together, in the order in which their keys are given."""
+    """Grouped by scope, in the order of their keys."""
     cooldown: BackoffRule | None = None
     guess_wait: BackoffRule | None = None
     lock: Lock | None = None
@@ -380,17 +378,17 @@ class Ruleset:
     breakers: tuple[ConversionBreaker, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
     ceilings_of_countries: Mapping[str, tuple[Ceiling, ...]] = field(default_factory=dict)
-    """By country (ISO 3166-1 alpha-2); ``*`` for all that are not named."""
+    """By country (ISO 3166-1 alpha-2); ``*`` for all others."""
     failures: Failures | None = None
     newcomers: NewcomerRule | None = None
     known: int = 90 * DAY
-    """Milliseconds for which an approved number or device stays known."""
+    """Milliseconds for which an approved number or device is known."""
     known_messages: Mapping[str, int] = field(default_factory=lambda: _KNOWN_MESSAGES)
-    """Unapproved messages in a row after which the rules on fraud treat a known number as unknown, by zone."""
+    """Unapproved messages in a row that make a known number unknown to the rules on fraud, by zone."""
     devices: int = 8
-    """Known devices that are kept of a number in an application."""
+    """Maximum known devices of a number in an application."""
     lifetimes: Mapping[str, int] = field(default_factory=dict)
-    """How long each part lives after its last write, in milliseconds."""
+    """Milliseconds from the last write, by part."""
 
     def ceilings_of(self, country: str) -> tuple[Ceiling, ...]:
         """Return the ceilings of a country, its own or those of all that are not named."""
@@ -408,11 +406,11 @@ class DestinationRules:
     denied: tuple[str, ...] = ()
     """Beginnings of numbers in international form."""
     allowed: tuple[str, ...] = ()
-    """Exceptions: of two beginnings that fit the longer one decides."""
+    """Exceptions: the longer matching beginning decides."""
     allowlisted: frozenset[str] = field(default=frozenset(), repr=False)
     """Whole numbers that pass the rules against fraud."""
     modes: Mapping[str, Mode] = field(default_factory=dict)
-    """Of these rules, by id, where it is not the default."""
+    """By rule, where it is not the default."""
 
     def check(self, application: Application, destination: Destination) -> tuple[str, ...]:
         """Return the rules that only record and would refuse a destination; raise the error of one that does refuse."""
@@ -452,18 +450,16 @@ class SendAttempt:
     ip_prefix: str = ""
     """The end user's IPv4 address or IPv6 /64; empty where addresses do not count."""
     prefix_48: str = ""
-    """The IPv6 /48; empty for IPv4."""
+    """Empty for IPv4, as `prefix_32`."""
     prefix_32: str = ""
-    """The IPv6 /32; empty for IPv4."""
     device: str = ""
-    """The end user's device or browser, the ``context`` of the request; empty when it has none."""
+    """The ``context`` of the request; empty when it has none."""
     zone: Zone = Zone.DOMESTIC
     allowlisted: bool = False
-    """Whether the number is on the safe list, which rules against fraud skip."""
     price: int = 0
-    """The most that it may cost, in millionths."""
+    """Maximum cost in millionths."""
     record_only_rules: tuple[str, ...] = ()
-    """Rules that only record, and would have refused it without counting anything."""
+    """Static rules that would have refused it."""
     number_prefix: str = ""
     """The calling code and three digits."""
     checked: bool = False

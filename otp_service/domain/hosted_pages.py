@@ -10,18 +10,18 @@ from urllib.parse import unquote_plus
 from otp_service.domain.keyring import Keyring
 
 PAGE: Final = "page"
-"""What the end of a page's address is signed for."""
+"""The use of the signature in a page's address."""
 _ENDS: Final = {True: "approved", False: "ended"}
-"""What a result is signed for, by whether the verification was approved."""
+"""The use of a result's signature, by whether the verification was approved."""
 RESULT_LIFE: Final = 300
-"""Seconds for which the result of a page may be redeemed."""
+"""Seconds in which the result of a page may be redeemed."""
 RESULT: Final = "result"
-"""The parameter in which a person's browser takes it to the application."""
+"""The query parameter of the result."""
 MAX_RETURN_URL: Final = 500
-"""Characters of an address with its query."""
+"""In characters, with the query."""
 DEFAULT_COLOR: Final = "1f4fbf"
 MIN_CONTRAST: Final = 4.5
-"""Of text and its ground (WCAG 2.2, 1.4.3)."""
+"""Of text and background (WCAG 2.2, 1.4.3)."""
 _ADDRESS = re.compile(
     r"(https://([a-z0-9-]+\.)*[a-z0-9-]+(:[0-9]{1,5})?|http://localhost(:[0-9]{1,5})?)"
     r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*"

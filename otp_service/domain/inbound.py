@@ -14,17 +14,14 @@ class Meaning(StrEnum):
     """What a message asks for."""
 
     STOP = "stop"
-    """No more messages."""
     START = "start"
-    """Messages again."""
     HELP = "help"
-    """The sender's name, and how to stop."""
     OTHER = "other"
-    """Anything else, which support reads."""
+    """A message for support to read."""
 
 
 MAX_KEYWORD_LENGTH: Final = 100
-"""Characters of a message that is read; a longer one is no word of ours."""
+"""Longer messages hold no keyword."""
 _SAME_LETTER: Final = str.maketrans(
     {
         **dict.fromkeys("\u064a\u0649\u06d2", "\u06cc"),
@@ -38,7 +35,7 @@ _SAME_LETTER: Final = str.maketrans(
 """Forms of yeh, kaf, heh, noon and alef: Arabic and Urdu keyboards write others, and handsets show hardly any
 difference; and the sign that only stretches a word."""
 _MARK_OF_A_WORD: Final = 9
-"""Greatest combining class of marks without which a word is another one, such as those of Devanagari."""
+"""Highest combining class of marks that distinguish words, such as those of Devanagari."""
 _OF_SYMBOLS: Final = frozenset(map(chr, range(0xFE00, 0xFE10)))
 """Variation selectors: how a symbol is drawn."""
 _NUMBER: Final = re.compile(r"\d(?:[\s.()/\-]{0,3}\d){3,}")
@@ -51,15 +48,15 @@ class Keywords:
     """The keywords of a meaning in a language."""
 
     whole: tuple[str, ...]
-    """Obeyed as a whole message only."""
+    """Only as a whole message."""
     firm: tuple[str, ...] = ()
-    """To stop only: obeyed also beside words of ``beside`` and ``messages``."""
+    """To stop; also beside words of ``beside`` and ``messages``."""
     of_messages: tuple[str, ...] = ()
-    """To stop only: obeyed beside a word of ``messages``; alone they may mean another matter, such as an order."""
+    """To stop; only beside a word of ``messages``: alone they may mean an order."""
     messages: tuple[str, ...] = ()
     """Words for messages and calls."""
     beside: tuple[str, ...] = ()
-    """Words for codes, and words that make a wish polite or urgent."""
+    """Words for codes, and polite or urgent words."""
 
 
 class KeywordMatcher:
@@ -119,11 +116,11 @@ class InboundRules:
 
     keywords: KeywordMatcher
     region: str | None = None
-    """Region (ISO 3166-1 alpha-2) of senders in national spelling."""
+    """ISO 3166-1 alpha-2, for senders in national spelling."""
     replies: frozenset[Meaning] = frozenset({Meaning.STOP, Meaning.HELP})
-    """Meanings that are answered."""
+    """Meanings with a reply."""
     inbox: bool = True
-    """Whether messages that match no keyword wait for support to read them."""
+    """Whether other messages wait for support."""
 
 
 def normalise_message(text: str) -> str:

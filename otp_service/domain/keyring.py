@@ -57,7 +57,7 @@ def is_valid_signature(text: bytes, signature: str, public_key: str) -> bool:
 
 MIN_KEY_BYTES = 32
 MASK: Final = "mask"
-"""Kind of a sealed mask, the only one under the display key: who has no other can open nothing else."""
+"""The kind of seal of a mask, the only one under the display key, which opens nothing else."""
 FORMAT = b"1"
 """Version of everything derived here; part of the associated data of every seal."""
 _KEY_ID = re.compile(r"[a-z0-9]{1,8}")
@@ -66,11 +66,11 @@ _PSEUDONYM = re.compile(r"[A-Za-z0-9_-]{22}")
 _DISPATCH_ID = re.compile(r"dp_([0-9a-f]{2})[0-9a-f]{32}")
 _REQUEST_ID = re.compile(r"rq_([0-9a-f]{12})[0-9a-f]{20}")
 _NO_TIME = 1 << 47
-"""Milliseconds since the epoch, in the year 6429, from which on nothing is a time."""
+"""The first milliseconds since the epoch that are no time, in the year 6429."""
 _FACTOR_ID = re.compile(r"fa_([0-9a-f]{32})[0-9a-f]{24}")
 _USER_ID = re.compile(r"us_([0-9a-f]{32})")
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
-"""From the alphabet of base64 to that of base64url (RFC 4648)."""
+"""From base64 to base64url (RFC 4648)."""
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _NONCE_BYTES = 12
 _NAME_BYTES = 16
@@ -81,7 +81,7 @@ _DIGESTS = tuple(
     for text in (b"", b"\n", b"\0")
     if name in hashlib.algorithms_available
 )
-"""What comes out where a key should be digested and nothing goes in."""
+"""Digests of empty input, which are no keys."""
 
 
 class SampleKeyError(ConfigurationError):
@@ -559,9 +559,9 @@ def api_key_hash(api_key: str) -> str:
 
 
 IDEMPOTENCY_SECONDS = 24 * 3600
-"""Seconds that an idempotency key is remembered; those of resends, checks and cancellations as long as the record."""
+"""Life of a start's idempotency key; others live as long as the record."""
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}")
-"""Without a comma: two headers come joined by a comma, which would make a key that no caller chose."""
+"""No comma: it joins two headers to a key that no caller chose."""
 _CANONICAL = JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 

@@ -11,7 +11,7 @@ from otp_service.domain.templates import ChosenTemplate, MessageTemplates, Templ
 from otp_service.domain.verification import Channel, Purpose
 
 _ON_THE_WAY = 5
-"""Seconds by which a message may overstate how long its code is valid."""
+"""Maximum seconds by which a message overstates the life of its code."""
 
 
 def stated_minutes(seconds: int) -> int:
@@ -27,13 +27,13 @@ class MessageContent:
     purpose: Purpose
     channel: Channel
     locale: str
-    """BCP 47, as the start requested it."""
+    """BCP 47, requested by the start."""
     code: str = field(repr=False)
     minutes: int
-    """Whole minutes that the code is still valid, rounded down."""
+    """Remaining life of the code, rounded down."""
     transaction: Transaction | None = field(default=None, repr=False)
     languages: tuple[str, ...] = ()
-    """Tags of the languages that it may be in; empty: all there are."""
+    """Allowed language tags; empty for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class RenderedMessage:
 
     text: str = field(repr=False)
     locale: str
-    """BCP 47 of the text."""
+    """BCP 47."""
     variables: Mapping[str, str] = field(repr=False)
     template: TemplateRef = field(repr=False)
 
@@ -110,21 +110,21 @@ class Message:
     text: str = field(repr=False)
     channel: str
     locale: str
-    """BCP 47, of the text."""
+    """BCP 47."""
     expires_in: int
-    """Remaining life of the code in seconds: after it the message is worthless."""
+    """Remaining life of the code in seconds; later the message is worthless."""
     dispatch_id: str
-    """Unique to this call; fit as the provider's own reference of ours."""
+    """Unique to this call; fits as the provider's reference."""
     receipt_url: str | None = field(repr=False)
-    """Where the provider may report what became of the message; ``None`` without a public address."""
+    """The provider's address for receipts; ``None`` without a public address."""
     verification_id: str
     application: str
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What the text was made of, by the names of the templates: for providers that keep templates of their own."""
+    """The template's values by name, for providers with their own templates."""
     sender: str | None = None
-    """Name that the handset is to show as the sender of a text message; ``None``: the gateway's own."""
+    """The sender's name on the handset; ``None`` for the gateway's own."""
     template: TemplateRef | None = None
-    """Which template it was made of; ``None`` for a test message."""
+    """``None`` for a test message."""
 
 
 def render_message(templates: MessageTemplates, content: MessageContent) -> RenderedMessage:

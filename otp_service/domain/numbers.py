@@ -18,11 +18,11 @@ from otp_service.domain.keyring import Keyring, block_of
 from otp_service.errors import Fault, InvalidNumberError, InvalidRequestError, NumberTypeNotAllowedError
 
 MAX_SPELLING = 32
-"""Longest spelling accepted, in characters: E.164 allows 15 digits, the rest is punctuation."""
+"""In characters: E.164 allows 15 digits, the rest is punctuation."""
 MAX_NUMBER_LENGTH = 16
-"""Characters of a number in canonical form: a plus and up to 15 digits."""
+"""A plus and up to 15 digits."""
 MAX_MASK_LENGTH = MAX_NUMBER_LENGTH + 2
-"""Characters of a mask, which has two blanks more."""
+"""With two blanks."""
 _PUNCTUATION = frozenset("+-./() \u00a0\u2010\u2011\u2012\u2013\u2212\uff0b\uff0d\uff08\uff09\uff0e\uff0f\u3000")
 """Everything but digits that a person may write in a number. No letter (vanity spelling, extension), no
 comma, semicolon, ``#``, ``*`` (extensions, dialling pauses), no control, bidi or zero-width character."""
@@ -43,21 +43,19 @@ class NumberType(StrEnum):
 
 
 RECEIVES_SMS = frozenset({NumberType.MOBILE, NumberType.FIXED_LINE_OR_MOBILE})
-"""The types that receive codes by default."""
 ANY_TYPE = frozenset(NumberType)
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _CALLING_CODE_LENGTHS: Final = (2, 3, 1)
-"""No calling code begins with another one, so the order decides nothing; that of Pakistan has two digits."""
+"""No calling code begins with another, so any order is right; that of Pakistan has two digits."""
 _TYPES = {getattr(PhoneNumberType, number_type.name): number_type for number_type in NumberType}
 _WORLD = "001"
-"""libphonenumber's region of numbers that belong to no country (satellite, shared cost)."""
+"""libphonenumber's region of numbers without a country (satellite, shared cost)."""
 _FEW_DIGITS: Final = 6
-"""Digits that are no phone number."""
+"""Too few for a phone number."""
 _DIGITS: Final = frozenset(range(10))
 _LETTER: Final = "a"
-"""Stands for any."""
+"""In place of any letter."""
 _OF_A_DATE: Final = frozenset("-./")
-"""What stands between its parts."""
 _DATE: Final = re.compile(r"(?<![0-9])([0-9]{1,4})([-./])([0-9]{1,2})\2([0-9]{1,4})(?![0-9])")
 _YEARS: Final = range(1900, 2100)
 
@@ -71,7 +69,7 @@ class Destination:
     country: str
     """ISO 3166-1 alpha-2."""
     mask: str
-    """What may be shown: the calling code and the last three digits, ``+92 ••• ••••567``."""
+    """The calling code and the last three digits: ``+92 ••• ••••567``."""
     type: NumberType = NumberType.MOBILE
 
     @property
@@ -144,9 +142,8 @@ class _MobilePlan:
 
     country: str
     mask: str
-    """The beginning of their masks."""
+    """The beginning of the masks."""
     national: re.Pattern[str]
-    """The number after the calling code."""
 
 
 @cache

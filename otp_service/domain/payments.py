@@ -35,7 +35,7 @@ _ACCOUNT = re.compile(r"[0-9]{4}")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./_-]{0,34}")
 _NAME_SIGNS = frozenset(" .-&'")
 _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z .&'-]*")
-"""Breaks none of the rules on characters: most names are so."""
+"""Names that need no check of single characters."""
 _DIGIT_RUN = re.compile(r"[0-9]{4,}")
 _DOMAIN = re.compile(r"[\w-]\.\w{2,}", re.UNICODE)
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0") | frozenset(
@@ -54,7 +54,7 @@ class Transaction:
     """ISO 4217."""
     payee: str
     account: str | None = None
-    """The last four digits of the payer's own account: the message says "from account 4821"."""
+    """The last four digits of the payer's own account."""
     reference: str | None = None
 
     @property
@@ -81,13 +81,12 @@ class PaymentHashes:
     """Under which a payment can be found later, by who knows it: keyed hashes (`Keyring.payment_names`)."""
 
     payment: str = ""
-    """Of all its members; empty without a payment."""
+    """Empty without a payment."""
     reference: str = ""
-    """Of its reference alone; empty without one."""
+    """Empty without one."""
 
 
 NO_TRANSACTION = ""
-"""The digest of a verification that confirms no transaction."""
 
 
 def _canonical_amount(amount: str, currency: str) -> str:
@@ -143,12 +142,11 @@ class AmountStyle:
     decimal: str
     group: str
     sizes: tuple[int, int]
-    """Digits of the group next to the decimal sign, and of every further one: 3 and 2 in ``1,50,000``."""
+    """Digits of the last group, and of the others: 3 and 2 in ``1,50,000``."""
     currency_first: bool
 
 
 PLAIN_STYLE = AmountStyle(decimal=".", group=",", sizes=(3, 3), currency_first=True)
-"""For an unknown locale."""
 
 
 def format_amount(amount: str, currency: str, style: AmountStyle) -> str:

@@ -9,9 +9,8 @@ from typing import Final
 from otp_service.domain.verification import Channel
 
 MICRO: Final = 1_000_000
-"""Millionths of a unit."""
 MAX_AMOUNT: Final = Decimal(1_000_000_000)
-"""Greatest amount that is configured: sums of it stay exact in a script's numbers."""
+"""Sums of it stay exact in a script's numbers."""
 ANY_COUNTRY: Final = "*"
 _AMOUNT = re.compile(r"\d{1,10}(\.\d{1,6})?")
 

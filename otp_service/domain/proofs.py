@@ -16,21 +16,21 @@ from otp_service.domain.verification import Channel
 from otp_service.errors import InvalidProofError
 
 ALGORITHM: Final = "ES256"
-"""The only one: ECDSA on P-256 with SHA-256 (RFC 7518, section 3.4), which every library takes by default."""
+"""ECDSA on P-256 with SHA-256 (RFC 7518, section 3.4), which every library takes by default."""
 TYPE: Final = "otp-proof+jwt"
 """The header ``typ``, so that no other token passes for a proof (RFC 8725, section 3.11)."""
 MAX_LIFE: Final = 300
-"""Seconds for which a proof may be shown: the longest that ``proofs.life`` takes, and its default."""
+"""In seconds; the maximum of ``proofs.life``, and its default."""
 METHODS: Final[Mapping[str, str]] = {channel: channel.traits.amr or channel for channel in Channel}
 """The value of ``amr`` by channel."""
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""Of the group of P-256 (FIPS 186-5)."""
+"""The order of P-256 (FIPS 186-5)."""
 _COORDINATE = 32
 _SALT = 16
 NOT_OURS: Final = "This is no proof of ours for this application, or it is too old."
 METHOD_TOTP: Final = "otp"
 METHOD_RECOVERY: Final = "recovery"
-"""What ``amr`` says of an app's code, by RFC 8176; and of a recovery code, which it does not know."""
+"""Not in RFC 8176, unlike `METHOD_TOTP`."""
 _CLAIMS = ["iss", "aud", "jti", "iat", "exp", "auth_time", "amr", "purpose"]
 
 
@@ -40,21 +40,19 @@ class Approval:
 
     application: str
     id: str
-    """Names it: ``jti``. All proofs of one approval have the same, so that it can be redeemed once."""
+    """``jti``: all proofs of one approval have the same, so that it can be redeemed once."""
     purpose: str
     at: int
-    """When the right code came."""
     methods: tuple[str, ...]
-    """What the person confirmed with: ``amr``."""
+    """``amr``."""
     verification: str | None = None
     factor: str | None = None
-    """The authenticator app whose code it was."""
     acr: str | None = None
-    """What the operator calls such an approval: the authentication context class."""
+    """Authentication context class."""
     user: str | None = field(default=None, repr=False)
-    """The application's own name of the person."""
+    """The application's own name of its user."""
     transaction: Transaction | None = field(default=None, repr=False)
-    """The payment that was agreed to, in canonical form."""
+    """In canonical form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +62,9 @@ class EarlierApproval:
     id: str
     """The proof's ``jti``."""
     bucket: str
-    """Where the evidence of it is kept."""
+    """The bucket of its evidence."""
     ends: int
-    """When it is too old: milliseconds since the epoch."""
+    """Milliseconds since the epoch."""
 
 
 class ProofKey:

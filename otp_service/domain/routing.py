@@ -10,7 +10,7 @@ class Route:
     """Gateways for the messages that match; an empty set matches all."""
 
     gateways: tuple[str, ...]
-    """Names, the preferred one first."""
+    """The preferred gateway first."""
     countries: frozenset[str] = frozenset()
     purposes: frozenset[str] = frozenset()
     channels: frozenset[str] = frozenset()
@@ -30,7 +30,7 @@ class Routes:
 
     routes: tuple[Route, ...]
     channels_of: dict[str, frozenset[str]]
-    """What each gateway can carry, by its name."""
+    """By gateway."""
 
     def gateways_for(self, country: str, purpose: str, channel: str) -> tuple[str, ...]:
         """Return the gateways that may carry a message, the preferred one first; empty when there is none."""
@@ -41,7 +41,7 @@ class Routes:
 
 
 MAX_RETRY_AFTER: Final = 3600.0
-"""Maximum of a Retry-After that is obeyed, in seconds."""
+"""In seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,13 @@ class GatewayLimits:
     """What a gateway may be asked to do, over all workers."""
 
     per_second: float
-    """Messages a second; 0 for any number."""
+    """Messages; 0 for any number."""
     in_flight: int
-    """Calls at the same time; 0 for any number."""
+    """0 for any number."""
     lease: int
-    """Milliseconds after which a call without an end no longer counts."""
+    """Milliseconds after which a call without an end does not count."""
     slow: float
-    """Seconds from which on a call counts as slow."""
+    """Seconds of a slow call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +67,17 @@ class BreakerThresholds:
     """
 
     run: int
-    """Bad calls in a row that open the breaker."""
+    """Bad calls in a row."""
     calls: int
-    """Calls of a window from which on the share of bad ones counts."""
+    """Minimum calls of a window for `percent`."""
     percent: int
-    """Share of bad calls that opens it."""
+    """Share of bad calls."""
     window: int
     open_for: int
-    """How long it is open at first; the time doubles with each probe that fails."""
+    """At first; the time doubles with each failed probe."""
     max_open_for: int
     throttled_for: int
-    """How long a gateway is left alone that was *throttled*, at first; the time doubles too."""
+    """At first, after *throttled*; the time doubles too."""
     max_throttled_for: int
 
 
@@ -87,10 +87,10 @@ class CallResult(StrEnum):
     WELL = "well"
     BAD = "bad"
     LATE = "late"
-    """It is bad, and goes on: it lasts longer than the gateway's `slow`."""
+    """It lasts longer than the gateway's `slow`, and goes on."""
     THROTTLED = "throttled"
     NONE = "none"
-    """There was none: what was prepared for it is given back."""
+    """No call was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class CountedCalls:
     """Well or bad."""
     calls: int
     age: int
-    """Milliseconds since the first of them began."""
+    """Milliseconds since the first began."""
 
 
 class Room(StrEnum):
@@ -109,20 +109,20 @@ class Room(StrEnum):
 
     FREE = "free"
     FULL = "full"
-    """It has as many as it may have, and answers: a message waits."""
+    """At its maximum, and answers: a message waits."""
     SILENT = "silent"
-    """It has as many as it may have, and does not answer: the next gateway is called."""
+    """At its maximum without an answer: the next gateway is called."""
 
 
 class BreakerState(StrEnum):
     """Whether messages go through a gateway."""
 
     CLOSED = "closed"
-    """They do."""
+    """Messages pass."""
     OPEN = "open"
-    """They do not, for a while."""
+    """No message passes, for a while."""
     HALF_OPEN = "half_open"
-    """One does, to try it."""
+    """One message passes, as a probe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +131,19 @@ class GatewayHealth:
 
     state: BreakerState
     opened_by: str = ""
-    """Who opened the breaker; empty when it opened by itself."""
+    """Empty when it opened by itself."""
     probe_in: int = 0
-    """Milliseconds until an open breaker lets a probe through."""
+    """Milliseconds."""
     open_for: int = 0
-    """Milliseconds for which it opened last."""
+    """Milliseconds of the last opening."""
     calls: int = 0
-    """Of the present window."""
+    """In the present window."""
     bad: int = 0
     in_flight: int | None = None
-    """Calls at this moment; ``None`` where they are not counted."""
+    """``None`` where calls are not counted."""
     throttled_for: int = 0
-    """Milliseconds for which it is left alone because it throttled, or asked for it."""
+    """Milliseconds left."""
     refusal: str = ""
-    """Why it refuses our account, in its own code; empty when its last answer did not."""
+    """Its code for refusing our account; empty when its last answer did not."""
     refused: int = 0
-    """Milliseconds since it last did."""
+    """Milliseconds since the last refusal."""

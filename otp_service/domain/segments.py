@@ -31,7 +31,7 @@ class Encoding(StrEnum):
 # six of them to the header that puts them together again.
 
 MAX_OCTETS: Final = 140
-"""Octets of one short message."""
+"""Of one short message."""
 _BASIC: Final = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"

@@ -14,7 +14,7 @@ from otp_service.errors import MessageNotAllowedError
 MAX_SENDER_ID_LENGTH: Final = 11
 """Characters of a sender's name that fit on the air (3GPP TS 23.040, 9.1.2.5)."""
 NOTICE_DAYS: Final = 30
-"""Days before its end at which a registration's end is announced."""
+"""Days of notice before a registration ends."""
 
 _SENDER_ID = re.compile(r"[A-Za-z0-9 ]+")
 
@@ -30,7 +30,7 @@ class Registration:
     reference: str
     """The registrar's reference."""
     valid_until: date | None
-    """Its last day; ``None``: it has no end."""
+    """``None`` without an end."""
 
     def has_expired(self, today: date) -> bool:
         """Tell whether its last day has passed."""
@@ -52,9 +52,9 @@ class Sender(Registration):
 
     sender_id: str
     category: str
-    """What it may be used for: ``transactional`` or ``promotional``."""
+    """``transactional`` or ``promotional``."""
     applications: frozenset[str]
-    """The applications that may send under it; empty for all."""
+    """Empty for all."""
 
     def serves(self, application: str) -> bool:
         """Tell whether an application may send under it."""
@@ -66,9 +66,9 @@ class Approval(Registration):
     """The approval of a template, word by word."""
 
     template: str
-    """Its id: language, purpose, channel."""
+    """Language, purpose, channel."""
     sha256: str
-    """Of all its words (`TemplateRef.sha256`)."""
+    """`TemplateRef.sha256`."""
 
     def matches(self, template: TemplateRef | None) -> bool:
         """Tell whether it is of this template, and of its words as they are."""
@@ -98,19 +98,16 @@ class Violation(StrEnum):
     """Why a message may not go out to a country."""
 
     SENDER_MISSING = "sender-missing"
-    """No sender is registered there that the application may send under."""
+    """The application has no registered sender there."""
     SENDER_CATEGORY = "sender-category"
-    """The registered one is of another category."""
+    """The registered sender has another category."""
     SENDER_EXPIRED = "sender-expired"
-    """Its registration has ended."""
     SENDER_NOT_SHOWN = "sender-not-shown"
     """The gateway would show another sender."""
     SIM_BOX = "sim-box"
-    """The gateway leaves by SIM cards."""
+    """The gateway sends through SIM cards."""
     TEMPLATE_NOT_APPROVED = "template-not-approved"
-    """The words are not those of an approved template."""
     APPROVAL_EXPIRED = "approval-expired"
-    """The approval of the words has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +115,14 @@ class CountryRules:
     """A country's rules for messages to its numbers."""
 
     registered_senders: bool = False
-    """Whether a text message goes out under a registered sender only."""
+    """Whether a text message needs a registered sender, of the `category`."""
     category: str | None = None
-    """The category of that sender."""
     approved_templates: bool = False
-    """Whether a text message is made of an approved template only."""
+    """Whether a text message needs an approved template."""
     sim_boxes_refused: bool = False
-    """Whether a gateway that leaves by SIM cards may carry no text message."""
+    """Whether no gateway with SIM cards may carry a text message."""
     languages: tuple[str, ...] = ()
-    """Tags of the languages that messages may be in, the first one by default; empty: all there are."""
+    """Allowed language tags, the default first; empty for all."""
 
 
 _NOTHING = CountryRules()
@@ -141,9 +137,9 @@ class SendingRules:
     senders: tuple[Sender, ...] = ()
     approvals: tuple[Approval, ...] = ()
     shows_sender: frozenset[str] = frozenset()
-    """Names of the gateways that show the sender of a message."""
+    """Gateways that show the sender of a message."""
     sim_boxes: frozenset[str] = frozenset()
-    """Names of those that leave by SIM cards."""
+    """Gateways that send through SIM cards."""
 
     @property
     def registrations(self) -> tuple[Registration, ...]:

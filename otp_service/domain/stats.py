@@ -18,13 +18,12 @@ APPROVED: Final = "verification.approved"
 SENT: Final = "delivery.sent"
 DELIVERED: Final = "delivery.delivered"
 _OF_CALLS: Final = frozenset({SENT, "delivery.failed", "delivery.unknown"})
-"""Results of a call of a gateway."""
+"""Results of a gateway call."""
 _IN_REPORTS: Final = {"delivery.failed": "delivery.undelivered", SENT: "", "delivery.unknown": ""}
-"""The same results in a gateway's later report, which is no further call; empty where they do not count."""
+"""The same results in a gateway's later report; empty where they do not count."""
 FAILED_OVER: Final = "message.failed_over"
-"""A gateway was called since the first had failed; it counts beside that call's result."""
+"""A call after the first gateway failed; it counts beside that call's result."""
 ENDINGS: Final = frozenset(f"verification.{end}" for end in Status if end not in {Status.PENDING, Status.EXPIRED})
-"""Events that end a verification; it may expire without any."""
 COUNTED: Final = ENDINGS | {
     *(STARTED, "verification.resent", "check.failed", "message.given_up", FAILED_OVER),
     *(*_OF_CALLS, DELIVERED, "delivery.undelivered", "delivery.expired"),
@@ -32,7 +31,7 @@ COUNTED: Final = ENDINGS | {
 """Types of events that count, and `FAILED_OVER`."""
 REFUSED: Final = "refused."
 WOULD_BE_REFUSED: Final = "would_be_refused."
-"""Before the kind of message that a rule refused, or would have refused if it did not only record."""
+"""Prefixes of the kind of message."""
 OTHER: Final = "other"
 REASONS: Final = frozenset(
     {
@@ -42,33 +41,33 @@ REASONS: Final = frozenset(
         *("consent-required", "consent-outdated", "canceled", "superseded", "wrong_code", "transaction_changed"),
     }
 )
-"""First words of reasons that count apart; others, such as a provider's own words, are `OTHER`."""
+"""First words of reasons with their own counts; all others are `OTHER`."""
 DELAYS: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 0)
-"""Upper bounds of the delays that count together, in seconds; 0: longer."""
+"""Upper bounds in seconds; 0: longer."""
 MIN_SHOWN_COUNT: Final = 10
-"""Smaller counts may identify a person, so they are shown as smaller only, unless exact counts are needed."""
+"""Smaller counts may identify a person, so they are shown as smaller only, except where exact counts are needed."""
 
 
 class StatsKey(NamedTuple):
     """The key of a count."""
 
     hour: int
-    """When it began: milliseconds since the epoch."""
+    """Its beginning: milliseconds since the epoch."""
     application: str
     purpose: str
     country: str
     number_prefix: str
-    """The first digits of the numbers; empty where they do not matter."""
+    """Empty for known numbers."""
     channel: str
-    """Of a message its own, else the first one of the verification."""
+    """The message's, else the verification's first."""
     gateway: str
     standing: str
-    """``unknown``, ``checked`` (unknown, but a human check was passed) or ``known``, as the number was at the start; of
-    refusals ``known`` or ``unknown``, as the device was."""
+    """``unknown``, ``checked`` (unknown, with a passed human check) or ``known``: of the number at the start, of
+    refusals of the device."""
     what: str
     """Type of an event, or `REFUSED` or `WOULD_BE_REFUSED` and what was."""
     reason: str
-    """One of `REASONS`, or the rule that refused; empty where there is none."""
+    """One of `REASONS`, or the refusing rule; empty for none."""
 
 
 class StatsCount(NamedTuple):
@@ -89,7 +88,7 @@ class DelayKey(NamedTuple):
     what: str
     """The event that ends the delay, from the start: `SENT`, `DELIVERED` or `APPROVED`."""
     at_most: int
-    """A bound of `DELAYS`."""
+    """One of `DELAYS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +102,10 @@ class VerificationStart:
     channel: str
     standing: str
     at: int
-    """Milliseconds since the epoch, as are all times here."""
+    """Milliseconds since the epoch."""
     status: str
     ended: int
-    """0 without an end."""
+    """Milliseconds since the epoch; 0 for not yet."""
 
 
 def stats_of(events: Iterable[tuple[VerificationStart, Event]]) -> dict[StatsKey, StatsCount]:

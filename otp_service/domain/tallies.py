@@ -1,9 +1,9 @@
 """Counts of events for `newcomer_traffic` to judge, by country, number prefix and minute.
 
-Several recorders add to them, in any order. **An event that is seen twice** (a recorder ended, or hung, before it
-acknowledged what it had counted) counts twice. That happens to one batch at a time, to starts and approvals alike, so
-the share stays what it was; and what one minute can say is bounded (`detection.LARGEST_STEP`). None is lost: tallies
-are added before events are acknowledged.
+Several recorders add to them, in any order. **An event that is read twice** (a recorder ended, or hung, before it
+acknowledged the event) counts twice. That happens to one batch at a time, to starts and approvals alike, so the share
+stays the same; and the evidence of one minute is bounded (`detection.LARGEST_STEP`). None is lost: tallies are added
+before events are acknowledged.
 """
 
 from collections import Counter, defaultdict
@@ -17,52 +17,52 @@ from otp_service.domain.guard import decode_attempt
 from otp_service.domain.newcomer_traffic import MINUTE, CountryTraffic, Notice
 
 
-class Who(StrEnum):
+class Standing(StrEnum):
     """The standing of a start's number."""
 
     UNKNOWN = "n"
     CHECKED = "c"
-    """Unknown and under suspicion, but a human check was passed."""
+    """Unknown and under suspicion, with a passed human check."""
     KNOWN = "k"
 
 
-class What(StrEnum):
-    """What is counted."""
+class TallyKind(StrEnum):
+    """The kind of a count."""
 
     MESSAGE = "m"
-    """A start for which a message was sent."""
+    """A start with a message."""
     MONEY = "p"
-    """The most that those messages, and further ones of a verification, may cost, in millionths."""
+    """The maximum cost of those messages, and of resends, in millionths."""
     APPROVAL = "a"
     """By the minute of the start."""
     ASKED = "q"
-    """A start that was asked for a human check; of an address one in ten minutes."""
+    """A start that required a human check; one for each address in ten minutes."""
     REPEATED = "r"
-    """A start after a check that others of its address passed before: that it was asked is not counted."""
+    """A start after a check, of an address whose required check was counted before."""
     LIFTED = "l"
-    """An operator lifted what is held back of the country."""
+    """An operator lifted the country's alarms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What one count is of, within an application."""
+    """The key of a count, within an application."""
 
     country: str
     number_prefix: str
     """The first digits of the numbers; empty where they do not matter."""
     minute: int
     """Since the epoch, by Redis' clock."""
-    standing: Who
-    kind: What
+    standing: Standing
+    kind: TallyKind
 
     def __str__(self) -> str:
         return f"{self.country}:{self.number_prefix}:{self.minute}:{self.standing}:{self.kind}"
 
 
 def parse_tally(text: str) -> Tally:
-    """Return what `Tally` is as a string."""
+    """Return a tally from its string."""
     country, number_prefix, minute, standing, kind = text.split(":")
-    return Tally(country, number_prefix, int(minute), Who(standing), What(kind))
+    return Tally(country, number_prefix, int(minute), Standing(standing), TallyKind(kind))
 
 
 Tallies = Mapping[str, Mapping[Tally, int]]
@@ -72,13 +72,13 @@ _STARTED: Final = "verification.started"
 _RESENT: Final = "verification.resent"
 _APPROVED: Final = "verification.approved"
 HUMAN_CHECK_ASKED: Final = "human_check.asked"
-"""Type of the event of a start under suspicion that sent nothing; it is counted, and no ledger keeps it."""
+"""Type of the event of a start under suspicion that sent nothing; it is counted, and not recorded in the ledger."""
 _KNOWN, _SAFE, _CHECKED, _REPEATED = "a", "s", "k", "r"
 """Flags of a start (``include_approvals.lua``)."""
 
 
 def tally(events: Iterable[Event]) -> Tallies:
-    """Return the tallies of events by application, without starts to numbers on the safe list."""
+    """Return the tallies of events by application, without allowlisted numbers."""
     counted: dict[str, Counter[Tally]] = {}
     for event in events:
         counts = counted.setdefault(event.member("application"), Counter())
@@ -88,86 +88,79 @@ def tally(events: Iterable[Event]) -> Tallies:
 
 
 Blocks = Mapping[int, Mapping[str, int]]
-"""Starts of newcomers by hour (since the epoch, by Redis' clock) and block: its pseudonym, its country, and the carrier
-range, slashes between. A script takes off those that were approved (``guard_roll_back.lua``)."""
+"""Starts of unknown numbers by hour (since the epoch, by Redis' clock) and block: its pseudonym, country and number
+prefix, with slashes. A script takes off those that were approved (``guard_roll_back.lua``)."""
 
 
 def tally_blocks(events: Iterable[Event]) -> Blocks:
-    """Return the starts of newcomers among some events."""
+    """Return the starts of unknown numbers among some events."""
     counted: dict[int, Counter[str]] = defaultdict(Counter)
     for event in events:
         standing, number_prefix = standing_of(event) if event.type == _STARTED else (None, "")
-        if standing and standing is not Who.KNOWN:
+        if standing and standing is not Standing.KNOWN:
             block = decode_attempt(event.member("attempt")).block
             counted[event.at // (60 * MINUTE)][f"{block}/{event.member('country')}/{number_prefix}"] += 1
     return counted
 
 
-def standing_of(event: Event) -> tuple[Who | None, str]:
+def standing_of(event: Event) -> tuple[Standing | None, str]:
     """Return the standing of an event's number, ``None`` where it does not count, and the prefix where it matters."""
     guard = event.member("guard").partition(".")[0]
     if not guard or _SAFE in guard:
         return None, ""
     if _KNOWN in guard:
-        return Who.KNOWN, ""
-    return Who.CHECKED if _CHECKED in guard else Who.UNKNOWN, guard.lstrip("abcdefghijklmnopqrstuvwxyz")
+        return Standing.KNOWN, ""
+    return Standing.CHECKED if _CHECKED in guard else Standing.UNKNOWN, guard.lstrip("abcdefghijklmnopqrstuvwxyz")
 
 
 def _counts(event: Event) -> Iterator[tuple[Tally, int]]:
     if event.type == HUMAN_CHECK_ASKED:
-        yield (
-            Tally(event.member("country"), event.member("range"), event.at // MINUTE, Who.UNKNOWN, What.ASKED),
-            1,
-        )
+        place = event.member("country"), event.member("range"), event.at // MINUTE
+        yield Tally(*place, Standing.UNKNOWN, TallyKind.ASKED), 1
     standing, number_prefix = standing_of(event)
     if standing is None:
         return
+    key = event.member("country"), number_prefix, event.at // MINUTE, standing
     if event.type == _STARTED:
-        place = event.member("country"), number_prefix, event.at // MINUTE, standing
-        yield Tally(*place, What.MESSAGE), 1
+        yield Tally(*key, TallyKind.MESSAGE), 1
         if _REPEATED in event.member("guard").partition(".")[0]:
-            yield Tally(*place, What.REPEATED), 1
-        yield Tally(*place, What.MONEY), decode_attempt(event.member("attempt")).price
+            yield Tally(*key, TallyKind.REPEATED), 1
+        yield Tally(*key, TallyKind.MONEY), decode_attempt(event.member("attempt")).price
     elif event.type == _RESENT:
-        place = event.member("country"), number_prefix, event.at // MINUTE, standing
-        yield Tally(*place, What.MONEY), int(event.member("price") or 0)
-    elif event.type == _APPROVED and (standing is Who.KNOWN or event.member("known") != "1"):  # of a number once
+        yield Tally(*key, TallyKind.MONEY), int(event.member("price") or 0)
+    elif event.type == _APPROVED and (standing is Standing.KNOWN or event.member("known") != "1"):  # of a number once
         started = int(event.member("created")) // MINUTE
-        yield Tally(event.member("country"), number_prefix, started, standing, What.APPROVAL), 1
+        yield Tally(event.member("country"), number_prefix, started, standing, TallyKind.APPROVAL), 1
 
 
 def feed(country: CountryTraffic, tallies: Mapping[Tally, int], newest: int) -> list[Notice]:
     """Count tallies of a country, minute by minute; return the notices of the minutes before.
 
-    Tallies of minutes after the ``newest``, counted while the clock was ahead, count in the newest.
+    Tallies after the ``newest`` minute, made while the clock was ahead, count in the newest.
     """
-    groups: dict[tuple[int, str, Who], Counter[What]] = defaultdict(Counter)
+    groups: dict[tuple[int, str, Standing], Counter[TallyKind]] = defaultdict(Counter)
     for key, count in tallies.items():
         groups[min(key.minute, newest), key.number_prefix, key.standing][key.kind] += count
-    notices = []
+    notices: list[Notice] = []
     for minute, number_prefix, standing in sorted(groups):
         counts = groups[minute, number_prefix, standing]
-        notices += _feed(country, minute * MINUTE, number_prefix, standing, counts)
-    return notices
-
-
-def _feed(
-    country: CountryTraffic, at: int, number_prefix: str, standing: Who, counts: Mapping[What, int]
-) -> list[Notice]:
-    if What.LIFTED in counts:
-        country.lift()
-        return []
-    messages, money, approvals = (counts.get(kind, 0) for kind in (What.MESSAGE, What.MONEY, What.APPROVAL))
-    notices = country.asked(at, number_prefix, counts[What.ASKED]) if What.ASKED in counts else []
-    match standing:
-        case Who.KNOWN:
-            notices += country.known_start(at, money, messages) if messages or money else []
-            country.known_approve(at, approvals)
-        case Who.CHECKED:
-            repeated = counts.get(What.REPEATED, 0)
-            notices += country.passed_check(at, number_prefix, money, messages, repeated) if messages or money else []
-            country.approve(at, number_prefix, approvals, checked=True)
-        case Who.UNKNOWN:
-            notices += country.start(at, number_prefix, money, messages) if messages or money else []
-            country.approve(at, number_prefix, approvals)
+        at = minute * MINUTE
+        if TallyKind.LIFTED in counts:
+            country.lift()
+            continue
+        messages, money, approvals = counts[TallyKind.MESSAGE], counts[TallyKind.MONEY], counts[TallyKind.APPROVAL]
+        if TallyKind.ASKED in counts:
+            notices += country.asked(at, number_prefix, counts[TallyKind.ASKED])
+        sent = messages or money
+        match standing:
+            case Standing.KNOWN:
+                notices += country.known_start(at, money, messages) if sent else []
+                country.known_approve(at, approvals)
+            case Standing.CHECKED:
+                repeated = counts[TallyKind.REPEATED]
+                notices += country.passed_check(at, number_prefix, money, messages, repeated) if sent else []
+                country.approve(at, number_prefix, approvals, checked=True)
+            case Standing.UNKNOWN:
+                notices += country.start(at, number_prefix, money, messages) if sent else []
+                country.approve(at, number_prefix, approvals)
     return notices

@@ -25,20 +25,19 @@ class Variable(StrEnum):
     """What a template may name. There is no other: no attribute, no index, no format."""
 
     BRAND = "brand"
-    """The application's brand."""
     CODE = "code"
-    """The code as one run of ASCII digits, to be read."""
+    """The code as one run of ASCII digits, for reading."""
     DIGITS = "digits"
-    """The code digit by digit, to be heard."""
+    """The code digit by digit, for listening."""
     MINUTES = "minutes"
-    """How long the code is still valid, in the words of the language."""
+    """Remaining life of the code, in the words of the language."""
     NEVER_SHARE = "never_share"
     """The language's phrase against passing the code on."""
     AMOUNT = "amount"
-    """Amount and currency of a payment."""
+    """With the currency."""
     PAYEE = "payee"
     ACCOUNT = "account"
-    """What the language says of the payer's account; nothing when the payment names none."""
+    """The language's phrase for the payer's account; empty when the payment has none."""
 
 
 class TemplateError(ValueError):
@@ -50,7 +49,7 @@ class Template:
     """Text with variables."""
 
     source: str
-    """As it is written in its file."""
+    """The text of the file."""
     pieces: tuple[tuple[str, str | None], ...]
     """Literal text, and the variable after it, if any."""
 
@@ -71,9 +70,8 @@ class TemplateRef:
     id: str
     """Language, purpose or kind of purpose, and channel: ``ur/transaction/sms``."""
     version: str
-    """As its file says."""
     sha256: str
-    """Of all its words, those of the phrases that it names too."""
+    """Of all its words, including those of its phrases."""
 
     def __str__(self) -> str:
         return f"{self.id} {self.version} {self.sha256}"
@@ -102,9 +100,8 @@ def _plainly(pieces: tuple[tuple[str, str | None], ...]) -> str:
 
 
 DEFAULT_LANGUAGE: Final = "en"
-"""The language that is always there."""
 MAX_MINUTES: Final = MAX_CODE_LIFE // 60
-"""Whole minutes that a code can be valid."""
+"""Maximum life of a code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,7 @@ class PurposeTemplates:
     payment: bool
     """Whether they name a payment."""
     segments: int
-    """Short messages that the longest text message may take."""
+    """Maximum segments of a text message."""
     templates: Mapping[Channel, Template]
     name: str = ""
     """The purpose, or the kind of purpose."""
@@ -125,24 +122,24 @@ class Language:
     """What one file of messages says."""
 
     tag: str
-    """BCP 47, as the file is named."""
+    """BCP 47."""
     alphabet: Encoding
-    """What its text messages are meant to be encoded in."""
+    """The intended encoding of its text messages."""
     never_share: str
     minutes: tuple[str, ...]
-    """How long, in words, by whole minutes from 0 to `MAX_MINUTES`."""
+    """Durations in words, by whole minutes from 0 to `MAX_MINUTES`."""
     account_written: Template
     account_spoken: Template
     texts: Mapping[str, PurposeTemplates]
     """By purpose, or by kind of purpose."""
     replies: Mapping[Meaning, Template] = field(default_factory=dict)
-    """The replies to inbound messages, by their meaning."""
+    """To inbound messages."""
     reply_segments: int = 1
-    """Short messages that the longest reply may take."""
+    """Maximum segments of a reply."""
     version: str = "1"
-    """Of its words, as its file says."""
+    """From its file."""
     references: Mapping[tuple[str, Channel], TemplateRef] = field(init=False, repr=False, compare=False)
-    """Which template each text is, by purpose or kind of purpose (of a reply: `reply_name`), and channel."""
+    """By purpose or kind of purpose (`reply_name` for replies), and channel."""
 
     def __post_init__(self) -> None:
         """Take the digests once: they are asked for with each message."""
@@ -179,7 +176,7 @@ class ChosenTemplate:
     texts: PurposeTemplates
     template: Template
     locale: str
-    """BCP 47: what was asked for, where the language is a form of it."""
+    """BCP 47: the requested locale where the language is a form of it."""
 
     def reference(self, channel: Channel) -> TemplateRef:
         """Return which template it is, with a digest of all words that can be in its text."""
@@ -187,7 +184,6 @@ class ChosenTemplate:
 
 
 _MAX_LOCALES = 1024
-"""Entries in the cache of `MessageTemplates.locale`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,12 +264,12 @@ def _as_asked(locale: str, tag: str, language: Language) -> str:
 COMMON_VARIABLES: Final = (Variable.BRAND, Variable.MINUTES, Variable.NEVER_SHARE)
 PAYMENT_VARIABLES: Final = (Variable.AMOUNT, Variable.PAYEE, Variable.ACCOUNT)
 _VALUES: Final = frozenset({Variable.BRAND, Variable.CODE, Variable.AMOUNT, Variable.PAYEE, Variable.ACCOUNT})
-"""Variables whose values bring letters or digits of their own direction."""
+"""Variables with letters or digits of their own direction."""
 _LINK = re.compile(
     r"\w*://\S*|(?:[\w-]+\.)+\w{2,}|www\.|\d{1,3}(?:\.\d{1,3}){3}|\b(?:intent|mailto|market|sms|tel|upi):\S+",
     re.IGNORECASE,
 )
-"""What handsets show as something to follow."""
+"""Text that handsets show as a link."""
 _LIKE_A_CODE = re.compile(r"(?<!\d)\d{6,8}(?!\d)")
 _NON_JOINER = "\u200c"
 """Invisible, but part of the spelling of some languages in Arabic letters."""
@@ -392,9 +388,9 @@ def fallback_tags(tag: str) -> Iterator[str]:
 # Babel reads its data from files and is slow: it is asked once a locale.
 
 LATIN: Final = "latn"
-"""The numbering system: ASCII digits, in every language."""
+"""The numbering system of ASCII digits."""
 _ASCII: Final = {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'", "\u066b": ".", "\u066c": ","}
-"""Signs between digits that would make a message UCS-2, or that a handset may not show."""
+"""Replacements for signs that would make a message UCS-2, or that a handset may not show."""
 
 
 @lru_cache(maxsize=512)

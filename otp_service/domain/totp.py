@@ -19,26 +19,25 @@ from otp_service.errors import InvalidCodeError, InvalidSecretError
 # are never right. So what is enrolled here is what all of them can; anything else only comes in with a secret.
 
 SECRET: Final = "secret"  # noqa: S105 - a name
-"""Kind of a factor's sealed secret."""
+"""The kind of seal of a factor's secret."""
 LABEL: Final = "label"
-"""Kind of its sealed label."""
+"""The kind of seal of its label."""
 TOTP: Final = "totp"
-"""The type of a factor."""
 MIN_SECRET_BITS: Final = 112
-"""The shortest secret that is taken over (NIST SP 800-63B-4, section 3.1.4.1)."""
+"""NIST SP 800-63B-4, section 3.1.4.1."""
 MAX_SECRET_BYTES: Final = 128
 NEW_SECRET_BYTES: Final = 20
 MAX_LABEL: Final = 64
-"""Characters: a longer URI makes a code that cameras read badly."""
+"""In characters: a longer URI makes a code that cameras read badly."""
 MAX_USER: Final = 128
-"""Characters of an application's name of its user."""
+"""In characters."""
 MAX_URI: Final = 1024
 PERIODS: Final = range(15, 121)
-"""Seconds that a code may last."""
+"""Allowed periods in seconds."""
 MAX_FACTORS: Final = 5
-"""Factors of one user."""
+"""Of one user."""
 PENDING_SECONDS: Final = 600
-"""How long an enrolment waits for its first code."""
+"""Life of an enrolment without its first code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class PendingLimits:
 
 
 RemovalReason = Literal["lost", "stolen", "replaced", "closed", "other"]
-"""Why an app is removed without a code of it."""
+"""The reason for removing an app without a code of it."""
 
 _ALGORITHMS: Final[Mapping[str, Callable[..., Any]]] = {
     "SHA1": hashlib.sha1,
@@ -68,7 +67,7 @@ class TotpParameters:
     algorithm: str = "SHA1"
     digits: int = 6
     period: int = 30
-    """Seconds that a code lasts."""
+    """Life of a code in seconds."""
 
     def step_at(self, milliseconds: int) -> int:
         """Return the step (RFC 6238's T) of a time since the epoch."""
@@ -91,12 +90,11 @@ class SealedFactor:
     id: str
     application: str
     secret: str = field(repr=False)
-    """Sealed."""
     parameters: TotpParameters
     last_step: int
-    """The last one whose code was accepted, as far as it is recorded."""
+    """The last recorded step with an accepted code."""
     place: int
-    """The place in the ledger at which it was activated."""
+    """The ledger's place of its activation."""
 
     @property
     def packed(self) -> str:
@@ -120,10 +118,10 @@ class Factor:
     user: str
     """The pseudonym."""
     label: str = field(repr=False)
-    """Sealed; empty when it was erased."""
+    """Sealed; empty after an erasure."""
     created: int
     used: int | None = None
-    """When a code of it was accepted last."""
+    """The last accepted code."""
     removed: int | None = None
 
     @property
@@ -136,7 +134,7 @@ class FactorStatus(StrEnum):
     """Where a factor is in its life."""
 
     PENDING = "pending"
-    """It was enrolled; a first code makes it active."""
+    """Enrolled, without its first code."""
     ACTIVE = "active"
     REMOVED = "removed"
 
@@ -146,11 +144,11 @@ class FactorFailure(StrEnum):
 
     WRONG_CODE = "wrong_code"
     CODE_USED = "code_used"
-    """The code was right, and accepted before, or is one of a series that was replaced: no guess, and not counted."""
+    """A right code that was accepted before, or whose series was replaced: not counted as a guess."""
     FACTOR_LOCKED = "factor_locked"
-    """Too many wrong codes for the user; it was not compared."""
+    """Too many wrong codes of the user; the code was not compared."""
     REVOKED = "revoked"
-    """It was accepted before; since then the user was frozen or erased, or the factor removed."""
+    """Accepted before the user was frozen or erased, or the factor removed."""
 
 
 class FactorChange(StrEnum):
@@ -229,9 +227,8 @@ def _generator(secret: bytes, parameters: TotpParameters) -> pyotp.TOTP:
 
 
 RECOVERY_CODES: Final = 10
-"""Codes of a series."""
 RECOVERY_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's base32: nothing in it looks like another."""
+"""Crockford's base32, without look-alikes."""
 _RECOVERY_LENGTH: Final = 24
 _RECOVERY_BYTES: Final = 15
 _RECOVERY_GROUP: Final = 4

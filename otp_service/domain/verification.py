@@ -5,16 +5,16 @@ from enum import StrEnum
 from typing import Self
 
 MAX_CODE_LIFE = 600
-"""Seconds that a code lives at most."""
+"""In seconds."""
 
 
 class PurposeKind(StrEnum):
     """What a purpose proves."""
 
     POSSESSION = "possession"
-    """Somebody holds the number: login, sign-up."""
+    """The user holds the number: login, sign-up."""
     TRANSACTION = "transaction"
-    """Somebody who holds the number agrees to an amount and a payee."""
+    """The user agrees to an amount and a payee."""
 
 
 class Resend(StrEnum):
@@ -29,19 +29,19 @@ class _Traits:
     """What sets channels apart."""
 
     in_segments: bool = False
-    """Whether its text is measured, and paid, in the segments of an SMS, for which a file of messages has a budget."""
+    """Whether its text is measured, and paid, in segments of an SMS."""
     is_spoken: bool = False
-    """Whether its text is heard. What is read has the words of ``sms`` where a file of messages has no others."""
+    """Whether its text is heard. Channels to read fall back to the words of ``sms``."""
     goes_to_sim: bool = False
-    """Whether the holder of a number's new SIM gets its messages."""
+    """Whether a new SIM of the number gets its messages."""
     is_regulated: bool = False
-    """Whether countries have rules for it: of senders, approved templates, SIM boxes."""
+    """Whether countries regulate its senders, templates and SIM boxes."""
     shows_words: bool = True
-    """Whether people see our words. Where they see the code only, no payment may go by it."""
+    """Whether users see our words; a payment needs them."""
     app: str | None = None
-    """Name of the app that shows its messages, where that is not what came with the handset."""
+    """Name of the app that shows its messages, unless it came with the handset."""
     amr: str | None = None
-    """What proofs say of it, by RFC 8176; ``None``: its name."""
+    """The value in proofs (RFC 8176); ``None`` for its name."""
 
 
 class Channel(StrEnum):
@@ -65,7 +65,7 @@ class FactorKind(StrEnum):
     """What a person confirms with."""
 
     MESSAGE = "message"
-    """A code that was sent."""
+    """A code in a message."""
     TOTP = "totp"
     """A code of an authenticator app."""
 
@@ -83,24 +83,25 @@ class Purpose:
     max_checks: int
     """Codes compared before the verification ends; at most 5 for a transaction (PSD2 RTS, article 4(3)(b))."""
     max_sends: int
-    """Messages, the first included."""
+    """The first included."""
     resend_delays: tuple[int, ...]
-    """Seconds to wait before the second, third … message; the last one repeats."""
+    """Seconds before the second, third … message; the last repeats."""
     resend: Resend
     channels: tuple[Channel, ...]
-    """What is offered; the first is the default, the others follow it where one does not reach the number."""
+    """The default first; the others follow where it does not reach the number."""
     fallback: bool = True
-    """Whether the service itself goes on to the next channel when one does not reach the number."""
+    """Whether the service itself tries the next channel."""
     acr: str | None = None
-    """What proofs claim of an approval: its authentication context class. It is as configured now, not at the start."""
+    """Authentication context class in proofs, as configured now."""
     factors: tuple[FactorKind, ...] = (FactorKind.MESSAGE,)
-    """What confirms. Where an app is first, a start sends nothing to a user with an app, unless it names a channel."""
+    """Accepted factors. Where an app is first, a start sends nothing to a user with an app, unless it names a
+    channel."""
     recovery: bool = False
-    """Whether a recovery code confirms too."""
+    """Whether recovery codes are accepted."""
     after: tuple[str, ...] = ()
-    """Step-up: a proof that the same person approved one of these purposes has to come first; none needs none."""
+    """Step-up: purposes with an earlier approval of the same person; empty for none."""
     after_max_age: int = 600
-    """Seconds that such an approval is good for."""
+    """Maximum age of that approval in seconds."""
 
     def channels_after(self, channel: str) -> tuple[Channel, ...]:
         """Return the channels that follow one, in their order; none where there is no fallback."""
@@ -114,7 +115,7 @@ class Purpose:
 
 
 RECORD_GRACE = 600
-"""Seconds that a record outlives its code, so that a late check hears ``expired`` and not 404."""
+"""Seconds that a record outlives its code, so that a late check gets ``expired`` and not 404."""
 
 
 class Status(StrEnum):
@@ -158,19 +159,19 @@ class GatewayChoice(StrEnum):
     """Why a gateway was called: what kept the route's first one from the message."""
 
     CONFIGURED = "configured"
-    """Nothing: it is the route's first."""
+    """The route's first gateway."""
     FAIL_OVER = "fail_over"
-    """The first was called for this message, and failed."""
+    """The first failed for this message."""
     ALREADY_TRIED = "already_tried"
     """The first carried an earlier message of the verification."""
     BREAKER = "breaker"
-    """The first is left alone, because it failed or was slow."""
+    """The first failed or was slow, and is left alone."""
     LIMIT = "limit"
-    """The first is asked as much as it allows."""
+    """The first is at its limit."""
     RETRY = "retry"
-    """All were called; it is the first's turn again."""
+    """All were called, so the first is called again."""
     LAST_RESORT = "last_resort"
-    """All are left alone; one has to be tried."""
+    """All are left alone, so one is tried."""
 
 
 # What each start and each answer makes is not frozen: a frozen object takes four times as long to make.
@@ -181,25 +182,25 @@ class Delivery:
     """One dispatch of one message, or a message that waits for its first."""
 
     message: int
-    """Number of the message within the verification, from 1."""
+    """Within the verification, from 1."""
     dispatch: int
-    """Number of the dispatch within the message, from 1."""
+    """Within the message, from 1."""
     channel: str
     gateway: str | None
     status: DeliveryStatus
     at: int
-    """When it came to be so: milliseconds since the epoch, by Redis' clock."""
+    """The time of the status: milliseconds since the epoch, by Redis' clock."""
     reason: str | None
     choice: GatewayChoice | None = None
-    """Why this gateway was called; ``None`` while the message waits."""
+    """``None`` while the message waits."""
     begun: int = 0
-    """When it was called, or the message queued."""
+    """The time of the call, or of the queueing."""
     raw_status: str | None = None
-    """The gateway's own word for its last report."""
+    """The gateway's own word in its last report."""
     reference: str | None = None
-    """Under which the gateway knows it."""
+    """The gateway's."""
     dispatch_id: str | None = None
-    """Under which we do; ``None`` while the message waits."""
+    """Ours; ``None`` while the message waits."""
 
 
 @dataclass(slots=True)
@@ -214,29 +215,29 @@ class Verification:
     channel: str
     locale: str
     purpose: Purpose
-    """As it was when the verification started."""
+    """As configured at the start."""
     created: int
     expires: int
     checks: int
-    """Codes compared so far."""
+    """Compared codes."""
     sends: int
-    """Messages queued so far."""
+    """Queued messages."""
     last_send: int
     generation: int
     transaction_digest: str
     sealed_destination: bytes
-    """The number, sealed; empty once the verification is final."""
+    """Empty once the verification is final."""
     sealed_mask: bytes
-    """What may be shown of the number, sealed: beside the name of its block three digits would leave one in ten."""
+    """Sealed, since beside the name of its block three digits would leave one number in ten."""
     sealed_details: bytes
-    """Transaction and metadata, sealed."""
+    """Transaction and metadata."""
     deliveries: tuple[Delivery, ...] = ()
     consented: int = 0
-    """When the consent was given that came with the start; 0 where none did."""
+    """The time of the start's consent; 0 for none."""
     block: str = field(default="", compare=False)
-    """Pseudonym of the number's block; empty before it is recorded."""
+    """A pseudonym; empty before it is recorded."""
     counted: str = field(default="", compare=False)
-    """How the guard counted its messages (include_approvals.lua); empty before, and once that is given back."""
+    """The guard's counts of its messages (include_approvals.lua); empty before, and after they are rolled back."""
 
     def set_times(self, created: int, expires: int, deliveries: tuple[Delivery, ...]) -> None:
         """Set the times of its start, in milliseconds, and what was delivered."""
@@ -270,6 +271,5 @@ class CheckResult:
     checks_left: int
     reason: CheckFailure | None
     proof: str | None = field(default=None, repr=False)
-    """That the code was right, where the application wants it in writing."""
     at: int = 0
-    """When it came first, of one that is repeated: milliseconds since the epoch, by Redis' clock."""
+    """The first time of a repeated check: milliseconds since the epoch, by Redis' clock."""

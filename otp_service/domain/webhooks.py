@@ -40,12 +40,12 @@ class WebhookType(StrEnum):
     SUPPRESSION_ADDED = "suppression.added"
     SUPPRESSION_LIFTED = "suppression.lifted"
     ALARM_RAISED = "alarm.raised"
-    """Of the guard: fewer unknown numbers of a country approve than usual."""
+    """Fewer unknown numbers of a country approve than usual."""
     ALARM_ENDED = "alarm.ended"
     FACTOR_ACTIVATED = "factor.activated"
     FACTOR_REMOVED = "factor.removed"
     FACTOR_LOCKED = "factor.locked"
-    """Too many wrong codes of a user, whichever of the factors or recovery codes were guessed."""
+    """Too many wrong codes for any factor or recovery code of a user."""
     FACTOR_RECOVERY_CODE_USED = "factor.recovery_code_used"
     FACTOR_RECOVERY_CODES_REPLACED = "factor.recovery_codes_replaced"
 
@@ -56,7 +56,7 @@ def _group(kind: str) -> str:
 
 TYPES: Final = frozenset(map(str, WebhookType))
 GROUPS: Final = frozenset(map(_group, WebhookType))
-"""First parts of types, each of which stands for all types that begin with it."""
+"""First parts of types; each stands for all its types."""
 
 
 def is_wanted(kind: str, chosen: Collection[str]) -> bool:
@@ -70,14 +70,14 @@ class Webhook:
 
     application: str
     type: str
-    """One of `WebhookType`; of what was read also one of a later release."""
+    """A `WebhookType`; a stored one may be of a later release."""
     at: int
-    """When it happened: milliseconds since the epoch."""
+    """Milliseconds since the epoch."""
     verification: str = ""
-    """The verification that it is about; empty for none."""
+    """Empty for none."""
     details: Mapping[str, str] = field(default_factory=dict)
     id: str = field(default_factory=lambda: f"wh_{secrets.token_hex(16)}")
-    """Its name, the same for all endpoints and however often it is sent: receivers know a repetition by it."""
+    """The same for all endpoints and repetitions, so that receivers recognise a repetition."""
 
     def body(self, sequence: int) -> bytes:
         """Return what is sent to an endpoint, whose ``sequence`` th webhook it is: JSON in ASCII."""
@@ -89,7 +89,7 @@ class Webhook:
 
 
 _DETAILS: Final = ("purpose", "country", "channel", "reason")
-"""Members of a verification's event that its webhook has."""
+"""Members from a verification's event."""
 _WITH_THE_LEDGER: Final = frozenset(kind for kind in WebhookType if _group(kind) == "factor") - {
     WebhookType.FACTOR_LOCKED
 }
@@ -158,7 +158,7 @@ def signature_headers(keys: Iterable[bytes], webhook_id: str, timestamp: int, bo
 
 
 MAX_URL: Final = 1000
-"""Characters of an endpoint's address."""
+"""In characters."""
 
 
 # --- where they go --------------------------------------------------------------------------------------------
@@ -168,14 +168,13 @@ class AddressScope(StrEnum):
     """Where an address is."""
 
     PUBLIC = "public"
-    """In the internet."""
     ALLOWED = "allowed"
-    """In a network of the installation's own that webhooks may go to."""
+    """In an allowed network of the installation."""
     REFUSED = "refused"
 
 
 _UNICAST: Final = IPv6Network("2000::/3")
-"""All that IANA has given out of IPv6 for the internet; what is not in it is refused, known or not."""
+"""IPv6 for the internet, by IANA; all other addresses are refused."""
 _NOT_PUBLIC: Final = tuple(
     map(
         ip_network,
@@ -190,7 +189,7 @@ _NOT_PUBLIC: Final = tuple(
         ),
     )
 )
-"""Addresses for which `ipaddress` says ``is_global``, in one release of Python or another."""
+"""Addresses that some release of Python calls ``is_global``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +197,11 @@ class TargetRules:
     """Where webhooks may go."""
 
     ports: frozenset[int] = frozenset({443})
-    """Of hosts in the internet."""
+    """Of public hosts."""
     networks: tuple[Network, ...] = ()
-    """Networks that are none of the internet's and allowed all the same, at any port, and without TLS."""
+    """Allowed private networks, at any port and without TLS."""
     nat64: tuple[IPv6Network, ...] = ()
-    """Prefixes (/96, RFC 6052) behind which this site reaches IPv4."""
+    """Prefixes (/96, RFC 6052) of this site's way to IPv4."""
 
     def scope_of(self, address: str) -> AddressScope:
         """Tell where an address is, by what it leads to at last."""
@@ -232,7 +231,7 @@ class WebhookRules:
 
     targets: TargetRules
     timeout: float
-    """Seconds of one call, looking up the host's name included."""
+    """Seconds of one call, with the look-up of the host."""
     max_endpoints: int
     """Of one application."""
 
@@ -243,9 +242,9 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 24 * 3600
 DELAYS: Final = (0, 5, 5 * _MINUTE, 30 * _MINUTE, 2 * _HOUR, 5 * _HOUR, 10 * _HOUR, 14 * _HOUR, 20 * _HOUR, _DAY)
 """Seconds before the first, second … try: the schedule that the standard proposes."""
 JITTER: Final = 0.2
-"""By how much of itself a delay is longer or shorter, so that what failed at once does not come back at once."""
+"""Maximum part by which a delay varies, so that simultaneous failures spread."""
 DISABLE_AFTER: Final = 5 * _DAY * 1000
-"""Milliseconds of failures, without a success between, after which an endpoint is disabled."""
+"""Milliseconds of failures without a success that disable an endpoint."""
 
 
 def next_delay(tries: int, chance: float) -> int | None:
@@ -259,7 +258,7 @@ def next_delay(tries: int, chance: float) -> int | None:
 
 
 SLOW_CALL: Final = 1000
-"""Milliseconds from which on a call of an endpoint is slow."""
+"""Milliseconds of a slow call."""
 
 
 class EndpointStatus(StrEnum):
@@ -269,21 +268,21 @@ class EndpointStatus(StrEnum):
     DISABLED = "disabled"
     """By hand."""
     FAILING = "failing"
-    """Disabled, because it failed for five days."""
+    """Disabled after five days of failures."""
     GONE = "gone"
-    """Disabled, because it answered 410."""
+    """Disabled after an answer of 410."""
 
 
 class WebhookDeliveryStatus(StrEnum):
     """What has become of a webhook at an endpoint."""
 
     WAITING = "waiting"
-    """For its first try, or the next one."""
+    """For its next try."""
     DELIVERED = "delivered"
     FAILED = "failed"
-    """All tries were in vain."""
+    """All tries failed."""
     HELD = "held"
-    """The endpoint is disabled: it goes when a replay asks for it."""
+    """The endpoint is disabled; a replay sends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,19 +293,19 @@ class Endpoint:
     application: str
     url: str
     types: tuple[str, ...]
-    """Types, or groups of them, that it is told."""
+    """Types or groups."""
     secret: str = field(repr=False)
-    """Sealed (`Keyring.seal_secret`), as the next is."""
+    """Sealed (`Keyring.seal_secret`), as `previous`."""
     created: int
     previous: str = field(default="", repr=False)
     """The secret before the last rotation; empty for none."""
     previous_until: int = 0
-    """Until when webhooks are signed with that one too."""
+    """The end of its signatures."""
     status: EndpointStatus = EndpointStatus.ENABLED
     failing_since: int | None = None
-    """When the first of the failures was that no success has followed."""
+    """The first failure after the last success."""
     latency: int | None = None
-    """Milliseconds that its calls take, smoothed; ``None`` while it is not slow."""
+    """Milliseconds of a call, smoothed; ``None`` while it is not slow."""
 
     @property
     def is_slow(self) -> bool:
@@ -362,15 +361,14 @@ class WebhookAttempt:
     """One call of an endpoint."""
 
     at: int
-    """When it began: milliseconds since the epoch."""
+    """The beginning: milliseconds since the epoch."""
     milliseconds: int
-    """How long it took."""
     status: int
-    """Of the answer; 0 without one."""
+    """Of the response; 0 for none."""
     reason: str = ""
-    """Why there is no answer, in a word or two of ours: nothing of what the other side says is kept."""
+    """Why there is no response, in our words: nothing from the receiver is stored."""
     retry_after: float = 0.0
-    """Seconds to leave it alone, as it asked."""
+    """Seconds, requested by the receiver."""
 
     @property
     def shown_reason(self) -> str:

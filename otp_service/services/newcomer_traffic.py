@@ -251,7 +251,7 @@ def _tell(application: str, country: str, traffic: CountryTraffic, notice: Notic
         application=application,
         country=country,
         number_prefix=notice.number_prefix,
-        whose=str(notice.whose),
+        whose=str(notice.group),
         why=str(notice.finding),
         cause=str(notice.cause),
         unapproved=SafeNumber(round(day.messages)),

@@ -12,7 +12,7 @@ import redis
 
 from otp_service.domain.guard import HOUR
 from otp_service.domain.newcomer_traffic import CountryTraffic, pack_place, unpack_place
-from otp_service.domain.tallies import Blocks, Tallies, Tally, What, Who, parse_tally
+from otp_service.domain.tallies import Blocks, Standing, Tallies, Tally, TallyKind, parse_tally
 from otp_service.store import keys
 from otp_service.store.cluster import ClusterClient
 from otp_service.store.connection import translate_errors
@@ -115,7 +115,7 @@ class TrafficStore:
 
     def lift(self, application: str, country: str) -> None:
         """Ask the judging worker to end the alarms of a country."""
-        self.add(self._buckets[0], {application: {Tally(country, "", 0, Who.UNKNOWN, What.LIFTED): 1}})
+        self.add(self._buckets[0], {application: {Tally(country, "", 0, Standing.UNKNOWN, TallyKind.LIFTED): 1}})
 
     def lead(self, name: str) -> bool:
         """Take the lease to judge, or renew it; tell whether this process has it.

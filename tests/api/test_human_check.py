@@ -10,7 +10,7 @@ from support_outbox import forget_queues
 from support_traffic import Newcomers
 
 from otp_service.domain.guard import GUARD_RULES
-from otp_service.domain.tallies import What
+from otp_service.domain.tallies import TallyKind
 from otp_service.services.start import HumanCheckResult
 from otp_service.store import keys
 
@@ -114,7 +114,7 @@ def test_who_is_asked_costs_nothing_and_counts_nowhere_but_for_those_who_judge(s
 def asked_for(site):
     record_events(site.api.installation.context)
     tallies = site.api.installation.context.store.traffic.tallies("shop")[1]
-    assert {one.kind for one in tallies} == {What.ASKED}
+    assert {one.kind for one in tallies} == {TallyKind.ASKED}
     return sum(tallies.values())
 
 
@@ -174,7 +174,7 @@ def test_who_is_asked_because_a_block_is_full_is_no_attempt_twice(frozen):
     record_events(people.context)
 
     counts = people.context.store.traffic.tallies("shop")[1]
-    assert {one.kind for one in counts} == {What.MESSAGE, What.MONEY}
+    assert {one.kind for one in counts} == {TallyKind.MESSAGE, TallyKind.MONEY}
 
 
 def test_a_start_that_another_rule_refuses_uses_up_nothing_of_the_trickle(frozen):

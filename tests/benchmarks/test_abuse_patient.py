@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support_sources import ROOT
 
-from otp_service.domain.newcomer_traffic import Cause, Finding, Notice, Whose
+from otp_service.domain.newcomer_traffic import Cause, Finding, Notice, NumberGroup
 
 sys.path.append(str(ROOT / "benchmarks"))  # a folder of programs, which import each other
 
@@ -20,7 +20,7 @@ from abuse_traffic import Group, Visit, What
 
 BY_NAME = {one.name: one for one in memory.SCENARIOS}
 FROM_10_000 = BY_NAME["8.3 a minute from 10,000 addresses"]
-ALARM = Notice(patient.FRIDAY + memory.AT + 30, Finding.ALARM, Whose.UNKNOWN_NUMBERS, "", Cause.UNKNOWN_NUMBERS)
+ALARM = Notice(patient.FRIDAY + memory.AT + 30, Finding.ALARM, NumberGroup.UNKNOWN_NUMBERS, "", Cause.UNKNOWN_NUMBERS)
 
 
 @pytest.fixture(scope="module")
@@ -132,4 +132,4 @@ def test_what_a_worker_told_is_read_from_its_log(tmp_path):
 
     (told,) = patient.notices_in(log, clock)
 
-    assert told == Notice(100, Finding.ALARM, Whose.UNKNOWN_NUMBERS, "92300", Cause.UNKNOWN_NUMBERS)
+    assert told == Notice(100, Finding.ALARM, NumberGroup.UNKNOWN_NUMBERS, "92300", Cause.UNKNOWN_NUMBERS)

@@ -13,7 +13,7 @@ from support_traffic import Newcomers
 from support_webhooks import endpoint
 
 from otp_service.domain.newcomer_traffic import LASTING, CountryTraffic, PlaceTraffic
-from otp_service.domain.tallies import What, Who, tally
+from otp_service.domain.tallies import Standing, TallyKind, tally
 from otp_service.domain.webhooks import WebhookSlots
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services import operator_actions
@@ -48,14 +48,14 @@ def test_a_start_and_its_approval_are_counted_by_who_it_is_and_by_carrier_range(
     record_events(caller.context)
 
     assert counted(caller.context) == {
-        ("92300", Who.UNKNOWN, What.MESSAGE): 1,
-        ("92300", Who.UNKNOWN, What.MONEY): 0,
-        ("92300", Who.UNKNOWN, What.APPROVAL): 1,
-        ("92301", Who.UNKNOWN, What.MESSAGE): 1,
-        ("92301", Who.UNKNOWN, What.MONEY): 0,
-        ("", Who.KNOWN, What.MESSAGE): 1,
-        ("", Who.KNOWN, What.MONEY): 0,
-        ("", Who.KNOWN, What.APPROVAL): 1,
+        ("92300", Standing.UNKNOWN, TallyKind.MESSAGE): 1,
+        ("92300", Standing.UNKNOWN, TallyKind.MONEY): 0,
+        ("92300", Standing.UNKNOWN, TallyKind.APPROVAL): 1,
+        ("92301", Standing.UNKNOWN, TallyKind.MESSAGE): 1,
+        ("92301", Standing.UNKNOWN, TallyKind.MONEY): 0,
+        ("", Standing.KNOWN, TallyKind.MESSAGE): 1,
+        ("", Standing.KNOWN, TallyKind.MONEY): 0,
+        ("", Standing.KNOWN, TallyKind.APPROVAL): 1,
     }
 
 
@@ -66,7 +66,7 @@ def test_what_a_message_costs_is_counted_and_the_safe_list_is_nobodys(frozen):
     approve(caller, "+923011234567")
     record_events(caller.context)
 
-    assert counted(caller.context)[("92300", Who.UNKNOWN, What.MONEY)] == 2_500_000
+    assert counted(caller.context)[("92300", Standing.UNKNOWN, TallyKind.MONEY)] == 2_500_000
     assert {one for one, _, _ in counted(caller.context)} == {"92300"}
 
 
@@ -79,7 +79,7 @@ def test_what_further_messages_cost_is_counted(frozen):
     site.record()
 
     assert counted(site.context) == {
-        ("92300", Who.UNKNOWN, What.MESSAGE): 1, ("92300", Who.UNKNOWN, What.MONEY): 7_500_000
+        ("92300", Standing.UNKNOWN, TallyKind.MESSAGE): 1, ("92300", Standing.UNKNOWN, TallyKind.MONEY): 7_500_000
     }  # fmt: skip
 
 
@@ -133,8 +133,8 @@ def test_one_number_whose_codes_are_all_typed_in_approves_once(frozen):
         caller.check(one, caller.code(one))
     record_events(caller.context)
 
-    assert counted(caller.context)["92300", Who.UNKNOWN, What.MESSAGE] == 3
-    assert counted(caller.context)["92300", Who.UNKNOWN, What.APPROVAL] == 1
+    assert counted(caller.context)["92300", Standing.UNKNOWN, TallyKind.MESSAGE] == 3
+    assert counted(caller.context)["92300", Standing.UNKNOWN, TallyKind.APPROVAL] == 1
     assert of_blocks(caller.context) == {"333": (2, 2)}
 
 
@@ -147,8 +147,8 @@ def test_who_types_wrong_codes_is_counted_as_who_types_none(frozen):
     record_events(caller.context)
 
     assert counted(caller.context) == {
-        ("92300", Who.UNKNOWN, What.MESSAGE): 2,
-        ("92300", Who.UNKNOWN, What.MONEY): 0,
+        ("92300", Standing.UNKNOWN, TallyKind.MESSAGE): 2,
+        ("92300", Standing.UNKNOWN, TallyKind.MONEY): 0,
     }
     assert of_blocks(caller.context) == {"333": (2, 2)}
     assert not passes(caller, "+923003330003")
@@ -306,7 +306,7 @@ def test_what_is_counted_while_a_step_is_taken_is_left_for_the_next(frozen):
     site.record()
 
     assert store.commit("shop", version, {}, tallies, (), ruleset)
-    assert counted(site.context)[("92300", Who.UNKNOWN, What.MESSAGE)] == 2
+    assert counted(site.context)[("92300", Standing.UNKNOWN, TallyKind.MESSAGE)] == 2
 
 
 def test_a_worker_that_dies_before_a_step_is_kept_leaves_it_to_the_next(frozen, monkeypatch):
