@@ -19,7 +19,7 @@ MAX_LOCALE: Final = 35
 
 
 class ClientIpSource(StrEnum):
-    """Where an application's end-user address comes from."""
+    """The source of an application's end-user addresses."""
 
     REQUIRED = "required"
     """The ``client_ip`` member of a start; without it the start is refused."""
@@ -35,7 +35,7 @@ ASSERTION: Final = "assertion"
 
 
 class Zone(StrEnum):
-    """Where a country is for an application."""
+    """The zone of a country for an application."""
 
     DOMESTIC = "home"
     """The application's own country: its traffic is large, and never cut off altogether."""
@@ -48,17 +48,17 @@ MAX_SKEW: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class TotpSkew:
-    """How many steps a code of an authenticator app may come late, or early, by Redis' clock."""
+    """Steps that a code of an authenticator app may come late or early, by Redis' clock."""
 
     late: int = 1
     early: int = 1
 
     def steps_at(self, step: int) -> range:
-        """Return the steps whose codes are right at a step, the oldest first."""
+        """Return the steps with right codes at a step, the oldest first."""
         return range(max(0, step - self.late), step + self.early + 1)
 
     def life(self, period: int) -> int:
-        """Return the milliseconds for which a code is right, at most, of a period in seconds."""
+        """Return the maximum life of a code in milliseconds, for a period in seconds."""
         return 1000 * period * (self.late + self.early + 1)
 
 
@@ -100,11 +100,11 @@ class Application:
 
     @property
     def consent_for_resend(self) -> ConsentMode:
-        """What a message after the first needs: only that no consent was withdrawn since the start."""
+        """The consent for a further message: only that none was withdrawn since the start."""
         return ConsentMode.OFF if self.consent is ConsentMode.OFF else ConsentMode.RECORDED
 
     def zone_of(self, country: str) -> Zone:
-        """Return where a country (ISO 3166-1 alpha-2) is for the application."""
+        """Return the zone of a country (ISO 3166-1 alpha-2)."""
         return Zone.DOMESTIC if country == self.home else Zone.INTERNATIONAL
 
     def sends_to(self, country: str) -> bool:
@@ -123,7 +123,7 @@ _IPV4_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 class KeyScope(StrEnum):
-    """What a key may be used for."""
+    """The scope of a key."""
 
     VERIFY = "verify"
     CONSENT = "consent"
@@ -144,7 +144,7 @@ APPLICATION_SCOPES: Final = frozenset(KeyScope) - {KeyScope.ADMIN}
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key as it is stored, by its hash. Times are milliseconds since the epoch."""
+    """A stored API key, by its hash. Times are milliseconds since the epoch."""
 
     id: str
     """Public; empty for a key of the configuration."""
@@ -166,7 +166,7 @@ class ApiKey:
         return self.revoked is None and (self.expires is None or now < self.expires)
 
     def admits(self, address: str | None) -> bool:
-        """Tell whether it may be used from an address; an unknown one (``None``) is on no list."""
+        """Tell whether it may be used from an address; an unknown address (``None``) is on no list."""
         if not self.networks or address is None:
             return not self.networks
         parsed = ipaddress.ip_address(address)
@@ -176,17 +176,17 @@ class ApiKey:
 
 
 def new_key_id() -> str:
-    """Return a new name for a key: 128 random bits."""
+    """Return a new identifier of a key: 128 random bits."""
     return f"ak_{secrets.token_hex(16)}"
 
 
 def is_key_id(text: str) -> bool:
-    """Tell whether a text may be the name of a key."""
+    """Tell whether a text has the form of a key's identifier."""
     return _KEY_ID.fullmatch(text) is not None
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Return the networks of an address list, each once; raise `InvalidRequestError` with the places of bad ones."""
+    """Return the networks of an address list, without repetitions; raise `InvalidRequestError` with all faults."""
     networks: dict[Network, None] = {}
     faults = []
     for place, text in enumerate(texts):
@@ -204,7 +204,7 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
 
 
 def _network(text: str) -> Network | None:
-    """Return a network, ``None`` also where bits behind the prefix are set."""
+    """Return a network, ``None`` for other texts, also with bits behind the prefix."""
     try:
         network = ipaddress.ip_network(text)
     except ValueError:

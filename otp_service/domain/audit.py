@@ -1,4 +1,4 @@
-"""What is recorded: events, operators' actions, the audit chain over both, and for how long each is kept."""
+"""Events, operators' actions, the audit chain over both, and retention."""
 
 import hashlib
 import hmac
@@ -31,17 +31,17 @@ class ChainEntry:
     """`digest_of` the row."""
 
     def matches(self, digest: str) -> bool:
-        """Tell whether it is the entry of a row that has this digest."""
+        """Tell whether its row has this digest."""
         return hmac.compare_digest(self.digest, digest)
 
     def link(self, previous: str) -> str:
-        """Return the link: SHA-256 over the link before and the entry, 64 hexadecimal digits."""
+        """Return SHA-256 over the previous link and the entry, 64 hexadecimal digits."""
         return _sha256([previous, self.sequence, self.at, self.table, self.row, self.digest])
 
 
 @dataclass(frozen=True, slots=True)
 class ChainHead:
-    """How far the chain had come, as it is signed."""
+    """A signed head of the chain."""
 
     ledger: str
     """Identity of the ledger."""
@@ -57,7 +57,7 @@ class ChainHead:
 
 
 def canonical_json(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON holds
-    """Return JSON of which there is one spelling: sorted names, no blanks, UTF-8."""
+    """Return JSON with sorted names and without blanks, in UTF-8."""
     return _CANONICAL.encode(value).encode(errors="surrogatepass")
 
 
@@ -65,7 +65,7 @@ _CANONICAL: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), 
 
 
 def digest_of(payload: Mapping[str, Any]) -> str:
-    """Return the digest of what a row holds: SHA-256 of its canonical JSON, 64 hexadecimal digits."""
+    """Return SHA-256 of a row's canonical JSON, 64 hexadecimal digits."""
     return _sha256(payload)
 
 
@@ -84,7 +84,7 @@ CONSENT_GIVEN: Final = "consent.given"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened to a verification; with pseudonyms, and the evidence of a consent that came with a start."""
+    """An event of a verification, with pseudonyms, and with the evidence of a start's consent."""
 
     id: str
     """Its id in the stream; empty where only its content matters."""
@@ -95,7 +95,7 @@ class Event:
     fields: Mapping[str, str]
 
     def member(self, name: str) -> str:
-        """Return a field, empty when there is none of that name."""
+        """Return a field, empty when it is absent."""
         return self.fields.get(name, "")
 
     @property
@@ -154,7 +154,7 @@ class OperatorAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OperatorActionEntry:
-    """An action as it is recorded."""
+    """A recorded action of an operator."""
 
     action: str
     """An `OperatorAction` or an extension's; rows may have a later release's, or a forged one."""
@@ -173,7 +173,7 @@ class OperatorActionEntry:
 
 @dataclass(frozen=True, slots=True)
 class PurgeRecord:
-    """A signed record of what a purge deleted. Times are milliseconds since the epoch."""
+    """A signed record of a purge. Times are milliseconds since the epoch."""
 
     id: str
     data: str
@@ -202,7 +202,7 @@ _DAY: Final = 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True)
 class RetentionDays:
-    """Days for which each class of data is kept; a member is named as the class is."""
+    """Retention in days, by class of data."""
 
     traffic: int
     stats: int
@@ -220,6 +220,6 @@ class RetentionDays:
     audit: int
 
     def cutoff(self, data: str, now: int) -> int:
-        """Return the time before which a class of data goes; times are milliseconds since the epoch."""
+        """Return the time before which a class of data is deleted; times are milliseconds since the epoch."""
         days: int = getattr(self, data)
         return now - days * _DAY

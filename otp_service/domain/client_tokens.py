@@ -1,4 +1,4 @@
-"""Client tokens: what a page or an app calls with in place of an API key."""
+"""Client tokens, for pages and apps in place of an API key."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -40,13 +40,13 @@ class ClientToken:
     """Seconds since the epoch, with the verification's record."""
 
     def sign(self, keyring: Keyring) -> str:
-        """Return the token. The same content makes the same one, for as long as its root key is known."""
+        """Return the token, which depends on the content and its root key only."""
         lines = (self.application, " ".join(sorted(self.rights)), self.origin or "", str(self.expires))
         return PREFIX + keyring.signed(_CLIENT, self.verification_id, base64url("\n".join(lines).encode()))
 
     @classmethod
     def read(cls, keyring: Keyring, text: str) -> "ClientToken | None":
-        """Return a token's content; ``None`` for a text that no root key of this ring signed, to the last character."""
+        """Return a token's content; ``None`` for a text without a signature by this keyring."""
         parts = keyring.read_signed(_CLIENT, text.removeprefix(PREFIX))
         if parts is None:
             return None

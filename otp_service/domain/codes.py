@@ -1,4 +1,4 @@
-"""One-time codes, made by HOTP (RFC 4226) and read as a person typed them; and what a record seals."""
+"""One-time codes by HOTP (RFC 4226), and the sealed members of a record."""
 
 import hmac
 import json
@@ -23,7 +23,7 @@ _MAX_TYPED = 32
 
 
 def generate_code(key: bytes, generation: int, length: int) -> str:
-    """Return the HOTP value (RFC 4226, section 5.3) of a verification's key at a generation, leading zeros kept."""
+    """Return the HOTP value (RFC 4226, section 5.3) of a verification's key at a generation, with leading zeros."""
     of_key = HMAC(key, _SHA1)
     of_key.update(generation.to_bytes(8, "big"))
     mac = of_key.finalize()
@@ -33,26 +33,20 @@ def generate_code(key: bytes, generation: int, length: int) -> str:
 
 
 def normalise_code(typed: str) -> str:
-    """Return what a person typed as 6 to 8 ASCII digits.
+    """Return the 6 to 8 ASCII digits of a typed code in any script, without spaces and hyphens.
 
-    Decimal digits of any script (Urdu, Arabic, full-width) are accepted, spaces and hyphens dropped.
-    Raises `InvalidCodeError` for anything else: such an input is not a guess, and is not counted.
+    Raises `InvalidCodeError` for other texts, which are no guesses and do not count.
     """
     if len(typed) > _MAX_TYPED:
         raise InvalidCodeError("A code has 6 to 8 digits.")
-    digits = typed if _TYPED.fullmatch(typed) else "".join(map(_ascii_digit, typed))
+    if _TYPED.fullmatch(typed):
+        return typed
+    digits = "".join(str(unicodedata.decimal(sign, sign)) for sign in typed if sign not in _SEPARATORS)
+    if digits and not digits.isdecimal():
+        raise InvalidCodeError("A code has digits only.")
     if not _TYPED.fullmatch(digits):
         raise InvalidCodeError("A code has 6 to 8 digits.")
     return digits
-
-
-def _ascii_digit(character: str) -> str:
-    if character in _SEPARATORS:
-        return ""
-    digit = unicodedata.decimal(character, None)
-    if digit is None:
-        raise InvalidCodeError("A code has digits only.")
-    return str(digit)
 
 
 DESTINATION = "destination"
@@ -75,7 +69,7 @@ class Details:
 
 
 def derive_code(keyring: Keyring, verification: Verification, generation: int, transaction_digest: str) -> str:
-    """Return the code of a generation; the digest has to come from the transaction, not from the record."""
+    """Return the code of a generation; the digest must be of the transaction, not the record's."""
     subject = CodeBinding(
         application=verification.application,
         verification_id=verification.id,
@@ -94,10 +88,7 @@ def derive_tag(keyring: Keyring, verification: Verification, generation: int) ->
 
 
 def is_code(keyring: Keyring, verification: Verification, transaction: Transaction | None, typed: str) -> bool:
-    """Tell whether a person typed the code of a verification, whatever its state.
-
-    ``transaction`` is canonical. Raises `InvalidCodeError`.
-    """
+    """Tell whether a typed code is right for a canonical transaction, in any state; raise `InvalidCodeError`."""
     digest = keyring.transaction_digest(verification.id, transaction)
     tag = keyring.tag(verification.id, verification.application, digest, normalise_code(typed))
     return hmac.compare_digest(tag, derive_tag(keyring, verification, verification.generation))
@@ -119,37 +110,30 @@ def seal_details(keyring: Keyring, details: Details, verification_id: str, appli
 
 
 def unseal_details(keyring: Keyring, verification: Verification) -> Details:
-    """Return what `seal_details` sealed; raise `SealBrokenError` when its root key is gone."""
+    """Return the details from `seal_details`; raise `SealBrokenError` when its root key is gone."""
     if not verification.sealed_details:
         return Details()
-    plain = keyring.unseal(
-        verification.sealed_details, verification_id=verification.id, application=verification.application, kind=DETAILS
-    )
-    document = json.loads(plain)
+    document = json.loads(_unseal(keyring, verification, verification.sealed_details, DETAILS))
     payment = Transaction(**document["transaction"]) if document["transaction"] else None
     return Details(payment, document["metadata"], document.get("user"), document.get("return_url"))
 
 
 def seal_mask(keyring: Keyring, mask: str, verification_id: str, application: str) -> bytes:
-    """Return a mask sealed, as long as that of any other number."""
+    """Return a sealed mask, which has the same length for all numbers."""
     plain = mask.replace("•", "*").ljust(MAX_MASK_LENGTH).encode()  # a bullet takes three bytes
     return keyring.seal(plain, verification_id=verification_id, application=application, kind=MASK)
 
 
 def unseal_mask(keyring: Keyring, verification: Verification) -> str:
-    """Return what `seal_mask` sealed."""
-    plain = keyring.unseal(
-        verification.sealed_mask, verification_id=verification.id, application=verification.application, kind=MASK
-    )
-    return plain.decode().rstrip().replace("*", "•")
+    """Return the mask from `seal_mask`."""
+    return _unseal(keyring, verification, verification.sealed_mask, MASK).rstrip().replace("*", "•")
 
 
 def unseal_destination(keyring: Keyring, verification: Verification) -> str:
-    """Return a number in the clear (E.164); raise `SealBrokenError` when its root key is gone."""
-    number = keyring.unseal(
-        verification.sealed_destination,
-        verification_id=verification.id,
-        application=verification.application,
-        kind=DESTINATION,
-    )
-    return number.decode().rstrip()
+    """Return the plain number (E.164); raise `SealBrokenError` when its root key is gone."""
+    return _unseal(keyring, verification, verification.sealed_destination, DESTINATION).rstrip()
+
+
+def _unseal(keyring: Keyring, verification: Verification, sealed: bytes, kind: str) -> str:
+    plain = keyring.unseal(sealed, verification_id=verification.id, application=verification.application, kind=kind)
+    return plain.decode()

@@ -7,7 +7,7 @@ from typing import Final
 
 
 class ConsentMode(StrEnum):
-    """What an application's starts need."""
+    """The consent that an application's starts need."""
 
     REQUIRED = "required"
     """A start without a consent, its own or an earlier one, is refused."""
@@ -37,18 +37,18 @@ class ConsentEvidence:
 
     @property
     def erased(self) -> "ConsentEvidence":
-        """The evidence after an erasure: the words that were agreed to, where and when."""
+        """The evidence after an erasure: the words, where and when."""
         return replace(self, text_version="", source="", address_prefix="")
 
     def repeats(self, other: "ConsentEvidence") -> bool:
-        """Tell whether it is the same as another: the same words, agreed to at the same time and place."""
+        """Tell whether words, channel and time are the same as another's."""
         same = (self.text_sha256, self.locale, self.channel, self.given)
         return same == (other.text_sha256, other.locale, other.channel, other.given)
 
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """One entry: given with its evidence, or withdrawn. It is never changed, only followed by another."""
+    """An entry of a consent with its evidence, or of its withdrawal. Only later entries change its effect."""
 
     pseudonym: str
     application: str
@@ -60,17 +60,16 @@ class Consent:
     recorded: int = 0
     """Milliseconds since the epoch, by the ledger's host."""
     said: int = 0
-    """When it was said: of a consent when it was given. Of a withdrawal when it was recorded, or later: no earlier than
-    what it withdraws was given, by whichever clock. Only what was said later is newer."""
+    """When it was given; of a withdrawal the later of its recording and the withdrawn consent. It orders entries."""
 
     @property
     def about(self) -> tuple[str, str, str]:
-        """What entries have in common that follow each other: number, application and purpose."""
+        """Number, application and purpose: the key of successive entries."""
         return self.pseudonym, self.application, self.purpose
 
     @property
     def withdrawn(self) -> bool:
-        """Whether the entry withdraws what was given before."""
+        """Whether the entry is a withdrawal."""
         return self.evidence is None
 
 
@@ -81,7 +80,7 @@ MAX_REASON: Final = 200
 
 
 class SuppressionScope(StrEnum):
-    """Which messages a suppression keeps back."""
+    """The messages that a suppression blocks."""
 
     ALL = "all"
     """Every message, requested codes included."""
@@ -99,7 +98,7 @@ BLOCKING_SCOPES: Final = frozenset({SuppressionScope.ALL, SuppressionScope.FROZE
 
 
 class SuppressionSource(StrEnum):
-    """Where a suppression came from."""
+    """The source of a suppression."""
 
     API = "api"
     OPERATOR = "operator"
@@ -117,7 +116,7 @@ HOLDER_SOURCES: Final = frozenset({SuppressionSource.INBOUND, SuppressionSource.
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """One entry: suppressed, or lifted again. It is never changed, only followed by another."""
+    """An entry of a suppression, or of its lift. Only later entries change its effect."""
 
     pseudonym: str
     application: str
@@ -134,24 +133,21 @@ class Suppression:
 
     @property
     def about(self) -> tuple[str, str, SuppressionScope]:
-        """What entries have in common that follow each other: number, application and scope."""
+        """Number, application and scope: the key of successive entries."""
         return self.pseudonym, self.application, self.scope
 
     def is_active(self, now: int) -> bool:
-        """Tell whether it keeps messages back at ``now`` (milliseconds since the epoch)."""
+        """Tell whether it blocks messages at ``now`` (milliseconds since the epoch)."""
         return not self.lifted and (self.until is None or self.until > now)
 
     def repeats(self, other: "Suppression", now: int) -> bool:
-        """Tell whether it equals another at ``now``: same subject, source and reason, and lasting as long."""
+        """Tell whether it adds nothing to another at ``now``: the same key, source and reason, and no later end."""
         same = (self.about, self.source, self.reason) == (other.about, other.source, other.reason)
         return same and not other.lifted and self.is_active(now) and _later(self.until, other.until) == self.until
 
 
 def latest_entries(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
-    """Return the last entry of each number, application and scope; they come oldest first.
-
-    An entry that follows an active one does not shorten it: the later of their ends counts.
-    """
+    """Return the last entry of each key, from entries in order; an entry never shortens the one before it."""
     last: dict[tuple[str, str, SuppressionScope], Suppression] = {}
     for entry in entries:
         before = last.get(entry.about)
@@ -161,15 +157,12 @@ def latest_entries(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
 
 
 def _later(first: int | None, second: int | None) -> int | None:
-    """Return the later of two ends, of which ``None`` is never."""
+    """Return the later of two ends; ``None`` is never."""
     return None if first is None or second is None else max(first, second)
 
 
 def is_suppressed(entries: Iterable[Suppression], now: int) -> bool:
-    """Tell whether entries, oldest first, suppress a number at ``now`` (milliseconds since the epoch).
-
-    Freezes do not count: see `active_freezes`.
-    """
+    """Tell whether entries in order suppress a number at ``now`` (milliseconds since the epoch), freezes aside."""
     return any(entry.scope is SuppressionScope.ALL and entry.is_active(now) for entry in latest_entries(entries))
 
 
@@ -192,7 +185,7 @@ def active_suppressions(entries: Sequence[Suppression], now: int) -> tuple[Suppr
 
 @dataclass(frozen=True, slots=True)
 class LedgerPosition:
-    """A point in the history of a ledger: how far the ledger, or its mirror, has come."""
+    """A point in the history of a ledger, for itself or its mirror."""
 
     identity: str
     """Random name of the ledger."""
@@ -206,7 +199,7 @@ class LedgerPosition:
 
 @dataclass(frozen=True, slots=True)
 class NumberState:
-    """A number's state, as it was when the ledger had come to a certain change."""
+    """A number's state at a change of the ledger."""
 
     pseudonym: str
     suppressed: Mapping[str, int | None]

@@ -21,7 +21,7 @@ from otp_service.errors import (
 
 @dataclass(frozen=True, slots=True)
 class BucketRule:
-    """At most ``amount`` unapproved sends in a ``window``, and ``factor`` more for each that was approved in one."""
+    """At most ``amount`` unapproved sends in a ``window``, and ``factor`` more for each approval in it."""
 
     name: str
     amount: int
@@ -34,13 +34,13 @@ class BucketRule:
 
     @property
     def approval_windows(self) -> tuple[int, ...]:
-        """Windows in which approvals are counted for it; buckets share what they count in one window."""
+        """Windows that count its approvals; buckets share the counts of a window."""
         return (self.window, self.usual_window) if self.usual_window else (self.window,)
 
 
 @dataclass(frozen=True, slots=True)
 class ConversionRule:
-    """Opens when, of at least ``sends`` verifications, less than a ``rate`` was approved."""
+    """Opens when less than a ``rate`` of at least ``sends`` verifications was approved."""
 
     sends: int
     rate: float
@@ -57,7 +57,7 @@ class ConversionRule:
 
 
 class Mode(StrEnum):
-    """What a rule does when it applies."""
+    """The effect of a rule that applies."""
 
     ENFORCE = "enforce"
     RECORD_ONLY = "record_only"
@@ -75,7 +75,7 @@ class Disclosure(StrEnum):
 
 
 class WithoutStore(StrEnum):
-    """What a rule does when Redis cannot answer."""
+    """The effect of a rule without Redis."""
 
     REFUSES = "refuses"
     """It refuses with ``store-unavailable``, since it cannot count."""
@@ -100,7 +100,7 @@ class GuardRule:
 
     @property
     def scope(self) -> str:
-        """What it counts by or judges, such as ``number``."""
+        """The counted or judged object, such as ``number``."""
         return self.id.partition(".")[0]
 
 
@@ -151,7 +151,7 @@ GUARD_RULES: Mapping[str, GuardRule] = MappingProxyType({rule.id: rule for rule 
 
 
 class LimitScope(StrEnum):
-    """What a limit counts by."""
+    """The object of a limit."""
 
     NUMBER = "number"
     """Messages to one number, all applications together."""
@@ -164,7 +164,7 @@ class LimitScope(StrEnum):
 
 
 class Strategy(StrEnum):
-    """How a window counts; the words of the ``limits`` library."""
+    """How a window counts; the names of the ``limits`` library."""
 
     MOVING_WINDOW = "moving-window"
     """Exact: never more than the amount in any interval of the window's length."""
@@ -191,18 +191,18 @@ class Limit:
 
     @property
     def strategy(self) -> Strategy:
-        """How this limit counts."""
+        """The strategy of its scope."""
         return STRATEGY_OF[self.scope]
 
     @property
     def name(self) -> str:
-        """Scope and window: what the limit's keys are called, whatever its amount."""
+        """Scope and window, for its keys."""
         return f"{self.scope}/{self.seconds}"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """All limits of an installation, each scope ordered from the narrowest window to the widest."""
+    """All limits of an installation; in each scope the narrowest window first."""
 
     number: tuple[Limit, ...]
     ip: tuple[Limit, ...]
@@ -221,7 +221,7 @@ def parse_limits(scope: LimitScope, notations: tuple[str, ...]) -> tuple[Limit, 
 
 
 def parse_notation(name: str, notation: str) -> tuple[int, int]:
-    """Return amount and seconds of a notation; raise `ConfigurationError`, which has the ``name``."""
+    """Return amount and seconds of a notation; raise `ConfigurationError` with the ``name``."""
     try:
         item = parse(notation)
     except ValueError as malformed:
@@ -232,22 +232,21 @@ def parse_notation(name: str, notation: str) -> tuple[int, int]:
 
 
 def ceil_seconds(milliseconds: int) -> int:
-    """Return whole seconds, rounded up and at least 1: after them the wait is over."""
+    """Return whole seconds, rounded up and at least 1."""
     return max(1, -(-milliseconds // 1000))
 
 
 def coarse_retry_after(milliseconds: int) -> int:
     """Return whole seconds to wait, rounded up so that they do not reveal when others used the number.
 
-    Up to a minute in steps of 10 s, up to an hour in minutes, above that in hours, and a day at most: more would
-    reveal that the number is locked.
+    The maximum of a day does not reveal that the number is locked.
     """
     seconds = ceil_seconds(milliseconds)
-    step = 10 if seconds <= 60 else 60 if seconds <= 3600 else 3600  # noqa: PLR2004 - the steps named above
+    step = 10 if seconds <= 60 else 60 if seconds <= 3600 else 3600  # noqa: PLR2004 - 10 s, minutes, hours
     return min(-(-seconds // step) * step, 86_400)
 
 
-# --- Ruleset: times in milliseconds, money in millionths; what is ``None`` or empty leaves a rule out ---
+# --- Ruleset: times in milliseconds, money in millionths; ``None`` or empty: no rule ---
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -255,7 +254,7 @@ DAY = 24 * HOUR
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A limit as a rule of the guard, in the form that scripts evaluate."""
+    """A limit as a rule for the scripts."""
 
     rule: str
     scope: LimitScope
@@ -285,7 +284,7 @@ class BackoffRule:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Locks a number ``after`` so many wrong codes in a row, for a ``length``."""
+    """Locks a number for a ``length``, ``after`` so many wrong codes in a row."""
 
     rule: str
     after: int
@@ -295,7 +294,7 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Bucket(BucketRule):
-    """A leaky bucket of unapproved sends, and what it counts."""
+    """A leaky bucket of unapproved sends."""
 
     rule: str
     part: str
@@ -320,7 +319,7 @@ class Bucket(BucketRule):
 
 @dataclass(frozen=True, slots=True)
 class ConversionBreaker(ConversionRule):
-    """A breaker on conversion, and what it judges."""
+    """A breaker on conversion."""
 
     rule: str
     part: str
@@ -333,7 +332,7 @@ class ConversionBreaker(ConversionRule):
 
 @dataclass(frozen=True, slots=True)
 class NewcomerRule:
-    """What newcomers under suspicion meet: the trickle, or a question first where the application ``asks``."""
+    """Unknown numbers under suspicion get the trickle, or a human check first where the application ``asks``."""
 
     rule: str
     asks: bool = False
@@ -391,16 +390,13 @@ class Ruleset:
     """Milliseconds from the last write, by part."""
 
     def ceilings_of(self, country: str) -> tuple[Ceiling, ...]:
-        """Return the ceilings of a country, its own or those of all that are not named."""
+        """Return the ceilings of a country: its own, or those of all others."""
         return self.ceilings_of_countries.get(country, self.ceilings_of_countries.get("*", ()))
-
-
-_COUNTRY, _TYPE, _PREFIX = "destination.country", "destination.type", "destination.prefix"
 
 
 @dataclass(frozen=True, slots=True)
 class DestinationRules:
-    """What numbers receive codes, beside the countries that each application names. The ``repr`` shows no number."""
+    """Rules on numbers beside each application's countries. The ``repr`` shows no number."""
 
     types: frozenset[NumberType] = RECEIVES_SMS
     denied: tuple[str, ...] = ()
@@ -413,9 +409,21 @@ class DestinationRules:
     """By rule, where it is not the default."""
 
     def check(self, application: Application, destination: Destination) -> tuple[str, ...]:
-        """Return the rules that only record and would refuse a destination; raise the error of one that does refuse."""
+        """Return the record-only rules that would refuse a destination; raise the error of a rule that refuses."""
+        objections: list[tuple[str, UnacceptableError]] = []
+        if destination.type not in self.types:
+            objections.append(
+                ("destination.type", NumberTypeNotAllowedError("Numbers of this type do not receive codes."))
+            )
+        if not application.sends_to(destination.country):
+            sentence = f"The application does not send to {destination.country}."
+            objections.append(("destination.country", CountryNotAllowedError(sentence)))
+        if self.denied and _longest(self.denied, destination) > _longest(self.allowed, destination):
+            objections.append(
+                ("destination.prefix", PrefixDeniedError("Numbers that begin like this receive no codes."))
+            )
         record_only_rules = []
-        for rule, error in self._objections(application, destination):
+        for rule, error in objections:
             mode = self.modes.get(rule, GUARD_RULES[rule].mode)
             if mode is Mode.ENFORCE:
                 error.rule = rule
@@ -424,17 +432,6 @@ class DestinationRules:
                 record_only_rules.append(rule)
         return tuple(record_only_rules)
 
-    def _objections(self, application: Application, destination: Destination) -> list[tuple[str, UnacceptableError]]:
-        objections: list[tuple[str, UnacceptableError]] = []
-        if destination.type not in self.types:
-            objections.append((_TYPE, NumberTypeNotAllowedError("Numbers of this type do not receive codes.")))
-        if not application.sends_to(destination.country):
-            sentence = f"The application does not send to {destination.country}."
-            objections.append((_COUNTRY, CountryNotAllowedError(sentence)))
-        if self.denied and _longest(self.denied, destination) > _longest(self.allowed, destination):
-            objections.append((_PREFIX, PrefixDeniedError("Numbers that begin like this receive no codes.")))
-        return objections
-
 
 def _longest(prefixes: tuple[str, ...], destination: Destination) -> int:
     return max((len(prefix) for prefix in prefixes if destination.e164.startswith(prefix)), default=0)
@@ -442,7 +439,7 @@ def _longest(prefixes: tuple[str, ...], destination: Destination) -> int:
 
 @dataclass(slots=True)
 class SendAttempt:
-    """The first message of a verification, as the guard sees it. Number, block, networks and device are pseudonyms."""
+    """The first message of a verification for the guard. Number, block, networks and device are pseudonyms."""
 
     number: str
     block: str
@@ -467,14 +464,14 @@ class SendAttempt:
 
     @property
     def encoded(self) -> str:
-        """All of it in one string, for the log of attempts; `decode_attempt` reads it."""
+        """One string for the log of attempts; `decode_attempt` reads it."""
         flags = f"{self.zone}{'+safe' if self.allowlisted else ''}{'+checked' if self.checked else ''}"
         networks = (self.ip_prefix, self.prefix_48, self.prefix_32)
         return "|".join((self.number, self.block, *networks, self.device, flags, str(self.price), self.number_prefix))
 
 
 def decode_attempt(text: str) -> SendAttempt:
-    """Return what `SendAttempt.encoded` wrote."""
+    """Return the attempt from `SendAttempt.encoded`."""
     number, block, ip_prefix, prefix_48, prefix_32, device, flags, price, number_prefix = text.split("|")
     zone, *marks = flags.split("+")
     return SendAttempt(

@@ -845,9 +845,9 @@ class Replay:
             return
         key = (application, evaluation.send_attempt.number)
         guesses = self._state.guesses.get(key, now)
-        if rule := ruleset.guess_wait:
+        if ruleset.guess_wait:
             run = guesses.runs.get(evaluation.known_device, Streak())
-            guesses.runs[evaluation.known_device] = run.longer(rule, now)
+            guesses.runs[evaluation.known_device] = run.longer(ruleset.guess_wait, now)
         guesses.row += 1
         if ruleset.lock and guesses.row >= ruleset.lock.after:
             guesses.ends, guesses.row = now + ruleset.lock.length, 0

@@ -1,4 +1,4 @@
-"""Hosted pages: their results, the addresses that people are sent back to, and the colour."""
+"""Hosted pages: their results, return addresses and colour."""
 
 import re
 import unicodedata
@@ -33,9 +33,9 @@ _COLOR = re.compile(r"[0-9a-f]{6}")
 
 @dataclass(frozen=True, slots=True)
 class PageResult:
-    """The result of a page, as the browser carries it to the application.
+    """The result of a page for the browser to carry.
 
-    A reader cannot tell whether it is an approval. It is signed, so that writing to Redis makes no approval.
+    It does not reveal an approval. It is signed, so that a write to Redis makes no approval.
     """
 
     verification_id: str
@@ -45,12 +45,12 @@ class PageResult:
     approved: bool
 
     def sign(self, keyring: Keyring) -> str:
-        """Return it as text."""
+        """Return the signed text."""
         return keyring.signed(_ENDS[self.approved], self.verification_id, self.purpose, f"{self.at:x}")
 
     @classmethod
     def read(cls, keyring: Keyring, text: str) -> "PageResult | None":
-        """Return the result that a text signed here holds; ``None`` for any other text."""
+        """Return the result in a signed text; ``None`` for any other text."""
         for approved, use in _ENDS.items():
             if parts := keyring.read_signed(use, text):
                 verification_id, purpose, at = parts
@@ -59,25 +59,21 @@ class PageResult:
 
 
 def is_return_address(url: str) -> bool:
-    """Tell whether it is an address without a query that people may be sent back to: https, or this machine."""
+    """Tell whether a text is a return address without a query: https, or localhost."""
     return len(url) <= MAX_RETURN_URL and _ADDRESS.fullmatch(url) is not None
 
 
 def may_return_to(url: str, allowed: Collection[str]) -> bool:
-    """Tell whether an address, without its query, is exactly one of those allowed (RFC 9700, 4.1.3).
-
-    The address is not parsed or made equal, so that no browser can read it otherwise.
-    """
+    """Tell whether an address, without its query, is exactly an allowed address (RFC 9700, 4.1.3)."""
     address, _, query = url.partition("?")
     is_plain = len(url) <= MAX_RETURN_URL and _QUERY.fullmatch(query) and not _may_hold_result(query)
     return address in allowed and bool(is_plain)
 
 
 def _may_hold_result(query: str) -> bool:
-    """Tell whether some server could take a parameter of a query for our `RESULT`.
+    """Tell whether any server could take a parameter of a query for our `RESULT`, and read a forged result.
 
-    Servers differ in separators, in letter case, in what they drop from names, in how often they decode a query and
-    whether they do so before splitting it. Otherwise a writer of part of the query could put a result before ours.
+    Servers differ in separators, letter case, dropped parts of names, and in when and how often they decode a query.
     """
     names, decoded = list[str](), None
     while query != decoded:
@@ -89,7 +85,7 @@ def _may_hold_result(query: str) -> bool:
 
 
 def _plain_name(name: str) -> str:
-    """Return the name of a parameter as the most lenient server reads it."""
+    """Return the name of a parameter for the most lenient server."""
     return unicodedata.normalize("NFKC", name.partition("[")[0]).casefold().strip()
 
 

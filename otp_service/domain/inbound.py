@@ -1,4 +1,4 @@
-"""Inbound messages: STOP, START, HELP, and how a message is read."""
+"""Inbound messages: STOP, START, HELP, and their keywords."""
 
 import re
 import unicodedata
@@ -11,7 +11,7 @@ from typing import Final
 
 
 class Meaning(StrEnum):
-    """What a message asks for."""
+    """The request of a message."""
 
     STOP = "stop"
     START = "start"
@@ -32,15 +32,13 @@ _SAME_LETTER: Final = str.maketrans(
         "\u0640": None,
     }
 )
-"""Forms of yeh, kaf, heh, noon and alef: Arabic and Urdu keyboards write others, and handsets show hardly any
-difference; and the sign that only stretches a word."""
+"""Forms of yeh, kaf, heh, noon and alef, which differ between Arabic and Urdu keyboards, and the stretching sign."""
 _MARK_OF_A_WORD: Final = 9
 """Highest combining class of marks that distinguish words, such as those of Devanagari."""
 _OF_SYMBOLS: Final = frozenset(map(chr, range(0xFE00, 0xFE10)))
-"""Variation selectors: how a symbol is drawn."""
+"""Variation selectors."""
 _NUMBER: Final = re.compile(r"\d(?:[\s.()/\-]{0,3}\d){3,}")
 _STRETCHED: Final = re.compile(r"(.)\1{2,}")
-"""A letter that is held down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +58,10 @@ class Keywords:
 
 
 class KeywordMatcher:
-    """The words and what they mean."""
+    """The keywords of all languages."""
 
     def __init__(self, ours: Mapping[Meaning, Iterable[Keywords]], further: Mapping[Meaning, Iterable[str]]) -> None:
-        """Take our words and ``further`` ones; raise `ValueError` for an empty word and for one of two meanings."""
+        """Take our words and ``further`` ones; raise `ValueError` for an empty word, or a word of two meanings."""
         self._meanings: dict[str, Meaning] = {}
         self._firm: set[str] = set()
         self._of_messages: set[str] = set()
@@ -82,13 +80,15 @@ class KeywordMatcher:
         self._beside = _any_of(beside | messages)
 
     def meaning(self, text: str) -> Meaning:
-        """Return what a message means.
+        """Return the meaning of a message.
 
-        To stop, the first line is enough, for handsets add to it; words may be said twice, and letters held down. To
-        get messages again all of it has to be the word: that undoes a refusal.
+        To stop, the first line is enough, since handsets add lines; words may be repeated, and letters held down. START
+        has to be the whole message, since it undoes a refusal.
         """
         meaning = self._meanings.get(_joined(text)) if len(text) <= MAX_KEYWORD_LENGTH else None
-        return meaning or (Meaning.STOP if self._stops(_first_line(text)) else Meaning.OTHER)
+        lines = text.lstrip()[: MAX_KEYWORD_LENGTH + 1].splitlines()
+        first = next((line for line in lines if any(map(str.isalnum, line))), "")
+        return meaning or (Meaning.STOP if self._stops(first) else Meaning.OTHER)
 
     def _stops(self, line: str) -> bool:
         if len(line) > MAX_KEYWORD_LENGTH:
@@ -112,7 +112,7 @@ class KeywordMatcher:
 
 @dataclass(frozen=True, slots=True)
 class InboundRules:
-    """How messages from people are read and answered."""
+    """Rules on inbound messages and their replies."""
 
     keywords: KeywordMatcher
     region: str | None = None
@@ -124,10 +124,9 @@ class InboundRules:
 
 
 def normalise_message(text: str) -> str:
-    """Return a message as it is compared: its letters and digits, with single blanks between words.
+    """Return the letters and digits of a message, with single blanks between words and for signs.
 
-    Letters of any width and case are alike, accents and vowel signs are dropped, and so are invisible characters,
-    among them marks of direction. Signs are blanks.
+    Width, case, accents, vowel signs, and invisible characters such as marks of direction do not matter.
     """
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
     seen = "".join(" " if character.isspace() else _as_compared(character) for character in folded)
@@ -135,22 +134,19 @@ def normalise_message(text: str) -> str:
 
 
 def readable_text(text: str) -> str:
-    """Return a message as support may read it, without numbers of four digits or more; empty when no letter is left.
-
-    A reply that is only a code, a card number or a phone number asks for nothing.
-    """
+    """Return a message for support, without numbers of four digits or more; empty without letters."""
     without_numbers = _NUMBER.sub("####", text.strip())
     return without_numbers if any(map(str.isalpha, without_numbers)) else ""
 
 
 def _any_of(phrases: set[str]) -> re.Pattern[str]:
-    """Return a pattern that finds any of the normalised phrases as whole words, the longest first."""
+    """Return a pattern of the normalised phrases as whole words, the longest first."""
     alternatives = "|".join(sorted(map(re.escape, phrases), key=len, reverse=True))
     return re.compile(rf"(?<!\S)(?:{alternatives})(?!\S)" if alternatives else r"(?!)")
 
 
 def _as_compared(character: str) -> str:
-    """Return a character, the blank that a sign stands for, or nothing for what makes no difference."""
+    """Return a character, a blank for a sign, or nothing for an invisible character or accent."""
     category = unicodedata.category(character)
     if category in {"Cc", "Cf"} or character in _OF_SYMBOLS or unicodedata.combining(character) > _MARK_OF_A_WORD:
         return ""
@@ -158,16 +154,10 @@ def _as_compared(character: str) -> str:
 
 
 def _joined(text: str) -> str:
-    """Return a message as it is looked up: people join words, and part them, as they like."""
+    """Return a message for the look-up: people join and separate words as they like."""
     return normalise_message(text).replace(" ", "")
 
 
 def _collapsed(joined: str) -> str:
-    """Return what a message repeats: ``stopstop`` is ``stop``."""
+    """Return the repeated part of a message: ``stopstop`` is ``stop``."""
     return joined[: (joined * 2).find(joined, 1)] if joined else joined
-
-
-def _first_line(text: str) -> str:
-    """Return the first line that has a letter or a digit; a part of it where it is too long."""
-    lines = text.lstrip()[: MAX_KEYWORD_LENGTH + 1].splitlines()
-    return next((line for line in lines if any(map(str.isalnum, line))), "")

@@ -1,4 +1,4 @@
-"""Keys and what is derived from them: identifiers, pseudonyms, codes, tags, digests, seals, signatures, API keys."""
+"""Keys and their derivatives: identifiers, pseudonyms, codes, tags, digests, seals, signatures, API keys."""
 
 import base64
 import binascii
@@ -24,10 +24,9 @@ from otp_service.errors import ConfigurationError, InvalidRequestError
 
 
 class Signer:
-    """The installation's key for signatures. Its ``repr`` does not show it."""
+    """The installation's key for signatures, from 32 bytes. Its ``repr`` does not show it."""
 
     def __init__(self, seed: bytes) -> None:
-        """Take the private key, 32 bytes."""
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
 
     def sign(self, text: bytes) -> str:
@@ -36,12 +35,12 @@ class Signer:
 
     @property
     def public_key(self) -> str:
-        """What others check signatures with."""
+        """The public key in base64."""
         return base64.b64encode(self._key.public_key().public_bytes_raw()).decode()
 
 
 def is_valid_signature(text: bytes, signature: str, public_key: str) -> bool:
-    """Tell whether a signature is that of a key under a text; neither need be well formed."""
+    """Tell whether a key made the signature of a text; neither need be well formed."""
     try:
         key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key, validate=True))
         key.verify(base64.b64decode(signature, validate=True), text)
@@ -50,10 +49,9 @@ def is_valid_signature(text: bytes, signature: str, public_key: str) -> bool:
     return True
 
 
-# A root key makes what lives as long as a verification; an identifier names the root key that made it, so that
-# keys rotate without a look-up. The pseudonym key makes what must stay the same for the installation's life.
-# HKDF (RFC 5869) gives each use a key of its own. Every MAC input is length-prefixed: no two lists of parts
-# have the same input.
+# Root keys serve for the life of a verification; an identifier names its root key, so that keys rotate without a
+# look-up. The pseudonym key serves for the installation's life. HKDF (RFC 5869) derives a key for each use. Every MAC
+# input is length-prefixed: no two lists of parts have the same input.
 
 MIN_KEY_BYTES = 32
 MASK: Final = "mask"
@@ -89,12 +87,12 @@ class SampleKeyError(ConfigurationError):
 
 
 class SealBrokenError(Exception):
-    """A sealed value was changed, moved to another record, or made with a key that is not known here."""
+    """A sealed value was changed, moved to another record, or made with an unknown key."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodeBinding:
-    """What a code is bound to. Change one part and the code, and its tag, are others."""
+    """The parts of a code's key; any other part makes another code and tag."""
 
     application: str
     verification_id: str
@@ -145,17 +143,16 @@ class Keyring:
     """The keys of an installation. Its ``repr`` shows no key."""
 
     def __init__(self, root_keys: dict[str, bytes], pseudonym_key: bytes, buckets: int = 1) -> None:
-        """Take the root keys by id, the first one active, and the pseudonym key; all at least 256 bits.
+        """Take root keys by id, the first active, and the pseudonym key, each of at least 256 bits.
 
-        Without a root key, as the console is, nothing can be made or opened that needs one. The number of ``buckets``
-        is a power of two, 256 at most.
+        The console has no root key. The number of ``buckets`` is a power of two, at most 256.
         """
         for key_id, material in {**root_keys, "pseudonym": pseudonym_key}.items():
             if len(material) < MIN_KEY_BYTES:
                 raise ConfigurationError(f"Key {key_id!r} is shorter than {MIN_KEY_BYTES * 8} bits.")
         self._roots = {key_id: _RootKey.derive(material) for key_id, material in root_keys.items()}
         self.proof_seeds = tuple(_derive(material, "proof", _PROOF_SEED_BYTES) for material in root_keys.values())
-        """What the keys that sign proofs are made of, the active root key's first."""
+        """Seeds of the keys for proofs, the active root key's first."""
         self._numbers = _Mac(pseudonym_key)
         self._addresses, self._blocks, self._devices, self._requests, self._payments, self._inbound = (
             _Mac(_derive(pseudonym_key, use))
@@ -164,18 +161,17 @@ class Keyring:
         self._users, self._recovery = (_Mac(_derive(pseudonym_key, use)) for use in ("user", "recovery"))
         self._without_root_key = _Mac(_derive(pseudonym_key, "console"))
         self.installation = base64url(_derive(pseudonym_key, "installation")[:_NAME_BYTES])
-        """What must never change while Redis keeps its data: a fingerprint of the pseudonym key."""
+        """A fingerprint of the pseudonym key, which never changes while Redis has its data."""
         self.signer = Signer(_derive(pseudonym_key, "audit"))
-        """Signs what is exported: the same for the installation's life."""
+        """Signs exports."""
         self.buckets = tuple(f"{bucket:02x}" for bucket in range(buckets))
-        """All buckets that a pseudonym may be in."""
 
     def __repr__(self) -> str:
         return f"Keyring(root keys: {', '.join(self._roots) or 'none'})"
 
     @property
     def root_ids(self) -> tuple[str, ...]:
-        """The ids of the root keys, which are no secret; the first one is active."""
+        """The ids of the root keys, which are public; the first is active."""
         return tuple(self._roots)
 
     @property
@@ -188,10 +184,7 @@ class Keyring:
     # --- names ----------------------------------------------------------------------------------------------
 
     def pseudonym(self, e164: str) -> str:
-        """Return the name under which a number is counted and recorded, 22 characters.
-
-        Its first byte is that of its block's name: so both are in one bucket.
-        """
+        """Return a number's pseudonym, 22 characters; its first byte is its block's, so that both share a bucket."""
         first = self._blocks.digest(block_of(e164).encode())[:1]
         return base64url(first + self._numbers.digest(e164.encode())[1:_NAME_BYTES])
 
@@ -200,111 +193,91 @@ class Keyring:
         return self._bucket_at(first_byte(pseudonym))
 
     def _bucket_at(self, byte: str) -> str:
-        """Return the bucket of a first byte, in hexadecimal digits."""
         return f"{int(byte, 16) * len(self.buckets) >> 8:02x}"
 
     def network_pseudonym(self, network: str) -> str:
-        """Return the name under which an end user's network is counted, 22 characters."""
+        """Return the pseudonym of an end user's network, 22 characters."""
         return self._addresses.name(network.encode())
 
     def block_pseudonym(self, block: str) -> str:
-        """Return the name under which a block of numbers is counted, 22 characters."""
+        """Return the pseudonym of a block of numbers, 22 characters."""
         return self._blocks.name(block.encode())
 
     def device_pseudonym(self, application: str, device: str) -> str:
-        """Return the name under which an application's device or browser is known, 22 characters.
-
-        Those of one application begin with the same four.
-        """
+        """Return the pseudonym of a device, 22 characters; those of one application begin with the same 4."""
         return self._devices.name(_framed(application))[:4] + self._devices.name(_framed(application, device))[4:]
 
     def user_pseudonym(self, application: str, user: str) -> str:
-        """Return the name under which an application's user is counted and recorded, 22 characters."""
+        """Return the pseudonym of an application's user, 22 characters."""
         return self._users.name(_framed(application, user))
 
     def recovery_hash(self, application: str, user: str, code: str) -> str:
-        """Return the name under which a recovery code of a user (the pseudonym) is recorded, 22 characters.
-
-        A keyed hash is enough here: a recovery code has 120 random bits and cannot be searched for.
-        """
+        """Return the keyed hash of a recovery code, 22 characters: enough for a code of 120 random bits."""
         return self._recovery.name(_framed(application, user, code))
 
     def new_recovery_seed(self) -> str:
-        """Return what new recovery codes are derived from: the active root key's id and 128 bits."""
+        """Return a seed of recovery codes: the active root key's id and 128 random bits."""
         return f"{self.active_root}.{secrets.token_hex(_ID_BYTES)}"
 
     def recovery_material(self, seed: str, *parts: str) -> bytes:
-        """Return the bits of a recovery code, 256, the same for the same seed and parts.
-
-        They are random once the root key of the seed is gone.
-        """
+        """Return the 256 bits of a recovery code, by seed and parts; random once the root key of the seed is gone."""
         root = self._roots.get(sealing_root(seed))
         return root.recovery_code.digest(_framed(seed, *parts)) if root else secrets.token_bytes(32)
 
     def address_token(self, gateway: str) -> str:
-        """Return the secret end of the addresses that a gateway's provider calls here, 22 characters."""
+        """Return the secret end of a gateway's callback addresses, 22 characters."""
         return self._inbound.name(gateway.encode())
 
     def payment_names(self, application: str, transaction: Transaction | None) -> PaymentHashes:
-        """Return the names, 22 characters each, under which an application's payment is recorded."""
+        """Return the keyed hashes of an application's payment, 22 characters each."""
         if transaction is None:
             return PaymentHashes()
-        return PaymentHashes(
-            self._payment_name(application, *transaction.parts),
-            self.reference_name(application, transaction.reference) if transaction.reference else "",
-        )
+        reference = transaction.reference
+        payment = self._payments.name(_framed(application, *transaction.parts))
+        return PaymentHashes(payment, self.reference_name(application, reference) if reference else "")
 
     def reference_name(self, application: str, reference: str) -> str:
-        """Return the name under which the reference of an application's payment is recorded."""
-        return self._payment_name(application, "reference", reference)
-
-    def _payment_name(self, *parts: str) -> str:
-        return self._payments.name(_framed(*parts))
+        """Return the keyed hash of a payment's reference, 22 characters."""
+        return self._payments.name(_framed(application, "reference", reference))
 
     def fingerprint(self, *parts: str) -> str:
-        """Return a keyed fingerprint of a request, 22 characters: equal requests, equal fingerprints."""
+        """Return a keyed fingerprint of a request, 22 characters."""
         return self._requests.name(_framed(*parts))
 
     def new_verification_id(self, byte: str) -> str:
-        """Return a new identifier: the active root key's id, the `first_byte` of the number's pseudonym, 128 bits.
+        """Return a new identifier: the active root key's id, the number's `first_byte` twice, and 120 random bits.
 
-        They are random but for the first eight, which are that byte again: `verification_ids` finds it by the rest.
+        `verification_ids` needs only the last 32 digits.
         """
         return f"vf_{self.active_root}_{byte}{byte}{secrets.token_hex(_ID_BYTES - 1)}"
 
     def verification_ids(self, digits: str) -> tuple[str, ...]:
-        """Return the identifiers that end with 32 hexadecimal digits, one for each root key, the active one first."""
+        """Return the identifiers with these last 32 hexadecimal digits: one for each root key, the active first."""
         return tuple(f"vf_{root}_{digits[:2]}{digits}" for root in self._roots)
 
     def bucket_of_id(self, verification_id: str, *, retired: bool = False) -> str | None:
-        """Return the bucket of an identifier; ``None`` when no key of the ring made it, nor a ``retired`` one."""
+        """Return the bucket of an identifier; ``None`` for an unknown root key, unless it may be ``retired``."""
         match = _VERIFICATION_ID.fullmatch(verification_id)
         return self._bucket_at(match[2]) if match and (retired or match[1] in self._roots) else None
 
     def bucket_of_dispatch(self, dispatch_id: str) -> str | None:
-        """Return the bucket of a dispatch's identifier; ``None`` when it is none."""
+        """Return the bucket of a dispatch's identifier; ``None`` for other texts."""
         match = _DISPATCH_ID.fullmatch(dispatch_id)
         return self._bucket_at(match[1]) if match else None
 
     def new_factor_id(self, user: str) -> str:
-        """Return a new identifier of a factor: the user's pseudonym, and 96 random bits.
-
-        So who has it need not look up whose it is.
-        """
+        """Return a new identifier of a factor: the user's pseudonym, so that none is looked up, and 96 random bits."""
         return f"fa_{from_base64url(user).hex()}{secrets.token_hex(12)}"
 
     def signed(self, use: str, verification_id: str, *parts: str) -> str:
-        """Return a text for a person's browser to carry: a verification, parts without dots, and a MAC over them.
-
-        All but the ``use`` is readable; only this service can make or change it. It is the same every time.
-        """
+        """Return a text for a browser to carry: a verification, readable parts without dots, and a MAC over them."""
         mac = self._root_of(verification_id).browser.digest(_framed(use, verification_id, *parts))
         return ".".join((verification_id.removeprefix("vf_"), *parts, base64url(mac)))
 
     def read_signed(self, use: str, text: str) -> list[str] | None:
-        """Return the verification and the parts of what `signed` made for a use; ``None`` for any other text.
+        """Return the verification and the parts of a text from `signed`; ``None`` for any other.
 
-        The text is compared, to the last character, not what it may mean.
+        The comparison is of the text, to the last character, not of its decoded form.
         """
         name, *rest = text.split(".")
         parts = [f"vf_{name}", *rest[:-1]]
@@ -316,51 +289,38 @@ class Keyring:
 
     def code_key(self, subject: CodeBinding) -> bytes:
         """Return the HOTP key (RFC 4226) of a verification, 32 bytes."""
-        parts = _framed(
-            subject.application,
-            subject.verification_id,
-            subject.pseudonym,
-            subject.purpose,
-            subject.transaction_digest,
-        )
-        return self._root_of(subject.verification_id).code.digest(parts)
+        parts = (subject.application, subject.verification_id, subject.pseudonym, subject.purpose)
+        return self._root_of(subject.verification_id).code.digest(_framed(*parts, subject.transaction_digest))
 
     def transaction_digest(self, verification_id: str, transaction: Transaction | None) -> str:
-        """Return a keyed digest of a transaction for one verification, empty without a transaction.
-
-        Keyed, because amounts and payees can be guessed: a dump shows nothing of a payment.
-        """
+        """Return a digest of a transaction, empty without one; keyed, because amounts and payees can be guessed."""
         if transaction is None:
             return NO_TRANSACTION
         mac = self._root_of(verification_id).transaction
         return mac.name(_framed(verification_id, *transaction.parts))
 
     def tag(self, verification_id: str, application: str, transaction_digest: str, code: str) -> str:
-        """Return what a record keeps instead of the code: all of its input comes with a check request."""
+        """Return the record's stand-in for the code, from the input of a check request."""
         parts = _framed(verification_id, application, transaction_digest, code)
         return base64url(self._root_of(verification_id).tag.digest(parts))
 
     # --- seals ----------------------------------------------------------------------------------------------
 
     def seal(self, plain: bytes, *, verification_id: str, application: str, kind: str) -> bytes:
-        """Return ``plain`` under AES-256-GCM with a key of this verification's own, bound to where it belongs."""
-        root = self._root_of(verification_id)
-        return _encrypt(root, plain, verification_id, application, kind)
+        """Return ``plain`` under AES-256-GCM with the verification's own key, bound to its place."""
+        return _encrypt(self._root_of(verification_id), plain, verification_id, application, kind)
 
     def unseal(self, sealed: bytes, *, verification_id: str, application: str, kind: str) -> bytes:
-        """Return what was sealed; raise `SealBrokenError` when anything about it was changed."""
+        """Return the plain bytes; raise `SealBrokenError` after any change."""
         return _decrypt(self._root_of(verification_id), sealed, verification_id, application, kind)
 
     def seal_secret(self, plain: bytes, *, owner: str, application: str, kind: str, root: str = "") -> str:
-        """Return ``plain`` sealed as `seal` does, for an ``owner`` (its identifier) that outlives root keys.
-
-        The text names the root key that made it: the active one, or another by its id.
-        """
+        """Return ``plain`` sealed for an ``owner`` that outlives root keys; the text names the active, or ``root``."""
         root = root or self.active_root
         return f"{root}.{base64url(_encrypt(self._roots[root], plain, owner, application, kind))}"
 
     def unseal_secret(self, sealed: str, *, owner: str, application: str, kind: str) -> bytes:
-        """Return what `seal_secret` sealed; raise `SealBrokenError` when anything about it was changed."""
+        """Return the plain bytes from `seal_secret`; raise `SealBrokenError` after any change."""
         root_id, _, text = sealed.partition(".")
         root = self._roots.get(root_id)
         if root is None:
@@ -372,13 +332,13 @@ class Keyring:
         return _decrypt(root, raw, owner, application, kind)
 
     def seal_without_root_key(self, plain: bytes, *, owner: str, kind: str) -> str:
-        """Return ``plain`` of an ``owner``, sealed under the pseudonym key: for processes without a root key."""
+        """Return ``plain`` sealed for an ``owner`` under the pseudonym key, for processes without a root key."""
         nonce = os.urandom(_NONCE_BYTES)
         cipher = AESGCM(self._without_root_key.digest(_framed(owner, kind)))
         return base64url(nonce + cipher.encrypt(nonce, plain, _associated(owner, "", kind)))
 
     def unseal_without_root_key(self, sealed: str, *, owner: str, kind: str) -> bytes:
-        """Return what `seal_without_root_key` sealed; raise `SealBrokenError` when anything about it was changed."""
+        """Return the plain bytes from `seal_without_root_key`; raise `SealBrokenError` after any change."""
         try:
             raw = from_base64url(sealed)
             cipher = AESGCM(self._without_root_key.digest(_framed(owner, kind)))
@@ -394,24 +354,24 @@ class Keyring:
 
 
 def user_of_factor(factor_id: str) -> str | None:
-    """Return the pseudonym of the user in a factor's identifier; ``None`` when it is none."""
+    """Return the pseudonym of the user in a factor's identifier; ``None`` for other texts."""
     match = _FACTOR_ID.fullmatch(factor_id)
     return base64url(bytes.fromhex(match[1])) if match else None
 
 
 def user_id(user: str) -> str:
-    """Return what applications are told for a user (the pseudonym): identifiers of factors have the same digits."""
+    """Return the public identifier of a user's pseudonym; identifiers of the user's factors have the same digits."""
     return f"us_{from_base64url(user).hex()}"
 
 
 def user_of(named: str) -> str | None:
-    """Return the pseudonym of the user in what `user_id` returned, or in a factor's identifier; ``None`` for others."""
+    """Return the pseudonym in a `user_id`, or in a factor's identifier; ``None`` for other texts."""
     match = _USER_ID.fullmatch(named)
     return base64url(bytes.fromhex(match[1])) if match else user_of_factor(named)
 
 
 def sealing_root(sealed: str) -> str:
-    """Return the id of the root key that made what `Keyring.seal_secret` returned."""
+    """Return the id of the root key in a text from `Keyring.seal_secret`."""
     return sealed.partition(".")[0]
 
 
@@ -434,22 +394,22 @@ def _cipher(root: _RootKey, owner: str, kind: str) -> AESGCM:
 
 
 def block_of(e164: str) -> str:
-    """Return a number without its last four digits: what a range of numbers that is rented out has in common."""
+    """Return a number without its last four digits, which rented ranges of numbers share."""
     return e164[:-4]
 
 
 def is_pseudonym(text: str) -> bool:
-    """Tell whether a text may be the name of a number, a block or a user."""
+    """Tell whether a text has the form of a pseudonym."""
     return _PSEUDONYM.fullmatch(text) is not None
 
 
 def first_byte(pseudonym: str) -> str:
-    """Return the byte of a pseudonym by which its bucket is chosen, two hexadecimal digits."""
+    """Return the byte of a pseudonym that decides its bucket, two hexadecimal digits."""
     return f"{from_base64url(pseudonym)[0]:02x}"
 
 
 def byte_of_id(verification_id: str) -> str:
-    """Return the first byte of its number's pseudonym that an identifier carries, two hexadecimal digits."""
+    """Return the first byte of the number's pseudonym in an identifier, two hexadecimal digits."""
     return verification_id[-2 * _ID_BYTES :][:2]
 
 
@@ -464,17 +424,14 @@ def new_request_id(now: int) -> str:
 
 
 def time_of_request(request_id: str) -> int | None:
-    """Return the time in a request's identifier, in milliseconds; ``None`` when it is none."""
+    """Return the time in a request's identifier, in milliseconds; ``None`` for other texts."""
     match = _REQUEST_ID.fullmatch(request_id)
     at = int(match[1], 16) if match else _NO_TIME
     return at if at < _NO_TIME else None
 
 
 def parse_root_keys(text: str) -> dict[str, bytes]:
-    """Return the keys of a list ``id:base64 id:base64 …`` (blanks, commas or lines between), the first active.
-
-    Ids have 1 to 8 of ``a-z 0-9``. Raises `ConfigurationError`; its text shows no key.
-    """
+    """Return the keys of a list ``id:base64 …``, the first active; raise `ConfigurationError`, which shows no key."""
     keys: dict[str, bytes] = {}
     for entry in re.split(r"[\s,]+", text.strip()):
         key_id, separator, material = entry.partition(":")
@@ -487,9 +444,9 @@ def parse_root_keys(text: str) -> dict[str, bytes]:
 
 
 def parse_key(material: str) -> bytes:
-    """Return the bytes of a base64 key of at least 256 bits.
+    """Return the bytes of a base64 key of at least 256 bits; raise `ConfigurationError`, or `SampleKeyError`.
 
-    Raises `ConfigurationError` for any other, `SampleKeyError` for one that is not random; no text shows the key.
+    No error text shows the key.
     """
     try:
         key = base64.b64decode(material.strip(), validate=True)
@@ -497,17 +454,12 @@ def parse_key(material: str) -> bytes:
         raise ConfigurationError("A key is not valid base64.") from malformed
     if len(key) < MIN_KEY_BYTES:
         raise ConfigurationError(f"A key has {len(key) * 8} bits; at least {MIN_KEY_BYTES * 8} are needed.")
-    if _is_constant(key):
+    few_bytes = len(set(key)) < MIN_KEY_BYTES // 4
+    counts = len({(after - before) % 256 for before, after in pairwise(key)}) == 1
+    repeats = any(key[length:] == key[:-length] for length in range(1, len(key) // 2 + 1))
+    if few_bytes or counts or repeats or any(digest.startswith(key) for digest in _DIGESTS):
         raise SampleKeyError("A key is a sample, not random.")
     return key
-
-
-def _is_constant(key: bytes) -> bool:
-    """Tell whether a key is a few bytes, a count, a repetition, or a digest of nothing."""
-    steps = {(after - before) % 256 for before, after in pairwise(key)}
-    repeats = any(key[length:] == key[:-length] for length in range(1, len(key) // 2 + 1))
-    is_digest = any(digest.startswith(key) for digest in _DIGESTS)
-    return len(set(key)) < MIN_KEY_BYTES // 4 or len(steps) == 1 or repeats or is_digest
 
 
 def new_key() -> str:
@@ -551,10 +503,7 @@ def new_api_key() -> str:
 
 
 def api_key_hash(api_key: str) -> str:
-    """Return what the configuration keeps of an API key, ``sha256:…``.
-
-    A plain hash is enough here: an API key has 256 random bits and cannot be searched for.
-    """
+    """Return the hash of an API key, ``sha256:…``: unkeyed, since an API key has 256 random bits."""
     return "sha256:" + hashlib.sha256(api_key.encode()).hexdigest()
 
 
@@ -567,19 +516,19 @@ _CANONICAL = JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """An idempotency key and what it stands for, both as keyed fingerprints."""
+    """Keyed fingerprints of an idempotency key and of its request."""
 
     key: str
     fingerprint: str
 
 
 def idempotent_request(keyring: Keyring, owner: str, operation: str, header: str, body: object) -> IdempotentRequest:
-    """Return the retry that an ``Idempotency-Key`` header and a request make.
+    """Return the fingerprints of an ``Idempotency-Key`` header and its request.
 
-    ``owner`` is whose key it is: the application, or the verification of a client token. ``operation`` names the
-    call and the verification it is about; ``body`` is the parsed JSON, so that white
-    space and the order of members do not matter. Raises `InvalidRequestError` for a header that is not 1 to 255
-    visible ASCII characters other than a comma, in double quotes or not (IETF draft idempotency-key-header).
+    ``owner``: the application, or the verification of a client token. ``operation``: the call and its verification.
+    ``body``: the parsed JSON, so that white space and order do not matter. Raises `InvalidRequestError` for a header
+    that is not 1 to 255 visible ASCII characters without a comma, in double quotes or not (IETF draft
+    idempotency-key-header).
     """
     key = header.strip().removeprefix('"').removesuffix('"')
     if not _KEY.fullmatch(key):

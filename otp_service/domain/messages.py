@@ -15,7 +15,7 @@ _ON_THE_WAY = 5
 
 
 def stated_minutes(seconds: int) -> int:
-    """Return the remaining life of a code as its message states it, in whole minutes."""
+    """Return the remaining life of a code for its message, in whole minutes."""
     return (seconds + _ON_THE_WAY) // 60
 
 
@@ -38,7 +38,7 @@ class MessageContent:
 
 @dataclass(frozen=True, slots=True)
 class RenderedMessage:
-    """A text, and what it was made of. The ``repr`` shows neither."""
+    """A text with its variables and template. The ``repr`` shows none."""
 
     text: str = field(repr=False)
     locale: str
@@ -49,7 +49,16 @@ class RenderedMessage:
 
 def render(content: MessageContent, words: ChosenTemplate, style: AmountStyle) -> RenderedMessage:
     """Return the text of a message in the words of its language, amounts in a locale's style."""
-    variables = _variables(content, words, style)
+    variables = {
+        Variable.BRAND.value: content.application.brand,
+        Variable.CODE.value: content.code,
+        Variable.MINUTES.value: words.language.duration(content.minutes),
+    }
+    if payment := content.transaction:
+        variables[Variable.AMOUNT.value] = format_amount(payment.amount, payment.currency, style)
+        variables[Variable.PAYEE.value] = payment.payee
+    if payment and payment.account:
+        variables[Variable.ACCOUNT.value] = payment.account
     account = content.transaction.account if content.transaction else None
     if account and content.channel.traits.is_spoken:
         account = words.language.account_spoken.fill({Variable.ACCOUNT: spell_digits(account)})
@@ -68,11 +77,10 @@ def render(content: MessageContent, words: ChosenTemplate, style: AmountStyle) -
 
 
 def last_line(application: Application, code: str) -> list[str]:
-    """Return the line that machines read, or none: ``@origin #code``, an app's hash, or both.
+    """Return the line for machines, or none: ``@origin #code``, an app's hash, or both.
 
-    The form of the WICG's "Origin-bound one-time codes delivered via SMS": browsers offer the code on that site
-    only. Its parser ignores what follows the code, so that the hash of Android's SMS Retriever can stand there;
-    a line of its own after the origin would hide the origin from the parser.
+    By the WICG's "Origin-bound one-time codes delivered via SMS" browsers offer the code on that site only. Its parser
+    ignores text after the code, such as the hash of Android's SMS Retriever, but reads only the last line.
     """
     origin = (f"@{application.origin}", f"#{code}") if application.origin else ()
     app_hash = (application.app_hash,) if application.app_hash else ()
@@ -83,22 +91,6 @@ def last_line(application: Application, code: str) -> list[str]:
 def spell_digits(digits: str) -> str:
     """Return digits apart, so that a voice says them one by one."""
     return ", ".join(digits)
-
-
-def _variables(content: MessageContent, words: ChosenTemplate, style: AmountStyle) -> dict[str, str]:
-    """Return what a provider's own template may name: nothing that is not in the text."""
-    values = {
-        Variable.BRAND: content.application.brand,
-        Variable.CODE: content.code,
-        Variable.MINUTES: words.language.duration(content.minutes),
-    }
-    payment = content.transaction
-    if payment:
-        values[Variable.AMOUNT] = format_amount(payment.amount, payment.currency, style)
-        values[Variable.PAYEE] = payment.payee
-    if payment and payment.account:
-        values[Variable.ACCOUNT] = payment.account
-    return {str(name): value for name, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +120,14 @@ class Message:
 
 
 def render_message(templates: MessageTemplates, content: MessageContent) -> RenderedMessage:
-    """Return the text of a message: in the locale asked for, or the application's, or English."""
+    """Return the text of a message in the requested locale, the application's, or English."""
     locales = (content.locale, content.application.locale)
     words = templates.choose(content.purpose, content.channel, *locales, only=content.languages)
     return render(content, words, amount_style(words.locale) if content.transaction else PLAIN_STYLE)
 
 
 def max_segments(templates: MessageTemplates, content: MessageContent) -> int:
-    """Return the most segments of a text message from now on: fewer minutes may take more words."""
+    """Return the maximum segments of a text message until its code ends: fewer minutes may take more words."""
     versions = (replace(content, minutes=minutes) for minutes in range(content.minutes + 1))
     return max(len(segments(render_message(templates, version).text)) for version in versions)
 
@@ -144,10 +136,7 @@ SegmentCounter = Callable[[Application, Purpose, str], int]
 
 
 def segment_counter(templates: MessageTemplates) -> SegmentCounter:
-    """Return a function that counts the most segments of a text message without a payment, by language tag.
-
-    Each message is written out once: its length depends on nothing that a caller sends.
-    """
+    """Return a cached function for the maximum segments of a text message without a payment, by language tag."""
 
     @lru_cache(maxsize=4096)
     def count(application: Application, purpose: Purpose, tag: str) -> int:

@@ -800,4 +800,6 @@ def unpack_place(packed: bytes) -> PlaceTraffic:
     unknown, checked, known = (
         _unpack_outcomes(reader, alarmed=bool(flags & 8 << bit)) if flags & 1 << bit else Outcomes() for bit in range(3)
     )
-    return PlaceTraffic(usual, unknown, checked, known, daily, *counted[:5], Passed(*counted[5:]))
+    place = PlaceTraffic(usual, unknown, checked, known, daily, *counted[:5])
+    place.passed = Passed(*counted[5:])
+    return place

@@ -1,4 +1,4 @@
-"""Phone numbers and end users' addresses, and the keyed names under which they are counted."""
+"""Phone numbers and end users' addresses, with their pseudonyms."""
 
 import ipaddress
 import re
@@ -79,10 +79,7 @@ class Destination:
 
     @property
     def number_prefix(self) -> str:
-        """The calling code and the three digits after it, which tell the carrier in most countries.
-
-        Of a short number fewer: five digits stay open, so that range and mask do not tell it.
-        """
+        """The calling code and three digits, mostly a carrier's; fewer where `mask` would leave less than five open."""
         return self.e164[1 : min(self.mask.index(" ") + 3, len(self.e164) - 5)]
 
     def __repr__(self) -> str:
@@ -90,18 +87,16 @@ class Destination:
 
 
 def parse_destination(spelling: str, region: str | None, types: Collection[NumberType] = RECEIVES_SMS) -> Destination:
-    """Return the destination that a spelling means, of one of the types.
+    """Return the destination of a spelling; ``region`` (ISO 3166-1 alpha-2) is that of national spellings.
 
-    ``region`` (ISO 3166-1 alpha-2) is used for national spellings such as ``0300 1234567``.
-    Raises `InvalidNumberError` when it is no valid number and `NumberTypeNotAllowedError` when it is one
-    that does not receive SMS.
+    Raises `InvalidNumberError` for no valid number, and `NumberTypeNotAllowedError` for a number of another type.
     """
     plain = parse_plain_mobile(spelling) if NumberType.MOBILE in types else None
     return plain or parse_any_number(spelling, region, types)
 
 
 def parse_any_number(spelling: str, region: str | None, types: Collection[NumberType]) -> Destination:
-    """Return and raise what `parse_destination` does, by libphonenumber alone."""
+    """Do the same as `parse_destination`, by libphonenumber alone."""
     try:
         number = phonenumbers.parse(_ascii_spelling(spelling), region)
     except phonenumbers.NumberParseException as unparsable:
@@ -119,9 +114,9 @@ def parse_any_number(spelling: str, region: str | None, types: Collection[Number
 
 
 def parse_plain_mobile(spelling: str) -> Destination | None:
-    """Return the destination of a mobile number in E.164, a fifteenth of libphonenumber's time; ``None`` if unsure.
+    """Return the destination of a mobile number in E.164, in a fifteenth of libphonenumber's time.
 
-    Unsure are other spellings, other types, what is not valid, and countries that share a calling code.
+    ``None`` for other spellings and types, invalid numbers, and countries that share a calling code.
     """
     if not _E164.fullmatch(spelling):
         return None
@@ -138,7 +133,7 @@ def parse_plain_mobile(spelling: str) -> Destination | None:
 
 @dataclass(frozen=True, slots=True)
 class _MobilePlan:
-    """How the mobile numbers of a country look that has its calling code alone."""
+    """The mobile numbers of a country with a calling code of its own."""
 
     country: str
     mask: str
@@ -148,7 +143,7 @@ class _MobilePlan:
 
 @cache
 def _mobile_plan(calling_code: str) -> _MobilePlan | None:
-    """Return the plan of a calling code from libphonenumber's metadata; ``None`` where it takes more than a pattern."""
+    """Return the plan of a calling code from libphonenumber's metadata; ``None`` where a pattern is not enough."""
     countries = phonenumbers.region_codes_for_country_code(int(calling_code))
     if len(countries) != 1 or countries[0] == _WORLD:
         return None
@@ -161,7 +156,7 @@ def _mobile_plan(calling_code: str) -> _MobilePlan | None:
     )
     patterns = [kind.national_number_pattern for kind in others if kind and kind.national_number_pattern]
     lengths = plan.mobile.possible_length or plan.general_desc.possible_length
-    prefix = plan.national_prefix_for_parsing  # what begins like one may be another number without it
+    prefix = plan.national_prefix_for_parsing  # a number that begins with it may be another without it
     national = (
         "(?!0)",
         f"(?!{prefix})" if prefix else "",
@@ -174,39 +169,33 @@ def _mobile_plan(calling_code: str) -> _MobilePlan | None:
 
 
 def _ascii_spelling(spelling: str) -> str:
-    """Return the spelling with every digit in ASCII; refuse characters that no number contains."""
+    """Return the spelling in ASCII; raise `InvalidNumberError` for characters that no number contains."""
     if not spelling or len(spelling) > MAX_SPELLING:
         raise InvalidNumberError(f"A phone number has 1 to {MAX_SPELLING} characters.")
     if spelling.isascii() and spelling.lstrip("+").isdigit():
         return spelling
-    return "".join(_ascii_character(character) for character in spelling)
-
-
-def _ascii_character(character: str) -> str:
-    digit = unicodedata.decimal(character, None)
-    if digit is not None:
-        return str(digit)
-    if character not in _PUNCTUATION:
+    digits = "".join(str(unicodedata.decimal(character, character)) for character in spelling)
+    if not _PUNCTUATION.issuperset(character for character in digits if character not in "0123456789"):
         raise InvalidNumberError("A phone number is written with digits, spaces and the signs + - . / ( ) only.")
-    return unicodedata.normalize("NFKC", character)
+    return unicodedata.normalize("NFKC", digits)
 
 
 def is_region(region: str) -> bool:
-    """Tell whether libphonenumber knows the numbering plan of a region (ISO 3166-1 alpha-2)."""
+    """Tell whether libphonenumber has the numbering plan of a region (ISO 3166-1 alpha-2)."""
     return region in phonenumbers.SUPPORTED_REGIONS
 
 
 def mask(e164: str, calling_code: int) -> str:
-    """Return the calling code and the last three digits, with one bullet for each digit between."""
+    """Return the calling code and the last three digits, with a bullet for each digit between."""
     national = e164[1 + len(str(calling_code)) :]
     hidden = "•" * max(len(national) - 3, 3)
     return f"+{calling_code} {hidden[:3]} {hidden[3:]}{national[-3:]}"
 
 
 def may_hold_number(text: str) -> bool:
-    """Tell whether a text has enough digits, of any script, for a phone number.
+    """Tell whether a text has enough digits, of any script, for a phone number; dates do not count.
 
-    Letters part numbers, signs and blanks do not. A calendar date is no number.
+    Letters separate numbers; signs and blanks do not.
     """
     if text.isascii() and (len(text) <= _FEW_DIGITS or sum(map(text.count, "0123456789")) <= _FEW_DIGITS):
         return False  # nearly always
@@ -225,7 +214,7 @@ def _digit_letter_or_sign(character: str) -> str:
 
 
 def _is_long(part: str) -> bool:
-    """Tell whether there are too many digits between two letters, dates aside."""
+    """Tell whether a part has too many digits, dates aside."""
     compact = re.fullmatch(r"\D*(\d{4})(\d\d)(\d\d)\D*", part, re.ASCII)
     if compact and _is_date(*compact.groups()):
         return False
@@ -233,7 +222,7 @@ def _is_long(part: str) -> bool:
 
 
 def _without_date(match: re.Match[str]) -> str:
-    """Return nothing for a date, any other text as it is: digits beside the same sign are more than a date."""
+    """Return nothing for a date, any other text unchanged; digits after the same sign make more than a date."""
     first, sign, second, third = match.groups()
     before, after = match.string[: match.start()], match.string[match.end() :]
     goes_on = re.search(rf"[0-9]{re.escape(sign)}$", before) or re.match(rf"{re.escape(sign)}[0-9]{{3}}", after)
@@ -278,21 +267,21 @@ class SubjectKey:
 
 @dataclass(frozen=True, slots=True)
 class SubjectName:
-    """A pseudonym whose number or user is not known."""
+    """A pseudonym without its number or user."""
 
     pseudonym: str
     bucket: str
 
 
 def destination_of(application: Application, to: str, region: str | None) -> Destination:
-    """Return the destination that an application means, of any type; raise `InvalidNumberError` or another."""
+    """Return the destination of an application's request; raise `InvalidRequestError` or a subclass."""
     if region is not None and not is_region(region):
         raise InvalidRequestError("region is not known.", (Fault("/region", "is not a country with a numbering plan"),))
     return parse_destination(to, region or application.region, ANY_TYPE)
 
 
 def subject_key(keyring: Keyring, destination: Destination) -> SubjectKey:
-    """Return a destination with its names."""
+    """Return a destination with its pseudonym."""
     pseudonym = keyring.pseudonym(destination.e164)
     return SubjectKey(destination, pseudonym, keyring.bucket(pseudonym))
 
@@ -304,9 +293,9 @@ _PLAIN_IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 
 
 def ip_prefix_of(address: str) -> str:
-    """Return the network by which an address is counted: an IPv4 address itself, an IPv6 address's /64.
+    """Return an address's network for counting: an IPv4 address, also in an IPv6 address, or else an IPv6 /64.
 
-    An IPv6 address that stands for an IPv4 address counts as that. Raises `InvalidRequestError`.
+    Raises `InvalidRequestError`.
     """
     if _PLAIN_IPV4.fullmatch(address):
         return address
@@ -322,19 +311,19 @@ def ip_prefix_of(address: str) -> str:
 
 
 def _ipv4_of(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address that an IPv6 address stands for: its holder has all addresses that do."""
+    """Return the IPv4 address in an IPv6 address; its holder has all such addresses."""
     if address.teredo:
-        return address.teredo[1]  # the client's own; the server's, which comes first, is the client's choice
+        return address.teredo[1]  # the client's; the server's, which comes first, is the client's choice
     last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     embedded = int(last) > 1 and any(address in network for network in _AT_THE_END)  # neither :: nor ::1
     return address.ipv4_mapped or address.sixtofour or (last if embedded else None)
 
 
 def require_end_users(address: str) -> None:
-    """Raise `InvalidRequestError` for an address that no end user has, under which all of them would count together.
+    """Raise `InvalidRequestError` for an address that no end user has, since all would count together under it.
 
-    A back end passes on a loopback, unspecified, multicast or link-local address when it reads the wrong end of a
-    connection. Text that is no address is left to `ip_prefix_of`.
+    A back end sends such an address when it reads the wrong end of a connection. Other texts are left to
+    `ip_prefix_of`.
     """
     try:
         ip_prefix = ipaddress.ip_address(ip_prefix_of(address))
@@ -346,12 +335,12 @@ def require_end_users(address: str) -> None:
 
 
 def prefix_48_of(ip_prefix: str) -> str | None:
-    """Return the IPv6 /48 of a network, which one customer or attacker may hold whole; ``None`` for IPv4."""
+    """Return the IPv6 /48 of a network, which one customer may hold; ``None`` for IPv4."""
     return _widened(ip_prefix, 48)
 
 
 def prefix_32_of(ip_prefix: str) -> str | None:
-    """Return the IPv6 /32 of a network, as registries give to providers and sell; ``None`` for IPv4."""
+    """Return the IPv6 /32 of a network, which one provider may hold; ``None`` for IPv4."""
     return _widened(ip_prefix, 32)
 
 
@@ -362,7 +351,7 @@ def _widened(ip_prefix: str, length: int) -> str | None:
 
 
 def prefix_of(ip_prefix: str) -> str:
-    """Return the prefix that a consent's evidence has: an IPv4 /24, or an IPv6 /48."""
+    """Return the prefix for a consent's evidence: an IPv4 /24, or an IPv6 /48."""
     return prefix_48_of(ip_prefix) or f"{ip_prefix.rpartition('.')[0]}.0/24"
 
 

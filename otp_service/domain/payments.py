@@ -26,8 +26,8 @@ def minor_digits(currency: str) -> int | None:
     return _MINOR_DIGITS.get(currency)
 
 
-# What a person sees is what the code is bound to (PSD2 RTS, article 5): equal transactions have one canonical
-# form, and a payee's name can carry neither a link nor a second code into a message.
+# The code is bound to the transaction in the message (PSD2 RTS, article 5): equal transactions have one canonical form,
+# and a payee's name brings neither a link nor a second code into a message.
 
 MAX_NAME_LENGTH = 30
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,3}))?")
@@ -46,7 +46,7 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0") | frozenset
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A payment, as a caller wrote it or `canonical`: only so may it be shown, recorded or made a code of."""
+    """A payment by a caller; only a `canonical` one may be shown, recorded or bound to a code."""
 
     amount: str
     """Canonical with exactly the currency's number of minor digits: ``25000.00``, ``25000`` for JPY."""
@@ -59,26 +59,31 @@ class Transaction:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """All members as the input of a MAC; an absent one differs from every present one."""
+        """All members for a MAC; an absent member differs from any present one."""
         members = (self.amount, self.currency, self.payee, self.account, self.reference)
         return tuple("-" if member is None else f"+{member}" for member in members)
 
     def canonical(self, trusted_payees: frozenset[str] = frozenset()) -> "Transaction":
         """Return the canonical form; raise `InvalidTransactionError` when it cannot be shown safely.
 
-        ``trusted_payees`` are the names that an application may use although they look like a domain.
+        ``trusted_payees`` may look like a domain.
         """
         if self.account is not None and not _ACCOUNT.fullmatch(self.account):
             raise InvalidTransactionError("account is the last four digits of the payer's own account.")
         if self.reference is not None and not _REFERENCE.fullmatch(self.reference):
             raise InvalidTransactionError("reference has 1 to 35 ASCII letters, digits, spaces and . / _ -")
-        amount, payee = _canonical_amount(self.amount, self.currency), _canonical_payee(self.payee, trusted_payees)
+        payee = unicodedata.normalize("NFC", self.payee)
+        if rule := broken_name_rule(payee):
+            raise InvalidTransactionError(f"payee {rule}.")
+        if _DOMAIN.search(payee) and payee not in trusted_payees:
+            raise InvalidTransactionError("payee looks like a domain name; the application does not list it as one.")
+        amount = _canonical_amount(self.amount, self.currency)
         return Transaction(amount, self.currency, payee, self.account, self.reference)
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentHashes:
-    """Under which a payment can be found later, by who knows it: keyed hashes (`Keyring.payment_names`)."""
+    """Keyed hashes of a payment (`Keyring.payment_names`)."""
 
     payment: str = ""
     """Empty without a payment."""
@@ -99,37 +104,22 @@ def _canonical_amount(amount: str, currency: str) -> str:
     return f"{match[1]}.{match[2] or '':0<{digits}}" if digits else match[1]
 
 
-def _canonical_payee(payee: str, trusted_payees: frozenset[str]) -> str:
-    name = unicodedata.normalize("NFC", payee)
-    if rule := broken_name_rule(name):
-        raise InvalidTransactionError(f"payee {rule}.")
-    if _DOMAIN.search(name) and name not in trusted_payees:
-        raise InvalidTransactionError("payee looks like a domain name; the application does not list it as one.")
-    return name
-
-
 def broken_name_rule(name: str) -> str | None:
-    """Return the rule that a name breaks which stands in a message: a payee, or who sends it; ``None`` for none."""
+    """Return the rule that a payee's or brand's name breaks, ``None`` for none."""
     if not 1 <= len(name) <= MAX_NAME_LENGTH or name != name.strip() or "  " in name:
         return f"has 1 to {MAX_NAME_LENGTH} characters and no superfluous space"
     if _PLAIN_NAME.fullmatch(name):
         return None
-    if not all(_may_stand_in_a_name(character) for character in name):
+    if not all(map(_is_name_character, name)):
         return "has letters, digits, spaces and the signs . - & ' only"
-    if _DIGIT_RUN.search(_joined_digits(name)):
+    # the digits in ASCII, without signs and marks: ``482 910`` passes for a code like ``482910``
+    plain = (sign for sign in name if sign not in _NAME_SIGNS and unicodedata.category(sign)[0] != "M")
+    if _DIGIT_RUN.search("".join(str(unicodedata.decimal(character, character)) for character in plain)):
         return "has at most 3 digits in a row: more could pass for a code"
     return None if any(map(str.isalpha, name)) else "has at least one letter"
 
 
-def _joined_digits(name: str) -> str:
-    """Return the name with ASCII digits, without signs and marks: ``482 910`` passes for a code like ``482910``."""
-    plain = (character for character in name if unicodedata.category(character)[0] != "M")
-    return "".join(
-        str(unicodedata.decimal(character, character)) for character in plain if character not in _NAME_SIGNS
-    )
-
-
-def _may_stand_in_a_name(character: str) -> bool:
+def _is_name_character(character: str) -> bool:
     category = unicodedata.category(character)
     shown = category[0] == "L" or category in {"Mn", "Mc", "Nd"} or character in _NAME_SIGNS
     return shown and character not in _INVISIBLE
@@ -137,7 +127,7 @@ def _may_stand_in_a_name(character: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class AmountStyle:
-    """How a locale writes an amount of money, in ASCII characters only."""
+    """A locale's style of amounts, in ASCII."""
 
     decimal: str
     group: str
@@ -150,21 +140,15 @@ PLAIN_STYLE = AmountStyle(decimal=".", group=",", sizes=(3, 3), currency_first=T
 
 
 def format_amount(amount: str, currency: str, style: AmountStyle) -> str:
-    """Return a canonical amount with its ISO 4217 code, such as ``PKR 1,500.00``.
+    """Return a canonical amount with its ISO 4217 code, such as ``PKR 1,500.00``, without rounding.
 
-    The digits are those that the code is bound to, one for one: a symbol such as ``$`` or ``Rs`` would leave open
-    which dollar or rupee is meant, and rounding would show what was not agreed to.
+    A symbol such as ``$`` or ``Rs`` would leave open which dollar or rupee is meant.
     """
     whole, _, minor = amount.partition(".")
-    number = style.group.join(_groups(whole, style.sizes)) + (style.decimal + minor if minor else "")
-    return f"{currency} {number}" if style.currency_first else f"{number} {currency}"
-
-
-def _groups(whole: str, sizes: tuple[int, int]) -> list[str]:
-    first, further = sizes
-    groups = [whole[-first:]]
-    rest = whole[:-first]
+    first, further = style.sizes
+    groups, rest = [whole[-first:]], whole[:-first]
     while rest:
         groups.insert(0, rest[-further:])
         rest = rest[:-further]
-    return groups
+    number = style.group.join(groups) + (style.decimal + minor if minor else "")
+    return f"{currency} {number}" if style.currency_first else f"{number} {currency}"

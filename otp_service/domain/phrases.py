@@ -1,4 +1,4 @@
-"""What people are told: English, and what a translation needs to say the same."""
+"""Translatable phrases."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,24 +7,24 @@ from functools import reduce
 from typing import Union
 
 Plain = str | int | datetime | timedelta
-"""What is no words of ours. It may need a form of its own: times a zone, names their direction."""
+"""Values outside translation; times need a zone, names their direction."""
 Value = Union[Plain, "Phrase"]
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A sentence, or a part that can be translated by itself. ``str()`` is English."""
+    """A translatable sentence or part. ``str()`` is English."""
 
     text: str
     """English, with ``{placeholders}``: the key in a catalogue."""
     values: Mapping[str, Value] = field(default_factory=dict)
 
     def filled(self, **values: Value) -> "Phrase":
-        """Return it with values for its placeholders; those that it has none for do no harm."""
+        """Return it with values for its placeholders; further values are ignored."""
         return Phrase(self.text, {**self.values, **values})
 
     def render(self, translate: Callable[[str], str], show: Callable[[Plain], str]) -> str:
-        """Return it with all texts translated, and all that is no words of ours as ``show`` writes it."""
+        """Return it with all texts translated, and other values by ``show``."""
         shown = {
             name: value.render(translate, show) if isinstance(value, Phrase) else show(value)
             for name, value in self.values.items()
@@ -33,7 +33,7 @@ class Phrase:
 
     @property
     def plain(self) -> tuple[str, dict[str, str]]:
-        """Its text and values in a form that JSON has."""
+        """Its text and values for JSON."""
         return self.text, {name: str(value) for name, value in self.values.items()}
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ def enumerated_to_the_last(parts: Sequence[Value]) -> Value:
 
 
 def plain_text(value: Plain) -> str:
-    """Return a value in English: times in UTC, spans rounded up to seconds."""
+    """Return a value in English: times in UTC, durations rounded up to seconds."""
     match value:
         case datetime():
             return f"{value:%Y-%m-%d %H:%M:%S}"

@@ -1,4 +1,4 @@
-"""Proofs of approvals: signed statements (JWS, RFC 7515) that others check without asking this service."""
+"""Proofs of approvals: signed statements (JWS, RFC 7515) that others check without this service."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.types import Options
 
 from otp_service.domain.keyring import base64url
 from otp_service.domain.payments import Transaction
@@ -36,7 +37,7 @@ _CLAIMS = ["iss", "aud", "jti", "iat", "exp", "auth_time", "amr", "purpose"]
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What a proof states. Times are seconds since the epoch."""
+    """The statement of a proof. Times are seconds since the epoch."""
 
     application: str
     id: str
@@ -57,7 +58,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class EarlierApproval:
-    """An approval that a purpose needs before its own, as its proof states it."""
+    """A proven approval that a purpose needs before its own."""
 
     id: str
     """The proof's ``jti``."""
@@ -85,18 +86,11 @@ class ProofKey:
         return jwt.encode(dict(claims), self._private, ALGORITHM, {"kid": self.kid, "typ": TYPE})
 
     def read(self, proof: str, issuer: str, audience: str) -> dict[str, Any]:
-        """Return the claims of a proof that this key signed, however old; raise a `jwt.PyJWTError` for any other."""
+        """Return the claims of a proof by this key, of any age; raise a `jwt.PyJWTError` for others."""
         public = self._private.public_key()
-        return dict(
-            jwt.decode(
-                proof,
-                public,
-                algorithms=[ALGORITHM],
-                issuer=issuer,
-                audience=audience,
-                options={"require": _CLAIMS, "verify_exp": False, "verify_iat": False},  # by this host's clock
-            )
-        )
+        # "exp" and "iat" would go by this host's clock
+        options: Options = {"require": _CLAIMS, "verify_exp": False, "verify_iat": False}
+        return dict(jwt.decode(proof, public, [ALGORITHM], options, issuer=issuer, audience=audience))
 
 
 class ProofSigner:
@@ -105,21 +99,21 @@ class ProofSigner:
     def __init__(
         self, issuer: str, life: int, seeds: Iterable[bytes], evidence_lives: Mapping[str, int] | None = None
     ) -> None:
-        """Take who signs, for how many seconds a proof may be shown, and a seed for each key, the signing one first.
+        """Take the issuer, the life of proofs in seconds, and the keys' seeds, the signing key's first.
 
-        ``evidence_lives``: for how many seconds other purposes may come after an approval, by its purpose.
+        ``evidence_lives``: seconds for which an approval counts for other purposes, by its purpose.
         """
         self._issuer, self._life = issuer, life
         self._evidence_lives = {name: 1000 * max(life, needed) for name, needed in (evidence_lives or {}).items()}
         self.evidence_lives = json.dumps({"": 1000 * life, **self._evidence_lives})
-        """JSON: milliseconds for which an approval is evidence, by its purpose; the empty name is for all others."""
+        """JSON: milliseconds for which an approval is evidence, by purpose; the empty name for all others."""
         self.keys = {key.kid: key for key in map(ProofKey, seeds)}
-        """By their names, the signing one first."""
+        """By ``kid``, the signing key first."""
         self._signing = next(iter(self.keys.values()))
 
     def sign(self, approval: Approval) -> str:
         """Return the proof of an approval."""
-        claims: dict[str, Any] = {
+        members = {
             "iss": self._issuer,
             "aud": approval.application,
             "jti": approval.id,
@@ -128,28 +122,23 @@ class ProofSigner:
             "auth_time": approval.at,
             "amr": list(approval.methods),
             "purpose": approval.purpose,
-        }
-        more = {
             "verification": approval.verification,
             "factor": approval.factor,
             "acr": approval.acr,
             "sub": approval.user,
         }
-        claims |= {name: value for name, value in more.items() if value is not None}
+        claims = {name: value for name, value in members.items() if value is not None}
         if approval.transaction is not None:
             salt = secrets.token_bytes(_SALT)
             claims |= {"txn_salt": base64url(salt), "txn_digest": transaction_digest(salt, approval.transaction)}
         return self._signing.sign(claims)
 
     def evidence_life(self, purpose: str) -> int:
-        """Return for how many milliseconds an approval of a purpose is evidence."""
+        """Return the milliseconds for which an approval of a purpose is evidence."""
         return self._evidence_lives.get(purpose, 1000 * self._life)
 
     def read(self, proof: str, audience: str) -> dict[str, Any]:
-        """Return the claims of a proof for an application, however old; its times are the caller's to look at.
-
-        Raises `InvalidProofError`, which tells not what is wrong.
-        """
+        """Return the claims of an application's proof of any age; raise `InvalidProofError` without the reason."""
         try:
             header = jwt.get_unverified_header(proof)
             if header.get("typ") == TYPE and (key := self.keys.get(header.get("kid", ""))):
@@ -160,10 +149,9 @@ class ProofSigner:
 
 
 def transaction_digest(salt: bytes, transaction: Transaction) -> str:
-    """Return SHA-256, in base64url, over a salt and the five members of a canonical payment.
+    """Return SHA-256, in base64url, over a salt and the amount, currency, payee, account, reference of a payment.
 
-    Each member is a text of four bytes of length (big-endian) and UTF-8: ``-`` where it is absent, else ``+`` and its
-    value; in the order amount, currency, payee, account, reference.
+    Each member is four bytes of length (big-endian) and UTF-8: ``-`` where it is absent, else ``+`` and its value.
     """
     members = [part.encode() for part in transaction.parts]
     framed = b"".join(len(member).to_bytes(4) + member for member in members)

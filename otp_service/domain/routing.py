@@ -1,4 +1,4 @@
-"""Which gateways carry a message, and how well each works."""
+"""Routes, and the health of gateways."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,12 +16,9 @@ class Route:
     channels: frozenset[str] = frozenset()
 
     def matches(self, country: str, purpose: str, channel: str) -> bool:
-        """Tell whether the route serves such a message."""
-        return (
-            (not self.countries or country in self.countries)
-            and (not self.purposes or purpose in self.purposes)
-            and (not self.channels or channel in self.channels)
-        )
+        """Tell whether the route carries such a message."""
+        values = ((country, self.countries), (purpose, self.purposes), (channel, self.channels))
+        return all(not allowed or value in allowed for value, allowed in values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ MAX_RETRY_AFTER: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class GatewayLimits:
-    """What a gateway may be asked to do, over all workers."""
+    """Limits of a gateway's calls, over all workers."""
 
     per_second: float
     """Messages; 0 for any number."""
@@ -60,10 +57,10 @@ class GatewayLimits:
 
 @dataclass(frozen=True, slots=True)
 class BreakerThresholds:
-    """When a gateway is left alone, and for how long. Times in milliseconds.
+    """Thresholds of a gateway's breaker. Times in milliseconds.
 
-    A call is bad when the gateway failed (*unavailable*, *error*), refused our account or answered slowly. One that
-    answers in time is well, whatever it says of the message.
+    A call is bad when the gateway failed (*unavailable*, *error*), refused our account or answered slowly. All other
+    answers are well, whatever the result for the message.
     """
 
     run: int
@@ -82,7 +79,7 @@ class BreakerThresholds:
 
 
 class CallResult(StrEnum):
-    """What a call tells of its gateway."""
+    """The result of a call for its gateway's health."""
 
     WELL = "well"
     BAD = "bad"
@@ -95,7 +92,7 @@ class CallResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CountedCalls:
-    """Calls alike that a breaker counts: they began one after the other."""
+    """Successive calls with the same result, for a breaker."""
 
     result: CallResult
     """Well or bad."""
@@ -105,7 +102,7 @@ class CountedCalls:
 
 
 class Room(StrEnum):
-    """Whether a gateway may have a further call of this process."""
+    """Whether a gateway has room for another call of this process."""
 
     FREE = "free"
     FULL = "full"
@@ -115,7 +112,7 @@ class Room(StrEnum):
 
 
 class BreakerState(StrEnum):
-    """Whether messages go through a gateway."""
+    """The state of a gateway's breaker."""
 
     CLOSED = "closed"
     """Messages pass."""
@@ -127,7 +124,7 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GatewayHealth:
-    """How a gateway is at this moment."""
+    """A gateway's present health."""
 
     state: BreakerState
     opened_by: str = ""

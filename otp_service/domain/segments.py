@@ -1,34 +1,34 @@
-"""Segments of a short message: how a text is written on the air, and how many messages it takes."""
+"""Encodings and segments of short messages."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class Encoding(StrEnum):
-    """How the characters of a text are written on the air."""
+    """An encoding of text on the air."""
 
     GSM7 = "gsm7"
     UCS2 = "ucs2"
 
     @property
     def label(self) -> str:
-        """The usual name, for a person."""
+        """The usual name."""
         return "GSM-7" if self is Encoding.GSM7 else "UCS-2"
 
     @property
     def single_length(self) -> int:
-        """Units of a text that needs one segment only."""
+        """Maximum units of a text in one segment."""
         return 160 if self is Encoding.GSM7 else 70
 
     @property
     def part_length(self) -> int:
-        """Units of each segment of a longer text."""
+        """Maximum units of each segment of a longer text."""
         return 153 if self is Encoding.GSM7 else 67
 
 
 # 3GPP TS 23.038: the default alphabet (6.2.1) in septets, its extension table (6.2.1.1) at two septets a character,
-# UCS-2 (6.2.3) in units of 16 bits. 3GPP TS 23.040 (9.2.3.24.1): a short message has 140 octets; one of several gives
-# six of them to the header that puts them together again.
+# UCS-2 (6.2.3) in units of 16 bits. 3GPP TS 23.040 (9.2.3.24.1): a short message has 140 octets; each of several spends
+# six on the header that joins them.
 
 MAX_OCTETS: Final = 140
 """Of one short message."""
@@ -36,7 +36,7 @@ _BASIC: Final = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
-"""The default alphabet by septet; the escape to the extension table is no character."""
+"""The default alphabet by septet, with the escape to the extension table."""
 _ESCAPE: Final = 0x1B
 _EXTENSION: Final = {
     "\f": 0x0A, "^": 0x14, "{": 0x28, "}": 0x29, "\\": 0x2F, "[": 0x3C, "~": 0x3D, "]": 0x3E, "|": 0x40, "€": 0x65,
@@ -53,7 +53,7 @@ def encoding_of(text: str) -> Encoding:
 
 
 def encode_gsm7(text: str) -> bytes:
-    """Return the septets of a text, one in each byte (unpacked); raise `ValueError` for one that is not GSM-7."""
+    """Return the unpacked septets of a text; raise `ValueError` for other alphabets."""
     try:
         return b"".join(_SEPTETS[character] for character in text)
     except KeyError:
@@ -78,26 +78,16 @@ def octets(text: str) -> int:
 
 
 def segments(text: str) -> tuple[str, ...]:
-    """Return the parts that a text is cut into, one for each short message; joined they are the text.
-
-    No part ends within an escape sequence or a surrogate pair. The empty text is one part.
-    """
+    """Return the parts of a text, one for each short message, cut between whole characters; at least one."""
     encoding = encoding_of(text)
-    return (text,) if units(text) <= encoding.single_length else _parts(text, encoding)
-
-
-def _parts(text: str, encoding: Encoding) -> tuple[str, ...]:
+    if units(text) <= encoding.single_length:
+        return (text,)
     parts, start, used = [], 0, 0
     for position, character in enumerate(text):
-        width = _width(character, encoding)
+        gsm7 = encoding is Encoding.GSM7
+        width = len(_SEPTETS[character]) if gsm7 else len(character.encode("utf-16-le", "surrogatepass")) // 2
         if used + width > encoding.part_length:
             parts.append(text[start:position])
             start, used = position, 0
         used += width
     return (*parts, text[start:])
-
-
-def _width(character: str, encoding: Encoding) -> int:
-    if encoding is Encoding.GSM7:
-        return len(_SEPTETS[character])
-    return 2 if ord(character) > 0xFFFF else 1  # noqa: PLR2004 - above the BMP: a surrogate pair

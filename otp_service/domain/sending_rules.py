@@ -41,14 +41,14 @@ class Registration:
         return None if self.valid_until is None else (self.valid_until - today).days
 
     def expires_soon(self, today: date) -> bool:
-        """Tell whether its end is to be announced, or it has ended."""
+        """Tell whether its end is near or past."""
         left = self.days_left(today)
         return left is not None and left <= NOTICE_DAYS
 
 
 @dataclass(frozen=True, slots=True)
 class Sender(Registration):
-    """A name that handsets show as the sender of a text message: a sender id."""
+    """A registered sender of text messages."""
 
     sender_id: str
     category: str
@@ -71,7 +71,7 @@ class Approval(Registration):
     """`TemplateRef.sha256`."""
 
     def matches(self, template: TemplateRef | None) -> bool:
-        """Tell whether it is of this template, and of its words as they are."""
+        """Tell whether it is of this template with its present words."""
         return template is not None and (self.template, self.sha256) == (template.id, template.sha256)
 
 
@@ -90,12 +90,12 @@ def sender_id_faults(sender_id: str, reserved: Collection[str] = ()) -> Iterator
 
 
 def _bare(word: str) -> str:
-    """Return a word as it is taken for another: without case, blanks, and digits at its end."""
+    """Return a word without case, blanks, and digits at its end."""
     return word.upper().replace(" ", "").rstrip("0123456789")
 
 
 class Violation(StrEnum):
-    """Why a message may not go out to a country."""
+    """The rule of a country that a message breaks."""
 
     SENDER_MISSING = "sender-missing"
     """The application has no registered sender there."""
@@ -130,7 +130,7 @@ _NOTHING = CountryRules()
 
 @dataclass(frozen=True, slots=True)
 class SendingRules:
-    """The rules of the countries, and what is registered there."""
+    """The rules of the countries, with senders, approvals and gateways."""
 
     rules: Mapping[str, CountryRules]
     """By country (ISO 3166-1 alpha-2)."""
@@ -143,7 +143,7 @@ class SendingRules:
 
     @property
     def registrations(self) -> tuple[Registration, ...]:
-        """All that may end."""
+        """Senders and approvals."""
         return (*self.senders, *self.approvals)
 
     def rules_of(self, country: str) -> CountryRules:
@@ -153,26 +153,25 @@ class SendingRules:
     def sender_for(
         self, country: str, channel: str, application: str, template: TemplateRef | None, today: date, gateway: str = ""
     ) -> str | None:
-        """Return the name under which a message goes out; ``None`` where that is the gateway's own.
+        """Return the sender's name of a message, ``None`` for the gateway's own and on unregulated channels.
 
-        Only channels that countries regulate have a name. A message without a template has no approval. Judges the
-        ``gateway`` too, unless it is empty. Raises `MessageNotAllowedError` when the country refuses the message.
+        Raises `MessageNotAllowedError` when the country refuses the message, or the ``gateway``.
         """
         if not Channel(channel).traits.is_regulated:
             return None
         rules = self.rules_of(country)
-        violation = (
-            self.why_not_template(country, template, today)
-            or (self._why_not_gateway(rules, gateway) if gateway else None)
-            or self.why_not_sender(country, application, today)
-        )
-        if violation:
+        violation = self.why_not_template(country, template, today)
+        if not violation and rules.sim_boxes_refused and gateway in self.sim_boxes:
+            violation = Violation.SIM_BOX
+        if not violation and gateway and rules.registered_senders and gateway not in self.shows_sender:
+            violation = Violation.SENDER_NOT_SHOWN
+        if violation := violation or self.why_not_sender(country, application, today):
             raise MessageNotAllowedError(country, violation)
         fitting = self._fitting(country, application)
         return next((sender.sender_id for sender in fitting if not sender.has_expired(today)), None)
 
     def why_not_sender(self, country: str, application: str, today: date) -> Violation | None:
-        """Return why an application may not send text messages to a country; ``None`` when it may."""
+        """Return the violation of an application's text messages to a country, ``None`` for none."""
         rules = self.rules_of(country)
         if not rules.registered_senders:
             return None
@@ -185,7 +184,7 @@ class SendingRules:
         return Violation.SENDER_MISSING if missing else Violation.SENDER_CATEGORY
 
     def why_not_template(self, country: str, template: TemplateRef | None, today: date) -> Violation | None:
-        """Return why a template may not be used for text messages to a country; ``None`` when it may."""
+        """Return the violation of a template for text messages to a country, ``None`` for none."""
         if not self.rules_of(country).approved_templates:
             return None
         approvals = [
@@ -196,13 +195,8 @@ class SendingRules:
         return Violation.APPROVAL_EXPIRED if all(approval.has_expired(today) for approval in approvals) else None
 
     def approved_in(self, template: TemplateRef) -> list[str]:
-        """Return the countries that have approved a template, also where that has ended."""
+        """Return the countries with an approval of a template, which may have ended."""
         return sorted({approval.country for approval in self.approvals if approval.matches(template)})
-
-    def _why_not_gateway(self, rules: CountryRules, gateway: str) -> Violation | None:
-        if rules.sim_boxes_refused and gateway in self.sim_boxes:
-            return Violation.SIM_BOX
-        return Violation.SENDER_NOT_SHOWN if rules.registered_senders and gateway not in self.shows_sender else None
 
     def _fitting(self, country: str, application: str) -> list[Sender]:
         """Return the senders of the country's category; those that name the application come first."""

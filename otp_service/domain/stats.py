@@ -1,7 +1,7 @@
 """Hourly counts of verifications, deliveries and refusals, for plots, reports and dashboards.
 
-They hold no personal data. Everything counts in the hour in which its verification **started**, so that no rate
-passes one; a verification without an end has expired.
+They hold no personal data. Events count in the hour in which their verification **started**, so that no rate passes
+one; a verification without an end has expired.
 """
 
 from collections import Counter
@@ -71,7 +71,7 @@ class StatsKey(NamedTuple):
 
 
 class StatsCount(NamedTuple):
-    """How often something happened, and what it cost in millionths."""
+    """A number of events, and their cost in millionths."""
 
     times: int
     amount: int
@@ -113,10 +113,13 @@ def stats_of(events: Iterable[tuple[VerificationStart, Event]]) -> dict[StatsKey
     times: Counter[StatsKey] = Counter()
     amounts: Counter[StatsKey] = Counter()
     for start, event in events:
-        counted_as = _counted_as(event) if _counts(start, event) else ""
+        is_message = event.type.startswith("delivery.")
+        if not _counts(start, event) or (is_message and not event.member("gateway")):  # given up before any call
+            continue
+        is_report = event.member("raw_status") != ""
+        counted_as = _IN_REPORTS.get(event.type, event.type) if is_report else event.type
         if not counted_as:
             continue
-        is_message = event.type.startswith("delivery.")
         word = event.member("reason").partition(" ")[0]
         key = StatsKey(
             hour_of(start.at),
@@ -135,7 +138,7 @@ def stats_of(events: Iterable[tuple[VerificationStart, Event]]) -> dict[StatsKey
 
 
 def delays_of(events: Iterable[tuple[VerificationStart, Event]]) -> Counter[DelayKey]:
-    """Return how long first messages, and approvals, took from the start of their verification."""
+    """Return the delays of first messages, and of approvals, from the start of their verification."""
     return Counter(
         DelayKey(
             hour_of(start.at),
@@ -144,37 +147,23 @@ def delays_of(events: Iterable[tuple[VerificationStart, Event]]) -> Counter[Dela
             at_most=next(bound for bound in DELAYS if not bound or event.at - start.at <= 1000 * bound),
         )
         for start, event in events
-        if _counts(start, event) and _is_timed(event)
+        if _counts(start, event)
+        and (event.type == APPROVED or (event.type in {SENT, DELIVERED} and event.member("slot").startswith("d1.")))
     )
 
 
 def hour_of(at: int) -> int:
-    """Return when the hour of a time began."""
+    """Return the beginning of an hour."""
     return at - at % HOUR
 
 
 def _counts(start: VerificationStart, event: Event) -> bool:
-    """Tell whether an event counts: of several ends, as after a restored backup, the first one does."""
+    """Tell whether an event counts; of several ends, as after a restored backup, only the recorded one does."""
     if event.type in ENDINGS:
         return (event.type, event.at) == (f"verification.{start.status}", start.ended)
     return event.type in COUNTED
 
 
-def _counted_as(event: Event) -> str:
-    """Return the type that an event counts as, empty for none, as of a message given up before any gateway was called.
-
-    Only reports have a status in the gateway's own words.
-    """
-    if event.type.startswith("delivery.") and not event.member("gateway"):
-        return ""
-    return _IN_REPORTS.get(event.type, event.type) if event.member("raw_status") else event.type
-
-
-def _is_timed(event: Event) -> bool:
-    first_message = event.member("slot").startswith("d1.")
-    return event.type == APPROVED or (event.type in {SENT, DELIVERED} and first_message)
-
-
 def refusal(kind: str, *, enforced: bool) -> str:
-    """Return the type that a refused ``start``, ``resend``, ``fallback``, ``check`` or ``dispatch`` counts as."""
+    """Return the type of a refused ``start``, ``resend``, ``fallback``, ``check`` or ``dispatch``."""
     return f"{REFUSED if enforced else WOULD_BE_REFUSED}{kind}"

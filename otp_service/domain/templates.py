@@ -18,11 +18,11 @@ from otp_service.domain.payments import PLAIN_STYLE, AmountStyle
 from otp_service.domain.segments import Encoding
 from otp_service.domain.verification import MAX_CODE_LIFE, Channel, Purpose, PurposeKind
 
-# Nothing that a caller sends is ever a template, and a value that looks like a variable stays what it is.
+# Callers' texts are never templates, and a value that looks like a variable is not filled in.
 
 
 class Variable(StrEnum):
-    """What a template may name. There is no other: no attribute, no index, no format."""
+    """The variables of templates, without attributes, indexes or formats."""
 
     BRAND = "brand"
     CODE = "code"
@@ -55,17 +55,17 @@ class Template:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The variables in the order of the text, repeated ones too."""
+        """The variables in the order of the text, with repetitions."""
         return tuple(name for _, name in self.pieces if name is not None)
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """Return the text with its values; they are not looked at for variables again."""
+        """Return the text with its values, in which variables are not filled."""
         return "".join(literal + ("" if name is None else values[name]) for literal, name in self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateRef:
-    """Which template a text was made of: what an approval is of, and what a dispute asks for."""
+    """The template of a text, for approvals and disputes."""
 
     id: str
     """Language, purpose or kind of purpose, and channel: ``ur/transaction/sms``."""
@@ -84,19 +84,14 @@ def parse_template(source: str, allowed: Collection[str]) -> Template:
     except ValueError:
         raise TemplateError("has a single brace: write {{ and }} for braces") from None
     pieces = tuple((literal, name) for literal, name, _, _ in parsed)
-    if _plainly(pieces) != source:
+    literals = ((literal.replace("{", "{{").replace("}", "}}"), name) for literal, name in pieces)
+    if "".join(literal + ("" if name is None else f"{{{name}}}") for literal, name in literals) != source:
         raise TemplateError("has a conversion or a format: variables stand as they are, such as {code}")
     for _, name in pieces:
         if name is not None and name not in allowed:
-            there_are = ", ".join(f"{{{known}}}" for known in allowed)
-            raise TemplateError(f"names {{{name}}}, which is not known here; there are {there_are}")
+            variables = ", ".join(f"{{{known}}}" for known in allowed)
+            raise TemplateError(f"names {{{name}}}, which is not known here; there are {variables}")
     return Template(source, pieces)
-
-
-def _plainly(pieces: tuple[tuple[str, str | None], ...]) -> str:
-    """Return how pieces are written without anything beside the names."""
-    literals = ((literal.replace("{", "{{").replace("}", "}}"), name) for literal, name in pieces)
-    return "".join(literal + ("" if name is None else f"{{{name}}}") for literal, name in literals)
 
 
 DEFAULT_LANGUAGE: Final = "en"
@@ -119,7 +114,7 @@ class PurposeTemplates:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """What one file of messages says."""
+    """The content of a file of messages."""
 
     tag: str
     """BCP 47."""
@@ -142,7 +137,7 @@ class Language:
     """By purpose or kind of purpose (`reply_name` for replies), and channel."""
 
     def __post_init__(self) -> None:
-        """Take the digests once: they are asked for with each message."""
+        """Take the digests once: each message needs them."""
         own = {
             (texts.name, channel): _reference(self, texts.name, channel, template)
             for texts in self.texts.values()
@@ -179,7 +174,7 @@ class ChosenTemplate:
     """BCP 47: the requested locale where the language is a form of it."""
 
     def reference(self, channel: Channel) -> TemplateRef:
-        """Return which template it is, with a digest of all words that can be in its text."""
+        """Return its template's reference."""
         return self.language.references[self.texts.name, channel]
 
 
@@ -204,9 +199,9 @@ class MessageTemplates:
         return locale
 
     def choose(self, purpose: Purpose, channel: Channel, *requested: str, only: Collection[str] = ()) -> ChosenTemplate:
-        """Return the words for the first requested locale that has them, or the English ones.
+        """Return the words for the first requested locale that has them, else of the first in ``only``, else English.
 
-        If ``only`` some languages are allowed, the first of them that has words comes before English.
+        If ``only`` is not empty, other languages are not allowed, except English.
         """
         for locale, tag, language in self._languages(requested, only):
             if texts := language.texts_for(purpose, channel):
@@ -224,12 +219,12 @@ class MessageTemplates:
         raise LookupError("the templates are complete for English")
 
     def supports(self, locale: str) -> bool:
-        """Tell whether there are words in a locale's language, and script."""
+        """Tell whether a locale's language and script have words."""
         tag = next((tag for tag in fallback_tags(locale) if tag.lower() in self.languages), None)
         return tag is not None and _as_asked(locale, tag, self.languages[tag.lower()]) == locale
 
     def _languages(self, requested: Iterable[str], only: Collection[str]) -> Iterator[tuple[str, str, Language]]:
-        """Yield the languages to be tried, each with its locale, and the part of the locale that is its tag."""
+        """Yield the languages to try, each with its locale and tag."""
         allowed = {tag.lower() for tag in only}
         for locale in (*requested, *only):
             for tag in fallback_tags(locale):
@@ -240,7 +235,7 @@ class MessageTemplates:
 
 
 def reply_name(meaning: Meaning) -> str:
-    """Return what stands in place of a purpose in the id of a reply's template."""
+    """Return the part of a reply's template id that is a purpose in others."""
     return f"reply-{meaning}"
 
 
@@ -254,7 +249,7 @@ def _reference(language: Language, name: str, channel: Channel, template: Templa
 
 
 def _as_asked(locale: str, tag: str, language: Language) -> str:
-    """Return the locale, unless it asked for a script that the language is not written in."""
+    """Return the locale, or the language's tag where the locale has another script."""
     dropped = locale[len(tag) :].split("-")
     return language.tag if any(len(subtag) == 4 and subtag.isalpha() for subtag in dropped) else locale  # noqa: PLR2004 - ISO 15924
 
@@ -276,7 +271,7 @@ _NON_JOINER = "\u200c"
 
 
 def word_faults(text: str) -> Iterator[str]:
-    """Yield what is wrong with a text of a file, whatever it is for, each as the end of a sentence."""
+    """Yield the faults of any text of a file, each as the end of a sentence."""
     plain = re.sub(r"\{\w+\}", "x", text)
     for link in links_in(plain)[:1]:
         yield f"holds a link or a domain name at {link!r}: a person must never learn to follow one"
@@ -290,13 +285,13 @@ def word_faults(text: str) -> Iterator[str]:
 
 
 def links_in(text: str) -> list[str]:
-    """Return what a handset may show as a link, however its letters and dots are written."""
+    """Return the parts that a handset may show as a link, in any Unicode form."""
     seen = unicodedata.normalize("NFKC", text).replace(_NON_JOINER, "")
     return [match[0] for match in _LINK.finditer(seen)]
 
 
 def is_own_link(link: str, origin: str | None) -> bool:
-    """Tell whether a link is the domain name of an application's ``origin``, or of what that belongs to."""
+    """Tell whether a link is the domain name of an application's ``origin``, or a parent of it."""
     return origin is not None and f".{origin}".endswith(f".{link.casefold()}")
 
 
@@ -307,7 +302,7 @@ def reply_faults(template: Template) -> Iterator[str]:
 
 
 def written_faults(template: Template, *, payment: bool) -> Iterator[str]:
-    """Yield what is wrong with a text that is read: sms, whatsapp."""
+    """Yield the faults of a text to read: sms, whatsapp."""
     names = template.names
     yield from _missing(names, (*COMMON_VARIABLES, *(PAYMENT_VARIABLES if payment else ())))
     if names.count(Variable.CODE) != 1:
@@ -320,18 +315,17 @@ def written_faults(template: Template, *, payment: bool) -> Iterator[str]:
 
 
 def spoken_faults(template: Template, *, payment: bool) -> Iterator[str]:
-    """Yield what is wrong with a text that is heard: voice."""
+    """Yield the faults of a text to hear: voice."""
     yield from _missing(template.names, (*COMMON_VARIABLES, *(PAYMENT_VARIABLES if payment else ())))
     if template.names.count(Variable.DIGITS) != 2:  # noqa: PLR2004 - once, and once again
         yield "names {digits} not exactly twice: who misses the code cannot scroll back"
 
 
 def direction_faults(source: str) -> Iterator[str]:
-    """Yield where a text with right-to-left letters would be shown out of order (UAX #9).
+    """Yield the lines that the bidirectional algorithm (UAX #9) would show out of order.
 
-    A line is a paragraph to the bidirectional algorithm. One that starts with a right-to-left letter, and holds
-    one value at most, cannot reorder values among each other; so no invisible mark is needed, which would cost
-    a unit each and which a handset may show as a box.
+    A line that starts with a right-to-left letter, and holds at most one value, needs no invisible mark, which would
+    cost a unit and which a handset may show as a box.
     """
     for line in source.split("\n"):
         if not any(_is_right_to_left(character) for character in line):
@@ -352,7 +346,7 @@ def is_right_to_left(text: str) -> bool:
 
 
 def describe_character(character: str) -> str:
-    """Return how a character is told to a person who may not see it."""
+    """Return the code point and name of a character, which may be invisible."""
     return f"U+{ord(character):04X} {unicodedata.name(character, 'without a name')}"
 
 
@@ -376,7 +370,7 @@ def _is_right_to_left(character: str) -> bool:
 
 
 def fallback_tags(tag: str) -> Iterator[str]:
-    """Yield a language tag and what is left of it, subtag by subtag (RFC 4647, 3.4)."""
+    """Yield a language tag and its prefixes, the longest first (RFC 4647, 3.4)."""
     subtags = tag.split("-")
     while subtags:
         yield "-".join(subtags)
@@ -385,7 +379,7 @@ def fallback_tags(tag: str) -> Iterator[str]:
             subtags.pop()
 
 
-# Babel reads its data from files and is slow: it is asked once a locale.
+# Babel reads its data from files and is slow, so its answers are cached.
 
 LATIN: Final = "latn"
 """The numbering system of ASCII digits."""
@@ -395,16 +389,17 @@ _ASCII: Final = {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'", "\u
 
 @lru_cache(maxsize=512)
 def amount_style(tag: str) -> AmountStyle:
-    """Return how a locale (BCP 47) writes amounts, in ASCII; the plain style for an unknown one.
+    """Return the ASCII style of amounts in a locale (BCP 47); the plain style for an unknown locale.
 
-    The currency's code stands where the locale puts it, but first where letters run from right to left: there code
-    and number are one left-to-right run, ``PKR 1,500.00``, which no handset reorders.
+    The currency stands as in the locale, but first in right-to-left scripts: there ``PKR 1,500.00`` is one
+    left-to-right run, which no handset reorders.
     """
     locale = _known(tag)
     if locale is None:
         return PLAIN_STYLE
-    decimal = _plain(get_decimal_symbol(locale, numbering_system=LATIN))
-    group = _plain(get_group_symbol(locale, numbering_system=LATIN))
+    decimal = get_decimal_symbol(locale, numbering_system=LATIN)
+    group = get_group_symbol(locale, numbering_system=LATIN)
+    decimal, group = _ASCII.get(decimal, decimal), _ASCII.get(group, group)
     if decimal not in {".", ","} or group not in {".", ",", "'", " "} or decimal == group:
         return PLAIN_STYLE
     first, further, *_ = locale.decimal_formats[None].grouping
@@ -435,13 +430,9 @@ def _known(tag: str) -> Locale | None:
     return None
 
 
-def _plain(sign: str) -> str:
-    return _ASCII.get(sign, sign)
-
-
 @lru_cache(maxsize=300)
 def currency_signs(region: str) -> dict[str, str]:
-    """Return the currencies (ISO 4217) that a region pays with, by the signs that its people write; empty for none."""
+    """Return the currencies (ISO 4217) of a region by their local signs; empty for none."""
     locales = list(filter(None, (_known(f"en-{region}"), _known("en"))))
     currencies = get_territory_currencies(region) if region else ()
     return {locale.currency_symbols.get(currency, currency): currency for currency in currencies for locale in locales}

@@ -15,8 +15,8 @@ import pyotp
 from otp_service.domain.codes import normalise_code
 from otp_service.errors import InvalidCodeError, InvalidSecretError
 
-# Apps differ in what they obey of a URI: some ignore an algorithm, a number of digits or a period and show codes that
-# are never right. So what is enrolled here is what all of them can; anything else only comes in with a secret.
+# Some apps ignore the algorithm, digits or period of a URI and show codes that are never right. So new secrets have
+# the parameters of all apps; other parameters only come with an imported secret.
 
 SECRET: Final = "secret"  # noqa: S105 - a name
 """The kind of seal of a factor's secret."""
@@ -42,7 +42,7 @@ PENDING_SECONDS: Final = 600
 
 @dataclass(frozen=True, slots=True)
 class PendingLimits:
-    """How many factors may wait for their first code at once."""
+    """Maximum numbers of pending factors."""
 
     user: int
     application: int
@@ -62,7 +62,7 @@ _ALGORITHM_IN_URI: Final = re.compile(r"(?<=[?&]algorithm=)[^&]*", re.IGNORECASE
 
 @dataclass(frozen=True, slots=True)
 class TotpParameters:
-    """How codes are made of a secret."""
+    """The parameters of codes."""
 
     algorithm: str = "SHA1"
     digits: int = 6
@@ -85,7 +85,7 @@ class UserKey:
 
 @dataclass(frozen=True, slots=True)
 class SealedFactor:
-    """What a check needs of a factor, as it is recorded and mirrored."""
+    """The members of a factor for a check, in ledger and mirror."""
 
     id: str
     application: str
@@ -104,7 +104,7 @@ class SealedFactor:
 
     @classmethod
     def unpack(cls, factor_id: str, text: str) -> "SealedFactor":
-        """Return what `packed` returned."""
+        """Return the factor from `packed`."""
         application, place, last_step, period, digits, algorithm, secret = text.split("|")
         parameters = TotpParameters(algorithm, int(digits), int(period))
         return cls(factor_id, application, secret, parameters, int(last_step), int(place))
@@ -112,7 +112,7 @@ class SealedFactor:
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """A factor of a user, as it is recorded. Times are milliseconds since the epoch."""
+    """A recorded factor of a user. Times are milliseconds since the epoch."""
 
     sealed: SealedFactor
     user: str
@@ -131,7 +131,7 @@ class Factor:
 
 
 class FactorStatus(StrEnum):
-    """Where a factor is in its life."""
+    """The state of a factor."""
 
     PENDING = "pending"
     """Enrolled, without its first code."""
@@ -140,7 +140,7 @@ class FactorStatus(StrEnum):
 
 
 class FactorFailure(StrEnum):
-    """Why a code is not accepted."""
+    """The reason for refusing a code."""
 
     WRONG_CODE = "wrong_code"
     CODE_USED = "code_used"
@@ -152,7 +152,7 @@ class FactorFailure(StrEnum):
 
 
 class FactorChange(StrEnum):
-    """What happened to a factor, as the ledger records it."""
+    """A recorded change of a factor."""
 
     ACTIVATED = "activated"
     REMOVED = "removed"
@@ -167,15 +167,12 @@ def new_secret() -> bytes:
 
 
 def secret_text(secret: bytes) -> str:
-    """Return a secret as people type it into an app: base32 (RFC 4648) without padding."""
+    """Return a secret for typing into an app: base32 (RFC 4648) without padding."""
     return base64.b32encode(secret).decode().rstrip("=")
 
 
 def matching_steps(secret: bytes, parameters: TotpParameters, typed: str, steps: Iterable[int]) -> tuple[int, ...]:
-    """Return the steps among some whose code was typed.
-
-    Raises `InvalidCodeError` for what could not be a code of the factor: it is no guess.
-    """
+    """Return the ``steps`` of a typed code; raise `InvalidCodeError` for a text that is no guess."""
     digits = normalise_code(typed)
     if len(digits) != parameters.digits:
         raise InvalidCodeError(f"A code of this factor has {parameters.digits} digits.")
@@ -189,28 +186,21 @@ def code_at(secret: bytes, parameters: TotpParameters, step: int) -> str:
 
 
 def otpauth_uri(secret: bytes, parameters: TotpParameters, issuer: str, label: str) -> str:
-    """Return what brings a secret into an app: the URI of Google's key-uri-format.
-
-    Neither name has a colon: readers of URIs disagree about an escaped one.
-    """
+    """Return the URI (Google's key-uri-format) of a secret; apps differ on colons in names, so they become blanks."""
     issuer, label = (" ".join(name.replace(":", " ").split()) for name in (issuer, label))
     return _generator(secret, parameters).provisioning_uri(name=label, issuer_name=issuer)
 
 
 def parse_otpauth_uri(uri: str) -> tuple[bytes, TotpParameters]:
-    """Return secret and parameters of a URI from elsewhere.
-
-    Raises `InvalidSecretError` for one that is no TOTP, or is too short; its text shows nothing of the secret.
-    """
+    """Return secret and parameters of an imported URI; raise `InvalidSecretError`, which does not show the secret."""
     spelled = _ALGORITHM_IN_URI.sub(lambda match: match[0].upper().replace("-", ""), uri)
     try:
         parsed = pyotp.parse_uri(spelled)
         secret = parsed.byte_secret()
     except (ValueError, TypeError) as malformed:  # their texts may repeat the secret
         if f"{MIN_SECRET_BITS} bits" in str(malformed):
-            raise InvalidSecretError(
-                f"The secret has fewer than {MIN_SECRET_BITS} bits: enrol the person anew."
-            ) from None
+            text = f"The secret has fewer than {MIN_SECRET_BITS} bits: enrol the person anew."
+            raise InvalidSecretError(text) from None
         raise InvalidSecretError("This is no otpauth URI of a TOTP secret.") from None
     if type(parsed) is not pyotp.TOTP or parsed.interval not in PERIODS or len(secret) > MAX_SECRET_BYTES:
         raise InvalidSecretError(
@@ -238,17 +228,14 @@ _MAX_TYPED: Final = 64
 
 
 def recovery_code(material: bytes) -> str:
-    """Return the recovery code that the first 120 bits make, as it is shown: ``XXXX-XXXX-…``."""
+    """Return the recovery code of the first 120 bits, ``XXXX-XXXX-…``."""
     bits = int.from_bytes(material[:_RECOVERY_BYTES])
     code = "".join(RECOVERY_ALPHABET[bits >> 5 * place & 31] for place in range(_RECOVERY_LENGTH))
     return "-".join(code[place : place + _RECOVERY_GROUP] for place in range(0, _RECOVERY_LENGTH, _RECOVERY_GROUP))
 
 
 def normalise_recovery_code(typed: str) -> str:
-    """Return a recovery code as it is hashed: 24 characters; capitals, hyphens and look-alikes do not matter.
-
-    Raises `InvalidCodeError` for what could be none: it is no guess.
-    """
+    """Return the 24 characters of a typed recovery code; raise `InvalidCodeError` for a text that is no guess."""
     code = typed.upper().translate(_LOOKS_LIKE) if typed.isascii() and len(typed) <= _MAX_TYPED else ""
     if not _RECOVERY_CODE.fullmatch(code):
         raise InvalidCodeError(f"A recovery code has {_RECOVERY_LENGTH} letters and digits.")

@@ -9,7 +9,7 @@ MAX_CODE_LIFE = 600
 
 
 class PurposeKind(StrEnum):
-    """What a purpose proves."""
+    """The statement of an approval."""
 
     POSSESSION = "possession"
     """The user holds the number: login, sign-up."""
@@ -18,7 +18,7 @@ class PurposeKind(StrEnum):
 
 
 class Resend(StrEnum):
-    """Which code a further message of the same verification carries."""
+    """The code of a further message."""
 
     SAME_CODE = "same_code"
     NEW_CODE = "new_code"
@@ -26,7 +26,7 @@ class Resend(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Traits:
-    """What sets channels apart."""
+    """The differences of channels."""
 
     in_segments: bool = False
     """Whether its text is measured, and paid, in segments of an SMS."""
@@ -45,7 +45,7 @@ class _Traits:
 
 
 class Channel(StrEnum):
-    """How a message reaches the handset. A new channel is its entry here, and a gateway that carries it."""
+    """The channel of a message. A new channel needs an entry, and a gateway."""
 
     traits: _Traits
 
@@ -62,7 +62,7 @@ class Channel(StrEnum):
 
 
 class FactorKind(StrEnum):
-    """What a person confirms with."""
+    """The kind of a factor."""
 
     MESSAGE = "message"
     """A code in a message."""
@@ -72,7 +72,7 @@ class FactorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """The rules of one purpose. A verification keeps those it was started with."""
+    """The rules of a purpose. A verification keeps those of its start."""
 
     name: str
     kind: PurposeKind
@@ -104,7 +104,7 @@ class Purpose:
     """Maximum age of that approval in seconds."""
 
     def channels_after(self, channel: str) -> tuple[Channel, ...]:
-        """Return the channels that follow one, in their order; none where there is no fallback."""
+        """Return the channels after ``channel``; none without fallback."""
         if not self.fallback or channel not in self.channels:
             return ()
         return self.channels[self.channels.index(Channel(channel)) + 1 :]
@@ -130,7 +130,7 @@ class Status(StrEnum):
 
 
 class CheckFailure(StrEnum):
-    """Why a check was not valid."""
+    """The reason of an invalid check."""
 
     WRONG_CODE = "wrong_code"
     EXPIRED = "expired"
@@ -156,7 +156,7 @@ class DeliveryStatus(StrEnum):
 
 
 class GatewayChoice(StrEnum):
-    """Why a gateway was called: what kept the route's first one from the message."""
+    """The reason for calling a gateway of the route."""
 
     CONFIGURED = "configured"
     """The route's first gateway."""
@@ -174,12 +174,12 @@ class GatewayChoice(StrEnum):
     """All are left alone, so one is tried."""
 
 
-# What each start and each answer makes is not frozen: a frozen object takes four times as long to make.
+# Objects of each start and answer are not frozen, since that takes four times as long.
 
 
 @dataclass(slots=True)
 class Delivery:
-    """One dispatch of one message, or a message that waits for its first."""
+    """A dispatch of a message, or a message before its first dispatch."""
 
     message: int
     """Within the verification, from 1."""
@@ -205,7 +205,7 @@ class Delivery:
 
 @dataclass(slots=True)
 class Verification:
-    """A verification as it is recorded. Times are milliseconds since the epoch, by Redis' clock."""
+    """A recorded verification. Times are milliseconds since the epoch, by Redis' clock."""
 
     id: str
     application: str
@@ -240,25 +240,23 @@ class Verification:
     """The guard's counts of its messages (include_approvals.lua); empty before, and after they are rolled back."""
 
     def set_times(self, created: int, expires: int, deliveries: tuple[Delivery, ...]) -> None:
-        """Set the times of its start, in milliseconds, and what was delivered."""
+        """Set the times of its start, in milliseconds, and the deliveries."""
         self.created, self.expires, self.last_send, self.deliveries = created, expires, created, deliveries
 
     @property
     def checks_left(self) -> int:
-        """Codes that will still be compared."""
+        """Remaining checks."""
         return self.purpose.max_checks - self.checks if self.status is Status.PENDING else 0
 
     @property
     def sends_left(self) -> int:
-        """Messages that may still be asked for."""
+        """Remaining messages."""
         return self.purpose.max_sends - self.sends if self.status is Status.PENDING else 0
 
     @property
     def resend_after(self) -> int | None:
-        """When the next message may be asked for; ``None`` when none is left."""
-        if not self.sends_left:
-            return None
-        return self.last_send + 1000 * self.purpose.resend_delay(self.sends)
+        """When the next message is allowed; ``None`` when none is left."""
+        return self.last_send + 1000 * self.purpose.resend_delay(self.sends) if self.sends_left else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Webhooks to applications (Standard Webhooks 1.0.0): types, bodies, signatures, where and when they go."""
+"""Webhooks to applications (Standard Webhooks 1.0.0): types, bodies, signatures, targets, retries."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ from otp_service.domain.keyring import user_id, user_of_factor
 
 
 class WebhookType(StrEnum):
-    """What a webhook tells."""
+    """The type of a webhook."""
 
     VERIFICATION_STARTED = "verification.started"
     VERIFICATION_RESENT = "verification.resent"
@@ -60,13 +60,13 @@ GROUPS: Final = frozenset(map(_group, WebhookType))
 
 
 def is_wanted(kind: str, chosen: Collection[str]) -> bool:
-    """Tell whether a type is among those chosen, by its own name or its group's."""
+    """Tell whether a type is chosen, by its own name or its group's."""
     return kind in chosen or _group(kind) in chosen
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """What an application is told: thin, so no number, code or metadata. It asks for more with its API key."""
+    """A thin event for an application, without number, code or metadata, which the API has."""
 
     application: str
     type: str
@@ -80,7 +80,7 @@ class Webhook:
     """The same for all endpoints and repetitions, so that receivers recognise a repetition."""
 
     def body(self, sequence: int) -> bytes:
-        """Return what is sent to an endpoint, whose ``sequence`` th webhook it is: JSON in ASCII."""
+        """Return the JSON (ASCII) for an endpoint, as its webhook number ``sequence``."""
         members = {"application": self.application, "verification": self.verification, **self.details}
         data = {"id": self.id, "sequence": sequence, **{name: value for name, value in members.items() if value}}
         moment = datetime.fromtimestamp(self.at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -97,24 +97,15 @@ _WITH_THE_LEDGER: Final = frozenset(kind for kind in WebhookType if _group(kind)
 
 
 def webhook_of(event: Event) -> Webhook | None:
-    """Return the webhook of an event, ``None`` where it has none.
-
-    It is named after the event, so a ledger restored from a copy repeats it under the same name.
-    """
+    """Return the webhook of an event, ``None`` where it has none; a restored ledger repeats it with the same id."""
     if event.type not in TYPES - _WITH_THE_LEDGER:
         return None
     named = f"wh_{hashlib.sha256(event.id.encode()).hexdigest()[:32]}"
+    application, subject = event.member("application"), event.member("id")
     if event.type == WebhookType.FACTOR_LOCKED:
-        details = _of_user(event.member("id"))
-        return Webhook(event.member("application"), event.type, event.at, details=details, id=named)
-    return Webhook(
-        application=event.member("application"),
-        type=event.type,
-        at=event.at,
-        verification=event.member("id"),
-        details={name: event.member(name) for name in _DETAILS if event.member(name)},
-        id=named,
-    )
+        return Webhook(application, event.type, event.at, details=_of_user(subject), id=named)
+    details = {name: event.member(name) for name in _DETAILS if event.member(name)}
+    return Webhook(application, event.type, event.at, subject, details, named)
 
 
 def webhook_of_user(kind: WebhookType, application: str, subject: str, at: int, reason: str = "") -> Webhook:
@@ -124,7 +115,7 @@ def webhook_of_user(kind: WebhookType, application: str, subject: str, at: int, 
 
 
 def _of_user(subject: str) -> dict[str, str]:
-    """Return the public identifiers of a user, and of a factor, whose identifier has the user's in it."""
+    """Return the public identifiers of a user, and of a factor, whose identifier contains the user's."""
     user = user_of_factor(subject)
     return {"factor": subject, "user": user_id(user)} if user else {"user": user_id(subject)}
 
@@ -142,12 +133,12 @@ def new_webhook_secret() -> bytes:
 
 
 def shown_secret(secret: bytes) -> str:
-    """Return a secret as receivers' libraries take it, ``whsec_…``."""
+    """Return a secret in the form of receivers' libraries, ``whsec_…``."""
     return SECRET_PREFIX + base64.b64encode(secret).decode()
 
 
 def signature_headers(keys: Iterable[bytes], webhook_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """Return the headers that go with a body: a signature under each key (HMAC-SHA256 over ``id.timestamp.body``)."""
+    """Return the headers of a body, signed with each key (HMAC-SHA256 over ``id.timestamp.body``)."""
     signed = f"{webhook_id}.{timestamp}.".encode() + body
     made = (base64.b64encode(hmac.digest(key, signed, "sha256")).decode() for key in keys)
     return {
@@ -161,11 +152,11 @@ MAX_URL: Final = 1000
 """In characters."""
 
 
-# --- where they go --------------------------------------------------------------------------------------------
+# --- targets --------------------------------------------------------------------------------------------------
 
 
 class AddressScope(StrEnum):
-    """Where an address is."""
+    """The scope of an address."""
 
     PUBLIC = "public"
     ALLOWED = "allowed"
@@ -194,7 +185,7 @@ _NOT_PUBLIC: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class TargetRules:
-    """Where webhooks may go."""
+    """Rules on the targets of webhooks."""
 
     ports: frozenset[int] = frozenset({443})
     """Of public hosts."""
@@ -204,30 +195,22 @@ class TargetRules:
     """Prefixes (/96, RFC 6052) of this site's way to IPv4."""
 
     def scope_of(self, address: str) -> AddressScope:
-        """Tell where an address is, by what it leads to at last."""
-        target = self._leads_to(ip_address(address))
+        """Return the scope of an address; IPv6 that leads to IPv4 counts as that."""
+        target = ip_address(address)
+        if isinstance(target, IPv6Address) and any(target in prefix for prefix in self.nat64):
+            target = IPv4Address(int(target) & 0xFFFF_FFFF)
+        elif isinstance(target, IPv6Address):
+            target = target.ipv4_mapped or target
         if any(target in network for network in self.networks):
             return AddressScope.ALLOWED
-        return AddressScope.PUBLIC if _is_public(target) else AddressScope.REFUSED
-
-    def _leads_to(self, address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-        """Return the IPv4 address that one of IPv6 stands for, where it does."""
-        if isinstance(address, IPv6Address):
-            if address.ipv4_mapped:
-                return address.ipv4_mapped
-            if any(address in prefix for prefix in self.nat64):
-                return IPv4Address(int(address) & 0xFFFF_FFFF)
-        return address
-
-
-def _is_public(address: IPv4Address | IPv6Address) -> bool:
-    outside = isinstance(address, IPv6Address) and (address not in _UNICAST or address.scope_id is not None)
-    return address.is_global and not outside and not any(address in network for network in _NOT_PUBLIC)
+        outside = isinstance(target, IPv6Address) and (target not in _UNICAST or target.scope_id is not None)
+        is_public = target.is_global and not outside and not any(target in network for network in _NOT_PUBLIC)
+        return AddressScope.PUBLIC if is_public else AddressScope.REFUSED
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookRules:
-    """What the configuration says of webhooks."""
+    """The configuration of webhooks."""
 
     targets: TargetRules
     timeout: float
@@ -236,7 +219,7 @@ class WebhookRules:
     """Of one application."""
 
 
-# --- when they go again ---------------------------------------------------------------------------------------
+# --- retries --------------------------------------------------------------------------------------------------
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 24 * 3600
 DELAYS: Final = (0, 5, 5 * _MINUTE, 30 * _MINUTE, 2 * _HOUR, 5 * _HOUR, 10 * _HOUR, 14 * _HOUR, 20 * _HOUR, _DAY)
@@ -248,9 +231,9 @@ DISABLE_AFTER: Final = 5 * _DAY * 1000
 
 
 def next_delay(tries: int, chance: float) -> int | None:
-    """Return the milliseconds from the end of a try to the next one, ``None`` when it was the last.
+    """Return the milliseconds from the end of try number ``tries`` to the next, ``None`` after the last.
 
-    ``tries`` have been made; ``chance``, from 0 to 1, chooses within the jitter.
+    ``chance``, from 0 to 1, chooses within the jitter.
     """
     if tries >= len(DELAYS):
         return None
@@ -262,7 +245,7 @@ SLOW_CALL: Final = 1000
 
 
 class EndpointStatus(StrEnum):
-    """Whether an endpoint is sent to."""
+    """The state of an endpoint."""
 
     ENABLED = "enabled"
     DISABLED = "disabled"
@@ -274,7 +257,7 @@ class EndpointStatus(StrEnum):
 
 
 class WebhookDeliveryStatus(StrEnum):
-    """What has become of a webhook at an endpoint."""
+    """The state of a webhook at an endpoint."""
 
     WAITING = "waiting"
     """For its next try."""
@@ -287,7 +270,7 @@ class WebhookDeliveryStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where an application is told. Times are milliseconds since the epoch."""
+    """An application's address for webhooks. Times are milliseconds since the epoch."""
 
     id: str
     application: str
@@ -309,21 +292,21 @@ class Endpoint:
 
     @property
     def is_slow(self) -> bool:
-        """Whether it is sent to, and its calls take long."""
+        """Whether it is enabled, and its calls take long."""
         return self.status is EndpointStatus.ENABLED and self.latency is not None
 
     @property
     def seconds(self) -> str:
-        """The latency as people read it."""
+        """The latency in seconds, for people."""
         return f"{(self.latency or 0) / 1000:.1f}"
 
     def latency_after(self, milliseconds: int) -> int | None:
-        """Return the latency after a call: the mean of both, so that a few quick calls end a slow time."""
+        """Return the latency after a call: the mean of both, so that a few quick calls end slowness."""
         smoothed = milliseconds if self.latency is None else (self.latency + milliseconds) // 2
         return smoothed if smoothed >= SLOW_CALL else None
 
     def calls_at_once(self, per_endpoint: int) -> int:
-        """Return how many calls it may have at once: one while it fails, half while it is slow, for they may be why."""
+        """Return the maximum of simultaneous calls: one while it fails, half while it is slow, for they may be why."""
         if self.failing_since is not None:
             return 1
         return per_endpoint if self.latency is None else max(per_endpoint // 2, 1)
@@ -343,12 +326,12 @@ def new_endpoint_id() -> str:
 
 
 def is_endpoint_id(text: str) -> bool:
-    """Tell whether a text may be the name of an endpoint."""
+    """Tell whether a text has the form of an endpoint's identifier."""
     return _ENDPOINT_ID.fullmatch(text) is not None
 
 
 def is_webhook_id(text: str) -> bool:
-    """Tell whether a text may be the name of a webhook."""
+    """Tell whether a text has the form of a webhook's identifier."""
     return _WEBHOOK_ID.fullmatch(text) is not None
 
 
@@ -372,13 +355,13 @@ class WebhookAttempt:
 
     @property
     def shown_reason(self) -> str:
-        """The reason as applications see it: it does not reveal which hosts exist in our networks."""
+        """The reason for applications, which does not reveal the hosts in our networks."""
         hidden = self.reason in {HOST_NOT_FOUND, ADDRESS_NOT_ALLOWED}
         return "host not found or not allowed" if hidden else self.reason
 
     @property
     def delivered(self) -> bool:
-        """Whether the receiver took it."""
+        """Whether the receiver accepted it."""
         return 200 <= self.status < 300  # noqa: PLR2004 - success (RFC 9110, 15.3)
 
     @property
@@ -387,11 +370,11 @@ class WebhookAttempt:
         return self.status == 410  # noqa: PLR2004 - gone (RFC 9110, 15.5.11)
 
 
-# --- Which webhooks are sent now ----------------------------------------------------------------------------------
+# --- slots --------------------------------------------------------------------------------------------------------
 
 
 class Pace(Enum):
-    """How long calls of an endpoint take."""
+    """The duration of an endpoint's calls."""
 
     QUICK = auto()
     UNKNOWN = auto()
@@ -410,17 +393,14 @@ class WebhookCall:
 
 
 class WebhookSlots:
-    """The slots that a worker has for calls of endpoints, shared between applications.
+    """A worker's slots for calls of endpoints, shared between applications.
 
-    Slow calls of all applications hold at most half of them, and those of unknown pace another quarter, so that quick
-    endpoints always have some. An application takes another slot only while more are free than it holds.
+    Slow calls hold at most half of them, and those of unknown pace another quarter, so that quick endpoints always have
+    some. An application takes another slot only while more are free than it holds.
     """
 
     def __init__(self, total: int, calls: Collection[WebhookCall] = (), quick: Collection[str] = ()) -> None:
-        """Begin with the ``calls`` in flight, and the identifiers of endpoints whose last call was ``quick``.
-
-        More than half of the calls may be slow: some became slow on their way.
-        """
+        """Take the ``calls`` in flight, of which any number may be slow, and the ``quick`` endpoints by identifier."""
         self._total = total
         self._held = Counter(call.application for call in calls)
         self._calls = Counter(call.pace for call in calls)
@@ -433,15 +413,15 @@ class WebhookSlots:
         return self._free(Pace.QUICK) <= 0
 
     def pace_of(self, endpoint: Endpoint) -> Pace:
-        """Return how long calls of an endpoint take, by those that ended and those in flight."""
+        """Return the pace of an endpoint, by its ended calls and those in flight."""
         if endpoint.latency is not None or endpoint.id in self._slow:
             return Pace.SLOW
         return Pace.QUICK if endpoint.id in self._quick else Pace.UNKNOWN
 
     def share_out(self, requested: Mapping[Endpoint, int]) -> Mapping[str, int]:
-        """Take slots for the calls that endpoints request; return how many each gets, by its identifier.
+        """Take slots for the requested calls; return the shares by endpoint's identifier.
 
-        Each slot goes to the application that holds the fewest; of equal ones, to the first in order.
+        Each slot goes to the application with the fewest, or to the first of equals.
         """
         queues: dict[str, deque[Endpoint]] = defaultdict(deque)
         for endpoint, calls in requested.items():
@@ -453,7 +433,10 @@ class WebhookSlots:
         while turns and not self.is_full:
             _, place, application = heapq.heappop(turns)
             endpoint = queues[application].popleft()
-            if self._take(application, self.pace_of(endpoint)):
+            pace = self.pace_of(endpoint)
+            if self._free(pace) > self._held[application]:
+                self._held[application] += 1
+                self._calls[pace] += 1
                 shares[endpoint.id] += 1
                 if shares[endpoint.id] < requested[endpoint]:
                     queues[application].append(endpoint)
@@ -461,15 +444,7 @@ class WebhookSlots:
                 heapq.heappush(turns, (self._held[application], place, application))
         return shares
 
-    def _take(self, application: str, pace: Pace) -> bool:
-        if self._free(pace) <= self._held[application]:
-            return False
-        self._held[application] += 1
-        self._calls[pace] += 1
-        return True
-
     def _free(self, pace: Pace) -> int:
-        """Return how many calls of a pace may begin."""
         half, slow = self._total // 2, self._calls[Pace.SLOW]
         not_quick = min(slow, half) + self._calls[Pace.UNKNOWN]
         left = self._total - not_quick - self._calls[Pace.QUICK]
