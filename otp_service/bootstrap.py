@@ -59,7 +59,7 @@ LEDGER_NOT_MADE = StartRefusal(
 LEDGER_OF_OTHER_KEY = StartRefusal(
     RefusalName.LEDGER_OF_OTHER_KEY,
     "OTP_SERVICE_PSEUDONYM_KEY",
-    "The ledger was made with another pseudonym key: nobody would be found in it, and every opt-out would be void.",
+    "The ledger was made with another pseudonym key: no number would match, and every opt-out would be void.",
     "Use the original key, or correct ledger.url.",
 )
 _DAY = 24 * 3600

@@ -652,7 +652,7 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
     """Yield diagnoses of the ledger and its mirror; write nothing, and make no file."""
     try:
         yield from diagnose(LEDGER, (settings, context))
-        if not context.ledger.database.there():
+        if not context.ledger.database.exists():
             yield from diagnose(NO_LEDGER, settings.ledger.upgrade)
         elif not context.ledger.is_made():
             yield refusal_diagnosis(LEDGER_NOT_MADE, WARN if settings.ledger.upgrade else FAIL)
@@ -732,7 +732,7 @@ ENDPOINTS: tuple[Check[Endpoints], ...] = (
 def endpoint_diagnoses(context: Context, now: int) -> Iterator[Diagnosis]:
     """Yield the faults of webhooks; none if the ledger does not answer, which `ledger_diagnoses` reports."""
     try:
-        endpoints = context.ledger.endpoints.of() if context.ledger.database.there() else ()
+        endpoints = context.ledger.endpoints.of() if context.ledger.database.exists() else ()
     except LedgerUnavailableError:
         return
     yield from diagnose(ENDPOINTS, (context, endpoints, now))

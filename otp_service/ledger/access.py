@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from types import SimpleNamespace
 from typing import Any, Literal
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, insert, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, insert, or_, select, true, update
 
 from otp_service.clock import now
 from otp_service.domain.applications import ApiKey, KeyScope
@@ -17,27 +17,27 @@ from otp_service.ledger.audit import append_state, record_action
 from otp_service.ledger.database import Database, access_sequence, advance_access_head
 from otp_service.ledger.schema import api_keys, applications
 
-# No application is ever deleted: what was recorded under its name would be taken for that of a later one.
+# No application is ever deleted: a later one of the same name would take over its records.
 
 
 @dataclass(frozen=True, slots=True)
 class StoredApplication:
-    """An application as it is kept. Times are milliseconds since the epoch, ``None`` for one of the configuration."""
+    """A stored application. Times are milliseconds since the epoch, ``None`` in the configuration."""
 
     name: str
     settings: str
-    """What was given of its section, without keys, as JSON: the rest has its default. A later release may know more."""
+    """The set members of its section, without keys, as JSON: the rest has its default."""
     created: int | None = None
     changed: int | None = None
 
     @property
     def source(self) -> Literal["configuration", "ledger"]:
-        """Where it is kept."""
+        """Where it is stored."""
         return "configuration" if self.created is None else "ledger"
 
     @property
     def members(self) -> dict[str, Any]:
-        """The settings as they were given."""
+        """The settings as a mapping."""
         return dict(json.loads(self.settings))
 
 
@@ -48,7 +48,7 @@ class Applications:
         self._database = database
 
     def add(self, name: str, settings: str, by: str) -> StoredApplication:
-        """Keep a new application; raise `NameTakenError` when there is one of the name. ``by`` says who does it."""
+        """Record a new application; raise `NameTakenError` for a name in use. ``by``: the operator."""
         with self._database.write() as connection:
             advance_access_head(connection)
             if _application_named(connection, name):
@@ -60,7 +60,7 @@ class Applications:
         return StoredApplication(name, settings, made, made)
 
     def change(self, name: str, settings: str, by: str) -> StoredApplication | None:
-        """Give an application other settings; return it, ``None`` when there is none of the name."""
+        """Change an application's settings; return it, ``None`` for an unknown name."""
         with self._database.write() as connection:
             advance_access_head(connection)
             statement = update(applications).where(applications.c.name == name)
@@ -77,46 +77,40 @@ class Applications:
     def all(self) -> tuple[StoredApplication, ...]:
         """Return all, by name."""
         with self._database.read() as connection:
-            return read_applications(connection)
+            return _read_applications(connection)
 
 
-def read_applications(connection: Connection) -> tuple[StoredApplication, ...]:
-    """Return all applications that are kept, by name."""
-    return tuple(map(_stored, connection.execute(select(applications).order_by(applications.c.name))))
+def _read_applications(connection: Connection) -> tuple[StoredApplication, ...]:
+    rows = connection.execute(select(applications).order_by(applications.c.name))
+    return tuple(StoredApplication(*row) for row in rows)
 
 
 def _application_named(connection: Connection, name: str) -> StoredApplication | None:
     row = connection.execute(select(applications).where(applications.c.name == name)).one_or_none()
-    return _stored(row) if row else None
-
-
-def _stored(row: Row[Any]) -> StoredApplication:
-    return StoredApplication(row.name, row.settings, row.created, row.changed)
+    return StoredApplication(*row) if row else None
 
 
 class ApiKeys:
     """API keys in the ledger. Raises `LedgerUnavailableError` when the database cannot serve.
 
-    An ``application`` of ``None`` means a key of any, or of all.
+    An ``application`` of ``None`` means any.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, key: ApiKey, by: str) -> ApiKey:
-        """Keep a new key; return it with the time at which it was made. ``by`` says who does it."""
+        """Record a new key; return it with its time of creation. ``by``: the operator."""
         with self._database.write() as connection:
             advance_access_head(connection)
             record_action(connection, OperatorActionEntry(OperatorAction.API_KEY_ISSUED, by, key.application, key.id))
             return _insert(connection, replace(key, created=now()))
 
     def of(self, application: str | None = None) -> tuple[ApiKey, ...]:
-        """Return the keys of an application, oldest first; also those that are over."""
-        wanted = select(api_keys).order_by(api_keys.c.created, api_keys.c.id)
-        if application is not None:
-            wanted = wanted.where(api_keys.c.application == application)
+        """Return the keys of an application, oldest first; also those that have ended."""
+        statement = select(api_keys).where(_of_application(application)).order_by(api_keys.c.created, api_keys.c.id)
         with self._database.read() as connection:
-            return tuple(map(_key, connection.execute(wanted)))
+            return tuple(map(_key, connection.execute(statement)))
 
     def rotate(
         self,
@@ -127,9 +121,9 @@ class ApiKeys:
         by: str,
         application: str | None = None,
     ) -> tuple[ApiKey, ApiKey] | None:
-        """Keep a key that may do the same as another, which ends in ``overlap`` milliseconds, or before if it did.
+        """Record a successor of a key, which ends in ``overlap`` milliseconds, or earlier if it had an end.
 
-        Return the old and the new one, ``None`` when there is no such key. Raises `ConflictError` when it is over.
+        Return the old and the new key, ``None`` for an unknown key. Raises `ConflictError` when it has ended.
         """
         with self._database.write() as connection:
             advance_access_head(connection)
@@ -146,23 +140,23 @@ class ApiKeys:
             return replace(old, expires=ends), _insert(connection, fresh)
 
     def revoke(self, key_id: str, by: str, application: str | None = None) -> ApiKey | None:
-        """End a key now; return it, ``None`` when there is no such key. One that is revoked keeps its time."""
+        """Revoke a key; return it, ``None`` for an unknown key. A revoked key keeps its time."""
         with self._database.write() as connection:
             advance_access_head(connection)
-            mine = (api_keys.c.id == key_id) & api_keys.c.revoked.is_(None)
-            if application is not None:
-                mine &= api_keys.c.application == application
-            ended = connection.execute(update(api_keys).where(mine).values(revoked=now())).rowcount
-            found = _key_named(connection, key_id, application)
-            if found and ended:
+            mine = update(api_keys).where(
+                api_keys.c.id == key_id, api_keys.c.revoked.is_(None), _of_application(application)
+            )
+            ended = connection.execute(mine.values(revoked=now())).rowcount
+            key = _key_named(connection, key_id, application)
+            if key and ended:
                 append_state(connection, api_keys, [key_id])
                 record_action(
-                    connection, OperatorActionEntry(OperatorAction.API_KEY_REVOKED, by, found.application, key_id)
+                    connection, OperatorActionEntry(OperatorAction.API_KEY_REVOKED, by, key.application, key_id)
                 )
-            return found
+            return key
 
     def note_uses(self, used: Mapping[str, int]) -> None:
-        """Note when keys were used last, by their names; an earlier time than the known one changes nothing."""
+        """Record the last use of keys, by their names; earlier times change nothing."""
         if not used:
             return
         last = api_keys.c.used
@@ -174,45 +168,38 @@ class ApiKeys:
             )
 
 
-def valid_keys(connection: Connection) -> tuple[ApiKey, ...]:
-    """Return the keys that are not revoked."""
-    return tuple(map(_key, connection.execute(select(api_keys).where(api_keys.c.revoked.is_(None)))))
-
-
 def _insert(connection: Connection, key: ApiKey) -> ApiKey:
-    connection.execute(
-        insert(api_keys).values(
-            **_columns(key),
-            created=key.created,
-            expires=key.expires,
-            revoked=None,
-            used=None,
-        )
-    )
+    connection.execute(insert(api_keys).values(_row(key)))
     append_state(connection, api_keys, [key.id])
     return key
 
 
-def _columns(key: ApiKey) -> dict[str, str]:
-    """Return what of a key never changes, as its row has it."""
+def _row(key: ApiKey) -> dict[str, Any]:
+    """Return the row of a valid key. Its last use is left out, which the cache of keys does not need."""
     return {
         "id": key.id,
         "application": key.application,
         "hash": key.hash,
         "scopes": " ".join(sorted(key.scopes)),
         "addresses": " ".join(map(str, key.networks)),
+        "created": key.created,
+        "expires": key.expires,
+        "revoked": None,
+        "used": None,
     }
 
 
+def _of_application(application: str | None) -> ColumnElement[bool]:
+    return true() if application is None else api_keys.c.application == application
+
+
 def _key_named(connection: Connection, key_id: str, application: str | None) -> ApiKey | None:
-    wanted = select(api_keys).where(api_keys.c.id == key_id)
-    if application is not None:
-        wanted = wanted.where(api_keys.c.application == application)
-    row = connection.execute(wanted).one_or_none()
+    statement = select(api_keys).where(api_keys.c.id == key_id, _of_application(application))
+    row = connection.execute(statement).one_or_none()
     return _key(row) if row else None
 
 
-def _key(row: Any) -> ApiKey:  # noqa: ANN401 - a row, or what has the same attributes
+def _key(row: Any) -> ApiKey:  # noqa: ANN401 - a row, or a namespace with the same attributes
     """Return a row as a key. A scope that this release does not know allows nothing."""
     return ApiKey(
         id=row.id,
@@ -229,41 +216,38 @@ def _key(row: Any) -> ApiKey:  # noqa: ANN401 - a row, or what has the same attr
 
 @dataclass(frozen=True, slots=True)
 class AccessList:
-    """All that the ledger lets in."""
+    """The applications and valid keys of the ledger."""
 
     state: str
-    """Names what the listing tells: another one after each change."""
+    """Name of the list's state, which differs after each change."""
     applications: tuple[StoredApplication, ...]
     keys: tuple[ApiKey, ...]
-    """Those that are not revoked."""
+    """Keys that are not revoked."""
 
     def to_json(self) -> str:
-        """Return all of it as JSON."""
+        """Return the list as JSON."""
         members = [asdict(application) for application in self.applications]
-        keys = [
-            {**_columns(key), "created": key.created, "expires": key.expires, "revoked": None, "used": None}
-            for key in self.keys
-        ]
-        return json.dumps({"state": self.state, "applications": members, "keys": keys})
+        return json.dumps({"state": self.state, "applications": members, "keys": list(map(_row, self.keys))})
 
     @classmethod
     def from_json(cls, text: str) -> "AccessList":
-        """Return what `to_json` returned the text of."""
+        """Return the list from the text of `to_json`."""
         document = json.loads(text)
         members = tuple(StoredApplication(**application) for application in document["applications"])
         return cls(document["state"], members, tuple(_key(SimpleNamespace(**key)) for key in document["keys"]))
 
 
 class Access:
-    """Who may call. Raises `LedgerUnavailableError` when the database cannot serve."""
+    """The list of applications and keys. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def changed_since(self, state: str) -> AccessList | None:
-        """Return all applications and keys; ``None`` when they are as they were in a ``state``, which costs little."""
+        """Return all applications and keys; ``None`` while the state is the same, which costs little."""
         with self._database.read() as connection:
-            found = access_sequence(connection)
-            if found == state:
+            current = access_sequence(connection)
+            if current == state:
                 return None
-            return AccessList(found, read_applications(connection), valid_keys(connection))
+            valid = connection.execute(select(api_keys).where(api_keys.c.revoked.is_(None)))
+            return AccessList(current, _read_applications(connection), tuple(map(_key, valid)))

@@ -76,7 +76,7 @@ def sqlite_engine(url: URL, timeout: float) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def _look_for_file(*_: object) -> None:
-        """Make no file where somebody only looks, perhaps as another user: SQLite would."""
+        """Keep SQLite from making a missing file when it is only read, perhaps by another user."""
         require_same_file(engine)
         if not sqlite_file(engine).exists():
             raise LedgerUnavailableError(NOT_MADE)
@@ -96,7 +96,7 @@ def sqlite_engine(url: URL, timeout: float) -> Engine:
         noted, current = connection.info[_FILES], _identities(engine)
         if noted[0] != current[0] or noted[1] not in {None, current[1]}:
             raise LedgerUnavailableError(_REPLACED, file_replaced=True)
-        connection.info[_FILES] = current  # the log of a file that is new comes with the first transaction
+        connection.info[_FILES] = current  # a new file gets its log with the first transaction
         writes = WRITES.keys() <= connection.get_execution_options().keys()
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -109,15 +109,15 @@ def sqlite_file(engine: Engine) -> Path:
 
 
 _FILES: Final = "otp_service_files"
-"""Where a connection's file and write-ahead log are noted, by device and inode. While it is open both stay the same:
-SQLite deletes the log with the last connection."""
+"""Key of a connection's file and write-ahead log, as device and inode. Both stay the same while it is open: SQLite
+deletes the log with the last connection."""
 _REPLACED: Final = "The ledger's file was replaced or removed while it was in use: restart all processes."
 _opened: WeakKeyDictionary[Engine, tuple[int, int] | None] = WeakKeyDictionary()
-"""The file that an engine opened first. Another one is not opened in its place: the old one's log may lie beside it."""
+"""The first file of each engine. No other file is opened in its place: the old log may lie beside it."""
 
 
 def _identities(engine: Engine) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
-    """Return device and inode of the file and of its write-ahead log; ``None`` for one that is not there."""
+    """Return device and inode of the file and of its write-ahead log; ``None`` for a missing one."""
     file = sqlite_file(engine)
     return _identity(file), _identity(file.with_name(f"{file.name}-wal"))
 
@@ -130,7 +130,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def require_same_file(engine: Engine) -> None:
-    """Raise `LedgerUnavailableError` where another file than the one that was opened first is there, or none."""
+    """Raise `LedgerUnavailableError` where the file opened first was replaced or removed."""
     if engine in _opened and _opened[engine] != _identities(engine)[0]:
         raise LedgerUnavailableError(_REPLACED, file_replaced=True)
 
@@ -149,7 +149,7 @@ def make_sqlite_file(engine: Engine) -> None:
 
 
 def _write_ahead(connection: Any, timeout: float, busy: type[Exception]) -> None:  # noqa: ANN401 - the driver's
-    """Switch a file to WAL. Where two processes do so to a new one at once, SQLite refuses one without waiting."""
+    """Switch a file to WAL; retry, because SQLite refuses at once while another process switches the same new file."""
     end = time.monotonic() + timeout
     while True:
         try:
@@ -163,7 +163,7 @@ def _write_ahead(connection: Any, timeout: float, busy: type[Exception]) -> None
 
 
 _GRACE: Final = 1.0
-"""Seconds beyond those after which the server ends a statement by itself: then it stands still, or the network does."""
+"""Seconds after the server's own statement timeout, until which an answer must come."""
 
 _ENCODING: Final = "UTF8"
 
@@ -171,8 +171,7 @@ _ENCODING: Final = "UTF8"
 def postgresql_engine(url: URL, timeout: float) -> Engine:
     """Return an engine; ``timeout``: seconds for a connection, a lock or an answer.
 
-    Raises `ConfigurationError` where the driver is not installed; so does a connection where the database is not made
-    for texts of all languages.
+    Raises `ConfigurationError` where the driver is not installed; so does a connection to a database that is not UTF-8.
     """
     milliseconds = round(1000 * timeout)
     try:
@@ -184,11 +183,11 @@ def postgresql_engine(url: URL, timeout: float) -> Engine:
             connect_args={
                 "connect_timeout": max(1, round(timeout)),
                 "application_name": "otp-service",
-                "keepalives_idle": max(1, round(timeout)),  # a connection that was cut off in silence is noticed
+                "keepalives_idle": max(1, round(timeout)),  # to notice a connection that was cut off in silence
                 "keepalives_interval": 1,
                 "keepalives_count": 3,
                 "tcp_user_timeout": milliseconds,
-                "prepare_threshold": None,  # a pooler may give the next transaction another server, which knows none
+                "prepare_threshold": None,  # with a pooler the next transaction may run on another server
             },
         )
     except (ImportError, NoSuchModuleError) as missing:
@@ -208,7 +207,7 @@ def postgresql_engine(url: URL, timeout: float) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        """Bound what a transaction waits for; a pooler takes no such parameters of a connection."""
+        """Set the timeouts in the transaction: a pooler passes no parameters of a connection on."""
         connection.exec_driver_sql(
             f"SELECT set_config('statement_timeout', '{milliseconds}', true), "
             f"set_config('lock_timeout', '{milliseconds}', true)"
@@ -219,7 +218,7 @@ def postgresql_engine(url: URL, timeout: float) -> Engine:
 
 @contextmanager
 def without_timeouts(connection: Connection) -> Iterator[None]:
-    """Let a transaction take as long as it takes, and wait for locks as long: the steps of an upgrade do."""
+    """Run a transaction without timeouts, such as an upgrade."""
     driver: Any = connection.connection.dbapi_connection
     driver.hurried = False
     for bound in ("statement_timeout", "lock_timeout"):
@@ -231,19 +230,19 @@ def without_timeouts(connection: Connection) -> Iterator[None]:
 
 
 def _with_deadline(driver: Any, patience: float) -> Any:  # noqa: ANN401 - the driver's
-    """Return a kind of connection that is closed when an answer takes longer: the driver itself would wait for ever.
+    """Return a class of connections that close when an answer takes longer: the driver alone would wait for ever.
 
-    A server that was stopped, or a host that hangs, ends no statement, and its kernel goes on to confirm our packets.
+    A stopped server or a hanging host ends no statement, and its kernel goes on to acknowledge packets.
     """
 
-    class Impatient(driver.Connection):  # type: ignore[misc]  # the driver is not always there
+    class Impatient(driver.Connection):  # type: ignore[misc]  # the driver is optional
         hurried = True
 
         def wait(self, steps: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - the driver's
             return super().wait(self._in_time(steps), *arguments, **options)
 
         def _in_time(self, steps: Any) -> Generator[Any, Any, Any]:  # noqa: ANN401 - the driver's
-            """Pass on what the driver waits for, which is asked every tenth of a second, until the time is over."""
+            """Pass the driver's waits on, which come every tenth of a second, until the time is over."""
             end = time.monotonic() + (patience if self.hurried else math.inf)
             try:
                 ready = yield next(steps)
@@ -262,22 +261,18 @@ SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
 MIN_FREE_MIB: Final = 16
 """With less left on its disk SQLite's file counts as full: four times the write-ahead log that SQLite keeps."""
-_NO_TABLE: Final = ("42P01", "no such table")
-"""Signs that the ledger has not been made: SQLSTATE, and SQLite's words."""
-_NO_COLUMN: Final = ("42703", "no such column")
-"""The same where another release made it."""
 _OTHER_FORMAT: Final = "Another release made the ledger: use that release, or another ledger."
 REMEDIED: Final = frozenset({NOT_MADE, _OTHER_FORMAT})
-"""Reasons that say what to do."""
+"""Reasons that include a remedy."""
 _FAULTS: Final = (
-    (_NO_TABLE, NOT_MADE),
-    (_NO_COLUMN, _OTHER_FORMAT),
+    (("42P01", "no such table"), NOT_MADE),
+    (("42703", "no such column"), _OTHER_FORMAT),
     (("unable to open database file",), "The ledger's file cannot be opened."),
     (("file is not a database",), "The ledger's file is no database."),
     (("disk image is malformed",), "The ledger's file is damaged."),
     (("53100", "database or disk is full"), "The ledger's disk is full."),
 )
-"""Signs of a state of the ledger, and what is said of it."""
+"""Error texts by SQLSTATE or SQLite's message."""
 
 
 class Gate:
@@ -285,12 +280,12 @@ class Gate:
 
     def __init__(self) -> None:
         self.state = ""
-        """Why it is closed, as ``/readyz`` shows it; empty while it is open."""
+        """Reason while it is closed, as ``/readyz`` shows it; empty while it is open."""
         self._passing = threading.local()
 
     @contextmanager
     def passing(self) -> Iterator[None]:
-        """Let this thread pass, to examine the ledger."""
+        """Open it for this thread, to examine the ledger."""
         self._passing.examines = True
         try:
             yield
@@ -304,7 +299,7 @@ class Gate:
 
 
 class LedgerDefectError(Exception):
-    """The database refused what must not be asked of it: a defect of ours. Its text holds none of the values."""
+    """The database refused a wrong statement, a defect of this service. Its text contains no values."""
 
 
 class Database:
@@ -313,28 +308,23 @@ class Database:
     def __init__(self, url: str, timeout: float, pseudonym_key: str = "") -> None:
         """Take ``sqlite:///PATH`` or ``postgresql://…``; ``timeout`` in seconds for a connection, a lock or an answer.
 
-        With the fingerprint of a pseudonym key every transaction refuses a ledger that another key's pseudonyms are in
+        With the fingerprint of a pseudonym key every transaction refuses a ledger with another key's pseudonyms
         (`LedgerMismatchError`). Raises `ConfigurationError` for any other address, and where the driver is not
         installed.
         """
         address = _url(url)
         connect = sqlite_engine if address.get_backend_name() == SQLITE else postgresql_engine
-        self._engine = connect(address, timeout)
+        self.engine = connect(address, timeout)
         self._pseudonym_key = pseudonym_key
         self.gate = Gate()
 
     @property
-    def engine(self) -> Engine:
-        """SQLAlchemy's engine, for whoever listens to its statements."""
-        return self._engine
-
-    @property
     def kind(self) -> str:
         """``sqlite`` or ``postgresql``."""
-        return self._engine.dialect.name
+        return self.engine.dialect.name
 
-    def insert(self, table: Table) -> Any:  # noqa: ANN401 - what both dialects have in common has no type
-        """Return an insertion that can say what is to be done with what is there already (``on_conflict_…``)."""
+    def insert(self, table: Table) -> Any:  # noqa: ANN401 - the insertions of both dialects share no type
+        """Return an insertion that supports ``on_conflict_…``."""
         if self.kind == SQLITE:
             return insert_into_sqlite(table)
         # takes 26 ms of a start, and the engine has imported it where it is needed
@@ -342,36 +332,32 @@ class Database:
 
         return insert_into_postgresql(table)
 
-    def there(self) -> bool:
-        """Return whether there is a database: SQLite would make a missing file."""
-        return self.kind != SQLITE or sqlite_file(self._engine).exists()
+    def exists(self) -> bool:
+        """Tell whether SQLite's file exists, which a connection would make; always true of PostgreSQL."""
+        return self.kind != SQLITE or sqlite_file(self.engine).exists()
 
     def lacks_file(self) -> bool:
-        """Tell whether SQLite's file has not been made, where its folder is there."""
-        file = sqlite_file(self._engine)
-        return self.kind == SQLITE and file.parent.is_dir() and not file.exists()
+        """Tell whether SQLite's file is missing in an existing folder."""
+        return not self.exists() and sqlite_file(self.engine).parent.is_dir()
 
     def lacks_space(self) -> bool:
-        """Tell whether the disk of SQLite's file has less than `MIN_FREE_MIB` left; no where there is no file."""
+        """Tell whether the disk of SQLite's file has less than `MIN_FREE_MIB` left."""
         if self.kind != SQLITE:
             return False
         try:
-            return shutil.disk_usage(sqlite_file(self._engine)).free < MIN_FREE_MIB << 20
+            return shutil.disk_usage(sqlite_file(self.engine)).free < MIN_FREE_MIB << 20
         except OSError:
             return False
 
     def is_superuser(self) -> bool:
-        """Tell whether our role may do everything on the server; SQLite has no roles."""
+        """Tell whether our role is a superuser of the server; SQLite has no roles."""
         if self.kind == SQLITE:
             return False
         with self.read() as connection:
             return connection.exec_driver_sql("SHOW is_superuser").scalar() == "on"
 
     def lacks_locks(self) -> bool:
-        """Tell whether the server has too few locks for some who look for numbers at once, in all partitions.
-
-        SQLite has no partitions.
-        """
+        """Tell whether PostgreSQL has too few locks for concurrent lookups of numbers in all partitions."""
         if self.kind == SQLITE:
             return False
         with self.read() as connection:
@@ -379,23 +365,24 @@ class Database:
 
     @contextmanager
     def write(self, *, any_key: bool = False) -> Iterator[Connection]:
-        """Run a transaction that changes something, in a file that is made here; raises `LedgerUnavailableError`.
+        """Run a transaction that changes rows, in a new file if need be; raises `LedgerUnavailableError`.
 
         ``any_key``: whether the ledger may be another key's, or not made yet.
         """
         self.gate.require_open()
         if self.kind == SQLITE:
-            make_sqlite_file(self._engine)
-        with self._translated(), self._engine.connect().execution_options(**WRITES) as connection, connection.begin():
-            if not any_key:
-                self._claim(connection)
+            make_sqlite_file(self.engine)
+        with self._translated(), self.engine.connect().execution_options(**WRITES) as connection, connection.begin():
+            if not any_key and self.require_own(connection) == "":  # the first writer, or a command, sets the key
+                unset = update(head).where(head.c.pseudonym_key == "")
+                connection.execute(unset.values(pseudonym_key=self._pseudonym_key))
             yield connection
 
     @contextmanager
     def read(self, *, any_key: bool = False) -> Iterator[Connection]:
-        """Run a transaction that sees the ledger as it is at one moment; raises as `write` does."""
+        """Run a transaction that reads one snapshot of the ledger; raises as `write` does."""
         self.gate.require_open()
-        with self._translated(), self._engine.connect() as connection:
+        with self._translated(), self.engine.connect() as connection:
             if self.kind == POSTGRESQL:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
@@ -404,9 +391,9 @@ class Database:
                 yield connection
 
     def claim(self) -> None:
-        """Record the pseudonym key in a ledger that has none yet; raise `LedgerMismatchError` when it has another.
+        """Record the pseudonym key in a ledger without one; raise `LedgerMismatchError` when it has another.
 
-        Looking comes first, as in `upgrade`.
+        Reads first, as `upgrade` does.
         """
         with self.read(any_key=True) as connection:
             has_none = self.require_own(connection) == ""
@@ -414,31 +401,26 @@ class Database:
             with self.write():
                 pass
 
-    def _claim(self, connection: Connection) -> None:
-        """Let whoever writes first, be it a command, record the key that the pseudonyms are of."""
-        if self.require_own(connection) == "":
-            connection.execute(update(head).where(head.c.pseudonym_key == "").values(pseudonym_key=self._pseudonym_key))
-
     def require_own(self, connection: Connection) -> str | None:
         """Return the fingerprint in the ledger; raise `LedgerMismatchError` when it is another pseudonym key's."""
         if not self._pseudonym_key:
             return None
-        found: str | None = connection.execute(select(head.c.pseudonym_key)).scalar()
-        if found and found != self._pseudonym_key:
-            raise LedgerMismatchError("The ledger was made with another pseudonym key: nobody would be found in it.")
-        return found
+        stored: str | None = connection.execute(select(head.c.pseudonym_key)).scalar()
+        if stored and stored != self._pseudonym_key:
+            raise LedgerMismatchError("The ledger was made with another pseudonym key: no number would match.")
+        return stored
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Turn a failure of the database into `LedgerUnavailableError`; leave a defect of ours as it is."""
-        driver: Any = self._engine.dialect.loaded_dbapi
+        """Turn a failure of the database into `LedgerUnavailableError`, and a defect into `LedgerDefectError`."""
+        driver: Any = self.engine.dialect.loaded_dbapi
         try:
             yield
         except (DBAPIError, driver.Error) as failed:
             cause = failed.orig if isinstance(failed, DBAPIError) else failed  # rows are copied by the driver alone
-            said = f"{getattr(cause, 'sqlstate', None)} {cause}"
+            message = f"{getattr(cause, 'sqlstate', None)} {cause}"
             for signs, sentence in _FAULTS:
-                if any(sign in said for sign in signs):
+                if any(sign in message for sign in signs):
                     raise LedgerUnavailableError(sentence) from failed
             operational = (driver.OperationalError, driver.InterfaceError, driver.InternalError)
             if isinstance(cause, operational) or getattr(failed, "connection_invalidated", False):
@@ -452,8 +434,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections that are not in use."""
-        self._engine.dispose()
-        _opened.pop(self._engine, None)
+        self.engine.dispose()
+        _opened.pop(self.engine, None)
 
 
 def _url(text: str) -> URL:
@@ -492,27 +474,27 @@ def create_head(connection: Connection) -> None:
 
 
 def rename_ledger(connection: Connection, sequence: int) -> None:
-    """Give the ledger another identity, of which there is no mirror; it goes on after a number, if it was before it."""
+    """Give the ledger a new identity, which has no mirror; its sequence goes on after a number at least."""
     further = case((head.c.sequence < sequence, sequence), else_=head.c.sequence)
     connection.execute(update(head).values(identity=_new_name(), sequence=further + 1, mirrored=False, diverged=False))
 
 
 def head_row(connection: Connection) -> Any:  # noqa: ANN401 - a row
     """Return the head; raises `LedgerUnavailableError` where there is none yet."""
-    found = connection.execute(select(head)).one_or_none()
-    if found is None:
+    row = connection.execute(select(head)).one_or_none()
+    if row is None:
         raise LedgerUnavailableError(NOT_MADE)
-    return found
+    return row
 
 
 def read_head(connection: Connection) -> LedgerPosition:
-    """Return how far the ledger has come."""
-    found = head_row(connection)
-    return LedgerPosition(found.identity, found.sequence, found.changed, found.changed_link)
+    """Return the ledger's last change."""
+    row = head_row(connection)
+    return LedgerPosition(row.identity, row.sequence, row.changed, row.changed_link)
 
 
 def has_head(connection: Connection, place: LedgerPosition) -> bool:
-    """Tell whether a place is in the history of this ledger: one that was restored from a copy lacks the later ones."""
+    """Tell whether a place is in the history of this ledger: a restored copy lacks later places."""
     last = head_row(connection)
     if place.identity != last.identity or place.sequence > last.sequence:
         return False
@@ -521,40 +503,40 @@ def has_head(connection: Connection, place: LedgerPosition) -> bool:
 
 
 def forget(connection: Connection, entry: int) -> None:
-    """Remember the last change itself, where the audit chain has no entries any more up to one: mirrors stand there."""
+    """Remember the last change where a purge deleted its entry in the audit chain: mirrors may be at that place."""
     values = {"forgotten": head.c.changed, "forgotten_link": head.c.changed_link}
     connection.execute(update(head).where(head.c.changed <= entry).values(values))
 
 
 def link_at(connection: Connection, entry: int) -> str | None:
-    """Return the link of an entry of the audit chain; ``None`` when it is not there."""
+    """Return the link of an entry of the audit chain; ``None`` for a missing entry."""
     return connection.execute(select(audit.c.link).where(audit.c.sequence == entry)).scalar()
 
 
 def advance_head(connection: Connection, changes: int) -> int:
-    """Return the number of the last of some changes; until the transaction ends nobody else gets any."""
+    """Return the number of the last of some new changes; locks the ledger for others until the transaction ends."""
     counted = update(head).values(sequence=head.c.sequence + changes).returning(head.c.sequence)
     return int(connection.execute(counted).scalar_one())
 
 
 def lock_head(connection: Connection) -> None:
-    """Let nobody else change the ledger until the transaction ends."""
+    """Lock the ledger against other changes until the transaction ends."""
     advance_head(connection, 0)
 
 
 def access_sequence(connection: Connection) -> str:
-    """Return the name of the state that applications and keys are in: another one after each change."""
-    found = head_row(connection)
-    return f"{found.identity}/{found.access}"
+    """Return the name of the state of applications and keys, which differs after each change."""
+    row = head_row(connection)
+    return f"{row.identity}/{row.access}"
 
 
 def advance_access_head(connection: Connection) -> None:
-    """Count a change of applications or keys; until the transaction ends nobody else makes one."""
+    """Count a change of applications or keys; locks them for others until the transaction ends."""
     connection.execute(update(head).values(access=head.c.access + 1))
 
 
 def _new_name() -> str:
-    """Return a name that no ledger had before; letters only, so that no log takes a part of it for a number."""
+    """Return a random name for a ledger; letters only, so that no log takes a part of it for a number."""
     return "".join(secrets.choice(string.ascii_lowercase) for _ in range(32))
 
 
@@ -581,9 +563,9 @@ def upgrade(database: Database) -> None:
 
     The check comes first and needs no lock: a process must be able to start while another one is writing.
     """
-    if database.there() and is_made(database):
+    if database.exists() and is_made(database):
         return
-    from alembic import command  # noqa: PLC0415 - takes a quarter of a start, and there is seldom anything to upgrade
+    from alembic import command  # noqa: PLC0415 - takes a quarter of a start, and is seldom needed
     from alembic.config import Config  # noqa: PLC0415
 
     with database.write(any_key=True) as connection, ExitStack() as stack:
@@ -613,8 +595,8 @@ Item = TypeVar("Item")
 def batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     """Yield the items in order, in pieces whose lengths are powers of two, at most `MAX_BATCH`.
 
-    A statement with a parameter for each item has one text for each length, and drivers keep what they prepared by its
-    text, in each connection: for 500 events that is 430 KB. Of all lengths they would keep a hundred, of these ten.
+    A statement with a parameter for each item has one text for each length, and drivers cache prepared statements by
+    text, in each connection: 430 KB for 500 events. Powers of two keep that cache at ten texts instead of a hundred.
     """
     begin = 0
     while left := len(items) - begin:
@@ -624,17 +606,14 @@ def batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
 
 
 def in_batches(values: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Yield values for ``IN`` in pieces as long, each filled up with its last value: that harms nothing.
-
-    So they are few questions, too.
-    """
+    """Yield values for ``IN`` in few pieces of such lengths, each filled up with its last value."""
     for begin in range(0, len(values), MAX_BATCH):
         some = list(values[begin : begin + MAX_BATCH])
         yield some + some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))
 
 
 def among(connection: Connection, key: Column[Any], values: Collection[Any]) -> Iterator[ColumnElement[bool]]:
-    """Yield conditions that a column has one of many values: PostgreSQL takes all in one parameter."""
+    """Yield conditions that a column has any of many values: PostgreSQL takes all in one parameter."""
     if connection.dialect.name == POSTGRESQL and values:
         yield key == any_(bindparam(None, list(values), type_=ARRAY(key.type)))
     elif values:
@@ -644,7 +623,7 @@ def among(connection: Connection, key: Column[Any], values: Collection[Any]) -> 
 def rows_among(
     connection: Connection, statement: Select[Any], key: Column[Any], values: Collection[Any]
 ) -> Iterator[Row[Any]]:
-    """Yield the rows of a statement whose ``key`` is one of many values; each value counts once."""
+    """Yield the rows of a statement whose ``key`` is among many values; each value counts once."""
     for condition in among(connection, key, list(dict.fromkeys(values))):
         yield from connection.execute(statement.where(condition))
 
@@ -656,76 +635,67 @@ def count(connection: Connection, rows: FromClause, *conditions: ColumnElement[b
 
 def find_rows(
     connection: Connection,
-    wanted: Select[Any],
+    statement: Select[Any],
     key: Column[Any],
     names: Collection[str],
     at_first: ColumnElement[bool],
     elsewhere: Collection[str],
 ) -> Iterator[Mapping[Any, Any]]:
-    """Yield the ``wanted`` rows whose ``key`` is one of some names.
+    """Yield the rows of a statement whose ``key`` is among some names.
 
-    All are looked for where ``at_first`` holds, which is fast; then, without it, those of ``elsewhere`` not yet found.
+    All are looked for where ``at_first`` holds, which is fast; then, without it, those of ``elsewhere`` still missing.
     """
     left = set(names)
     for where in (at_first, true()):
         for mine in among(connection, key, sorted(left)):
-            for row in connection.execute(wanted.where(mine, where)).mappings():
+            for row in connection.execute(statement.where(mine, where)).mappings():
                 left.discard(row[key])
                 yield row
         left &= set(elsewhere)
 
 
 MANY: Final = 128
-"""Rows from which on PostgreSQL has them sooner by COPY."""
+"""Number of rows from which COPY is faster in PostgreSQL."""
 
 
 def insert_rows(
     connection: Connection,
-    statement: Any,  # noqa: ANN401 - what both dialects have in common has no type
+    statement: Any,  # noqa: ANN401 - the insertions of both dialects share no type
     rows: Sequence[Mapping[str, Any]],
     returning: Column[Any] | None = None,
     *,
     staged: bool = False,
 ) -> list[Any]:
-    """Run an insertion for some rows, of all columns; return a column of those that it inserts.
+    """Run an insertion for some rows, of all columns; return a column of the inserted rows.
 
-    PostgreSQL gets them as one value: a parameter for each value of each row took a quarter of the time of recording.
-    Where they are many it copies them into a temporary table (``staged``, once in a transaction).
+    PostgreSQL gets the rows as one value: a parameter for each value of each row took a quarter of the time of
+    recording. With ``staged`` (once in a transaction) it copies many rows into a temporary table first.
     """
     if returning is not None:
         statement = statement.returning(returning)
-    if connection.dialect.name == POSTGRESQL:
-        columns, pieces = statement.table.columns, list[Any]([{}])
-        if staged:
-            source = _staged(connection, statement.table, rows)
-        else:
-            source, pieces = _rows_in_json(statement.table), [{"rows": _in_json(columns, rows)}]
-        statement = statement.from_select([one.key for one in columns], source)
-    else:
+    of: Table = statement.table
+    pieces: list[Any] = [{}]
+    if connection.dialect.name != POSTGRESQL:
         pieces = [rows] if returning is None else list(batches(rows))
-    found: list[Any] = []
-    for some in pieces:
-        result = connection.execute(statement, some)
-        found += result.scalars() if returning is not None else ()
-    return found
-
-
-def _in_json(columns: Iterable[Column[Any]], rows: Sequence[Mapping[str, Any]]) -> str:
-    return json.dumps([{one.name: row[one.key] for one in columns} for row in rows])
-
-
-def _staged(connection: Connection, of: Table, rows: Sequence[Mapping[str, Any]]) -> Select[Any]:
-    """Copy rows of a table into a temporary one, which the transaction takes with it; return what selects them."""
-    name = f"incoming_{of.name}"
-    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} (LIKE {of.name}) ON COMMIT DROP")
-    _copy(connection, name, of, rows)
-    return select(*(column(one.name, one.type) for one in of.columns)).select_from(table(name))
+    elif staged:
+        name = f"incoming_{of.name}"
+        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} (LIKE {of.name}) ON COMMIT DROP")
+        _copy(connection, name, of, rows)
+        source = select(*(column(stored.name, stored.type) for stored in of.columns)).select_from(table(name))
+        statement = statement.from_select(of.columns.keys(), source)
+    else:
+        pieces = [{"rows": json.dumps([{stored.name: row[stored.key] for stored in of.columns} for row in rows])}]
+        statement = statement.from_select(of.columns.keys(), _rows_in_json(of))
+    inserted: list[Any] = []
+    for piece in pieces:
+        result = connection.execute(statement, piece)
+        inserted += result.scalars() if returning is not None else ()
+    return inserted
 
 
 def _copy(connection: Connection, into: str, of: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    quoted = connection.dialect.identifier_preparer.quote
-    names = ", ".join(quoted(one.name) for one in of.columns)
-    keys = [one.key for one in of.columns]
+    names = ", ".join(map(connection.dialect.identifier_preparer.quote, (stored.name for stored in of.columns)))
+    keys = of.columns.keys()
     cursor: Any = connection.connection.cursor()
     with cursor, cursor.copy(f"COPY {into} ({names}) FROM STDIN") as copy:
         for row in rows:
@@ -737,20 +707,20 @@ def update_rows(connection: Connection, moment: Column[Any], rows: Sequence[Mapp
     if not rows:
         return
     names = [name for name in rows[0] if name not in {"of", "was"}]
-    here = moment.table.c
+    columns = moment.table.c
     if connection.dialect.name != POSTGRESQL:
-        one = update(moment.table).where(here.id == bindparam("of"), moment == bindparam("was"))
-        connection.execute(one, rows)
+        row_update = update(moment.table).where(columns.id == bindparam("of"), moment == bindparam("was"))
+        connection.execute(row_update, rows)
         return
-    kinds = (column("of", here.id.type), column("was", moment.type), *(column(name, here[name].type) for name in names))
-    new = _from_json(kinds)
+    types = {"of": columns.id.type, "was": moment.type, **{name: columns[name].type for name in names}}
+    new = _from_json([column(name, type_) for name, type_ in types.items()])
     then = near(moment, (row["was"] for row in rows))
-    mine = update(moment.table).where(here.id == new.c["of"], moment == new.c.was, then)
+    mine = update(moment.table).where(columns.id == new.c["of"], moment == new.c.was, then)
     connection.execute(mine.values({name: new.c[name] for name in names}), {"rows": json.dumps(list(rows))})
 
 
 def add_rows(connection: Connection, to: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, of all columns, that nobody else inserts meanwhile and that are not there."""
+    """Insert new rows, of all columns; the caller holds a lock against the same rows from others."""
     if connection.dialect.name == POSTGRESQL and len(rows) >= MANY:
         _copy(connection, to.name, to, rows)
     elif rows:
@@ -759,24 +729,23 @@ def add_rows(connection: Connection, to: Table, rows: Sequence[Mapping[str, Any]
 
 @cache
 def _rows_in_json(of: Table) -> Select[Any]:
-    """Return what selects a table's columns from rows in JSON, in their order."""
-    return select(*_from_json([column(one.name, one.type) for one in of.columns]).c)
+    """Return the statement that selects a table's columns, in their order, from rows in JSON."""
+    return select(*_from_json([column(stored.name, stored.type) for stored in of.columns]).c)
 
 
-def _from_json(columns: Iterable[ColumnClause[Any]]) -> Any:  # noqa: ANN401 - of a function with a table's form
+def _from_json(columns: Iterable[ColumnClause[Any]]) -> Any:  # noqa: ANN401 - a function with a table's form
     rows = func.json_to_recordset(cast(bindparam("rows", type_=Text()), JSON()))
     return rows.table_valued(*columns).render_derived(with_types=True)
 
 
 MAX_COUNT: Final = 1_000_000
-"""To count more would take long; that there are more is told by one more."""
+"""Rows of a table that are counted: more would take long."""
 
 
 def row_counts(database: Database) -> Mapping[str, int]:
     """Return the number of rows of each table, at most one more than `MAX_COUNT`; raise `LedgerUnavailableError`."""
     with database.read() as connection:
-        found = {}
-        for table in METADATA.sorted_tables:
-            some = select(literal(1)).select_from(table).limit(MAX_COUNT + 1).subquery()
-            found[table.name] = int(connection.execute(select(func.count()).select_from(some)).scalar_one())
-    return found
+        return {
+            table.name: count(connection, select(literal(1)).select_from(table).limit(MAX_COUNT + 1).subquery())
+            for table in METADATA.sorted_tables
+        }

@@ -3,6 +3,7 @@
 import secrets
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, func, insert, or_, select, update
@@ -15,27 +16,26 @@ from otp_service.domain.totp import MAX_FACTORS, TOTP, Factor, FactorChange, Fac
 from otp_service.domain.webhooks import WebhookType, webhook_of_user
 from otp_service.errors import ConflictError, FactorLimitError
 from otp_service.ledger.audit import append_entry, append_state, record_action
-from otp_service.ledger.database import Database, advance_head, in_batches, lock_head, read_head
+from otp_service.ledger.database import Database, advance_head, count, lock_head, read_head, rows_among
 from otp_service.ledger.schema import factor_changes, factors, recovery_codes
 from otp_service.ledger.webhooks import record_webhooks
 
-# What the mirror has to know of a factor, that it was activated, removed or sealed anew, is an entry of
-# ``factor_changes`` too, which has a place in the ledger and is never changed. A step that was accepted is known to
-# Redis first, and is recorded behind it, from the events.
+# Each change of a factor that the mirror needs is also an entry of ``factor_changes``, with a place in the ledger.
+# Redis accepts a step first; the ledger records it later, from the events.
 
 APPROVED: Final = "factor.approved"
 """Type of the event of a right code."""
 ERASED: Final = "erased"
-"""Why a factor is removed whose user was erased."""
+"""Reason of a removal whose user was erased."""
 _ACTIVE: Final = factors.c.removed.is_(None)
-_TOLD: Final = {
+_WEBHOOKS: Final = {
     FactorChange.ACTIVATED: WebhookType.FACTOR_ACTIVATED,
     FactorChange.REMOVED: WebhookType.FACTOR_REMOVED,
 }
 
 
 class RecordedRecoveryCode(NamedTuple):
-    """What is recorded of a recovery code, but its hash. Times are milliseconds since the epoch."""
+    """A recovery code without its hash. Times are milliseconds since the epoch."""
 
     application: str
     made: int
@@ -53,24 +53,37 @@ class Factors:
     def activate(self, factor: Factor) -> LedgerPosition:
         """Record a factor whose first code was right; return the ledger's place.
 
-        Raises `ConflictError` when it is there already, and `FactorLimitError` when its user has too many.
+        Raises `ConflictError` when it exists already, and `FactorLimitError` when its user has too many.
         """
+        sealed = factor.sealed
         with self._database.write() as connection:
             place = advance_head(connection, 1)
-            if connection.execute(select(factors.c.id).where(factors.c.id == factor.id)).first():
+            if count(connection, factors, factors.c.id == factor.id):
                 raise ConflictError("The factor was activated before.")
-            if (
-                _count(connection, factors, _ACTIVE, _of_user(factors, factor.user, factor.sealed.application))
-                >= MAX_FACTORS
-            ):
+            if count(connection, factors, _ACTIVE, _of_user(factors, factor.user, sealed.application)) >= MAX_FACTORS:
                 raise FactorLimitError(f"A user has {MAX_FACTORS} factors at most: remove one.")
-            connection.execute(insert(factors), _row(factor, place))
+            row = {
+                "id": factor.id,
+                "application": sealed.application,
+                "pseudonym": factor.user,
+                "type": TOTP,
+                "label": factor.label,
+                "secret": sealed.secret,
+                "root_key": sealing_root(sealed.secret),
+                **asdict(sealed.parameters),
+                "last_step": sealed.last_step,
+                "place": place,
+                "created": now(),
+                "used": None,
+                "removed": None,
+            }
+            connection.execute(insert(factors), row)
             append_state(connection, factors, [place])
             _record_change(connection, place, factor, FactorChange.ACTIVATED)
             return read_head(connection)
 
     def find(self, factor_id: str) -> Factor | None:
-        """Return a factor; ``None`` where there is none."""
+        """Return a factor; ``None`` for an unknown one."""
         with self._database.read() as connection:
             row = connection.execute(select(factors).where(factors.c.id == factor_id)).one_or_none()
         return _factor(row) if row else None
@@ -97,8 +110,8 @@ class Factors:
             return read_factors(connection, user, application, _ACTIVE)
 
     def rename(self, factor_id: str, label: str) -> bool:
-        """Give an active factor another label, sealed under the secret's root key; tell whether there is one."""
-        of_root = factors.c.root_key == sealing_root(label)  # only that key is known to be needed
+        """Change the label of an active factor, sealed under the secret's root key; tell whether it exists."""
+        of_root = factors.c.root_key == sealing_root(label)  # no other key counts in `root_keys`
         renamed = update(factors).where(factors.c.id == factor_id, _ACTIVE, of_root).values(label=label)
         with self._database.write() as connection:
             return connection.execute(renamed).rowcount > 0
@@ -106,9 +119,9 @@ class Factors:
     def remove(
         self, factor_id: str, reason: str, operator_action: OperatorActionEntry | None = None
     ) -> LedgerPosition | None:
-        """Remove an active factor, and its secret; record why, and the ``operator_action``.
+        """Remove an active factor, and its secret; record the reason and the ``operator_action``.
 
-        Returns the ledger's place, ``None`` when there is no such factor.
+        Returns the ledger's place, ``None`` for an unknown factor.
         """
         with self._database.write() as connection:
             lock_head(connection)
@@ -121,22 +134,19 @@ class Factors:
             return read_head(connection)
 
     def root_keys(self) -> Mapping[str, int]:
-        """Return the ids of the root keys that secrets are sealed under, and how many each."""
+        """Return the number of sealed secrets by id of the root key."""
         counted = select(factors.c.root_key, func.count().label("number")).where(_ACTIVE).group_by(factors.c.root_key)
         with self._database.read() as connection:
             return {row.root_key: row.number for row in connection.execute(counted)}
 
-    def sealed_by_others(self, root_key: str, most: int) -> tuple[Factor, ...]:
-        """Return active factors that are not sealed under a root key, at most ``most``."""
-        wanted = select(factors).where(_ACTIVE, factors.c.root_key != root_key).order_by(factors.c.id).limit(most)
+    def sealed_by_others(self, root_key: str, limit: int) -> tuple[Factor, ...]:
+        """Return active factors that are not sealed under a root key."""
+        statement = select(factors).where(_ACTIVE, factors.c.root_key != root_key).order_by(factors.c.id).limit(limit)
         with self._database.read() as connection:
-            return tuple(map(_factor, connection.execute(wanted)))
+            return tuple(map(_factor, connection.execute(statement)))
 
     def reseal(self, resealed: Sequence[tuple[Factor, str, str]]) -> LedgerPosition:
-        """Record new seals, each of a factor as it was, its secret and its label; return the ledger's place.
-
-        What was changed meanwhile stays as it is.
-        """
+        """Record factors with their new sealed secret and label, unless they changed; return the ledger's place."""
         with self._database.write() as connection:
             lock_head(connection)
             for factor, secret, label in resealed:
@@ -151,7 +161,7 @@ class Factors:
     def ahead(self, application: str, early: int, at: int, limit: int) -> tuple[Factor, ...]:
         """Return active factors whose last step is later than any code accepted ``at`` a time (milliseconds) can be.
 
-        ``early`` is how many steps a code may come early. At most ``most``, oldest first.
+        ``early``: number of steps by which a code may come early. Oldest first.
         """
         later = (factors.c.last_step - early) * factors.c.period * 1000 > at
         statement = select(factors).where(_ACTIVE, factors.c.application == application, later)
@@ -186,34 +196,34 @@ class RecoveryCodes:
         self._database = database
 
     def replace(self, user: str, application: str, hashes: Sequence[str], *, first: bool = False) -> bool:
-        """Record a new series for a user (the pseudonym); codes of an earlier one are over.
+        """Record a new series for a user (the pseudonym), which ends the earlier one; tell whether it was recorded.
 
-        A ``first`` one is not recorded where there are usable codes: of two activations at once one shows its codes;
-        nor where no factor is active: the user was erased, or the factor removed, since it was activated.
-        Returns whether it was recorded.
+        A ``first`` series is not recorded where there are usable codes: of two activations at once, only one shows its
+        codes; nor where no factor is active: the user was erased, or the factor removed, since it was activated.
         """
         with self._database.write() as connection:
-            lock_head(connection)  # of two new series at once one is over
+            lock_head(connection)  # of two new series at once only the later is usable
             if first and (
-                _count(connection, recovery_codes, _usable(user, application))
-                or not _count(connection, factors, _ACTIVE, _of_user(factors, user, application))
+                count(connection, recovery_codes, _usable(user, application))
+                or not count(connection, factors, _ACTIVE, _of_user(factors, user, application))
             ):
                 return False
             at, series = now(), secrets.token_hex(8)
             over = update(recovery_codes).where(_usable(user, application)).values(ended=at)
             ended = connection.execute(over.returning(recovery_codes.c.hash)).scalars().all()
-            connection.execute(insert(recovery_codes), [_code(one, user, application, series, at) for one in hashes])
+            rows = [_code(hashed, user, application, series, at) for hashed in hashes]
+            connection.execute(insert(recovery_codes), rows)
             append_state(connection, recovery_codes, [*ended, *hashes])
             replaced = webhook_of_user(WebhookType.FACTOR_RECOVERY_CODES_REPLACED, application, user, at)
             record_webhooks(connection, [replaced])
         return True
 
     def spend(self, spent: str, replacement: str, user: str, application: str) -> FactorFailure | None:
-        """Use a code up and record another for it, both as hashes; return why not, ``None`` when that is done.
+        """Use a code up and record its replacement, both as hashes; return the failure, ``None`` when that is done.
 
-        To do that again with the same replacement does no harm. ``CODE_USED`` for a code that was used otherwise, or
-        whose series was replaced: nobody guesses 120 bits. Of parallel calls with one code one succeeds: the row is
-        changed under a condition.
+        A repetition with the same replacement succeeds. ``CODE_USED`` means that the code was used otherwise, or its
+        series replaced: 120 bits cannot be guessed. Of parallel calls with the same code only one succeeds, because the
+        row is changed under a condition.
         """
         at, mine = now(), _of_user(recovery_codes, user, application)
         typed = (recovery_codes.c.hash == spent) & mine
@@ -222,18 +232,17 @@ class RecoveryCodes:
             lock_head(connection)
             series = connection.execute(used.returning(recovery_codes.c.series)).scalar()
             if series is None:
-                if not _count(connection, recovery_codes, typed):
+                if not count(connection, recovery_codes, typed):
                     return FactorFailure.WRONG_CODE
-                is_done = _count(connection, recovery_codes, (recovery_codes.c.hash == replacement) & mine)
+                is_done = count(connection, recovery_codes, recovery_codes.c.hash == replacement, mine)
                 return None if is_done else FactorFailure.CODE_USED
             connection.execute(insert(recovery_codes), _code(replacement, user, application, series, at))
             append_state(connection, recovery_codes, [spent, replacement])
-            told = webhook_of_user(WebhookType.FACTOR_RECOVERY_CODE_USED, application, user, at)
-            record_webhooks(connection, [told])
+            record_webhooks(connection, [webhook_of_user(WebhookType.FACTOR_RECOVERY_CODE_USED, application, user, at)])
         return None
 
     def usable(self, user: str, application: str) -> frozenset[str]:
-        """Return the hashes of the codes of a user (the pseudonym) that can be used."""
+        """Return the hashes of the usable codes of a user (the pseudonym)."""
         statement = select(recovery_codes.c.hash).where(_usable(user, application))
         with self._database.read() as connection:
             return frozenset(connection.execute(statement).scalars())
@@ -241,23 +250,22 @@ class RecoveryCodes:
 
 def active_factors(connection: Connection, users: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
     """Return the active factors of some users (pseudonyms), packed, by user and id."""
-    found: dict[str, dict[str, str]] = defaultdict(dict)
-    for some in in_batches(users):
-        for one in map(_factor, connection.execute(select(factors).where(factors.c.pseudonym.in_(some), _ACTIVE))):
-            found[one.user][one.id] = one.sealed.packed
-    return found
+    active: dict[str, dict[str, str]] = defaultdict(dict)
+    for factor in map(_factor, rows_among(connection, select(factors).where(_ACTIVE), factors.c.pseudonym, users)):
+        active[factor.user][factor.id] = factor.sealed.packed
+    return active
 
 
 def read_factors(
     connection: Connection, user: str, application: str | None, *among: ColumnElement[bool]
 ) -> tuple[Factor, ...]:
     """Return factors of a user, within an application or all, oldest first."""
-    wanted = select(factors).where(_of_user(factors, user, application), *among)
-    return tuple(map(_factor, connection.execute(wanted.order_by(factors.c.place))))
+    statement = select(factors).where(_of_user(factors, user, application), *among)
+    return tuple(map(_factor, connection.execute(statement.order_by(factors.c.place))))
 
 
 def remove_factor(connection: Connection, factor: Factor, reason: str) -> None:
-    """Remove an active factor, as a part of more."""
+    """Remove an active factor, in a transaction of the caller."""
     gone = {"removed": now(), "secret": "", "label": "", "root_key": ""}
     connection.execute(update(factors).where(factors.c.id == factor.id).values(gone))
     append_state(connection, factors, [factor.sealed.place])
@@ -265,39 +273,39 @@ def remove_factor(connection: Connection, factor: Factor, reason: str) -> None:
 
 
 def read_recovery_codes(connection: Connection, user: str, application: str | None) -> tuple[RecordedRecoveryCode, ...]:
-    """Return what is recorded of a user's recovery codes, within an application or all, oldest first."""
-    columns = (recovery_codes.c[one] for one in RecordedRecoveryCode._fields)
-    wanted = select(*columns).where(_of_user(recovery_codes, user, application)).order_by(recovery_codes.c.made)
-    return tuple(RecordedRecoveryCode(*row) for row in connection.execute(wanted))
+    """Return a user's recovery codes, within an application or all, oldest first."""
+    columns = (recovery_codes.c[name] for name in RecordedRecoveryCode._fields)
+    statement = select(*columns).where(_of_user(recovery_codes, user, application)).order_by(recovery_codes.c.made)
+    return tuple(RecordedRecoveryCode(*row) for row in connection.execute(statement))
 
 
 def read_factor_changes(connection: Connection, user: str, application: str | None) -> tuple[Mapping[str, Any], ...]:
-    """Return what happened to a user's factors, oldest first: ``factor``, ``change``, ``reason``, ``recorded``."""
+    """Return the changes of a user's factors, oldest first: ``factor``, ``change``, ``reason``, ``recorded``."""
     columns = (factor_changes.c[name] for name in ("factor", "change", "reason", "recorded"))
     statement = select(*columns).where(_of_user(factor_changes, user, application)).order_by(factor_changes.c.sequence)
     return tuple(map(dict, connection.execute(statement).mappings()))
 
 
 def erase_factors(connection: Connection, user: str, application: str | None) -> Mapping[str, int]:
-    """Remove a user's factors and delete the recovery codes, as a part of more; return how many, by table."""
+    """Remove a user's factors and delete the recovery codes; return the numbers of rows, by table."""
     mine = read_factors(connection, user, application, _ACTIVE)
-    for one in mine:
-        remove_factor(connection, one, ERASED)
+    for factor in mine:
+        remove_factor(connection, factor, ERASED)
     forgotten = recovery_codes.delete().where(_of_user(recovery_codes, user, application))
     codes = connection.execute(forgotten.returning(recovery_codes.c.hash)).scalars().all()
     append_state(connection, recovery_codes, codes)
     counts = {factors.name: len(mine), recovery_codes.name: len(codes)}
-    return {table: count for table, count in counts.items() if count}
+    return {table: number for table, number in counts.items() if number}
 
 
 def note_steps(connection: Connection, events: Sequence[Event]) -> None:
-    """Record the steps that were accepted, in whichever order they come: none goes back."""
-    approved = sorted((one for one in events if one.type == APPROVED), key=lambda one: one.member("id"))
-    for one in approved:
-        mine, step = factors.c.id == one.member("id"), int(one.member("step"))
+    """Record accepted steps, in any order: a factor's last step never goes back."""
+    approved = [event for event in events if event.type == APPROVED]
+    for event in sorted(approved, key=lambda event: event.member("id")):
+        mine, step = factors.c.id == event.member("id"), int(event.member("step"))
         connection.execute(update(factors).where(mine, factors.c.last_step < step).values(last_step=step))
-        earlier = or_(factors.c.used.is_(None), factors.c.used < one.at)
-        connection.execute(update(factors).where(mine, earlier).values(used=one.at))
+        earlier = or_(factors.c.used.is_(None), factors.c.used < event.at)
+        connection.execute(update(factors).where(mine, earlier).values(used=event.at))
 
 
 def _record_change(connection: Connection, place: int, factor: Factor, change: FactorChange, reason: str = "") -> None:
@@ -313,9 +321,8 @@ def _record_change(connection: Connection, place: int, factor: Factor, change: F
     }
     connection.execute(insert(factor_changes), row)
     append_entry(connection, factor_changes, [row])
-    if kind := _TOLD.get(change):
-        told = webhook_of_user(kind, factor.sealed.application, factor.id, at, reason)
-        record_webhooks(connection, [told])
+    if kind := _WEBHOOKS.get(change):
+        record_webhooks(connection, [webhook_of_user(kind, factor.sealed.application, factor.id, at, reason)])
 
 
 def _of_user(table: Table, user: str, application: str | None = None) -> ColumnElement[bool]:
@@ -325,31 +332,6 @@ def _of_user(table: Table, user: str, application: str | None = None) -> ColumnE
 
 def _usable(user: str, application: str) -> ColumnElement[bool]:
     return _of_user(recovery_codes, user, application) & recovery_codes.c.ended.is_(None)
-
-
-def _count(connection: Connection, table: Table, *wanted: ColumnElement[bool]) -> int:
-    return int(connection.execute(select(func.count()).select_from(table).where(*wanted)).scalar_one())
-
-
-def _row(factor: Factor, place: int) -> dict[str, Any]:
-    sealed = factor.sealed
-    return {
-        "id": factor.id,
-        "application": sealed.application,
-        "pseudonym": factor.user,
-        "type": TOTP,
-        "label": factor.label,
-        "secret": sealed.secret,
-        "root_key": sealing_root(sealed.secret),
-        "algorithm": sealed.parameters.algorithm,
-        "digits": sealed.parameters.digits,
-        "period": sealed.parameters.period,
-        "last_step": sealed.last_step,
-        "place": place,
-        "created": now(),
-        "used": None,
-        "removed": None,
-    }
 
 
 def _factor(row: Row[Any]) -> Factor:

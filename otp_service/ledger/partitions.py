@@ -1,7 +1,7 @@
 """Partitions of traffic by days (UTC) in PostgreSQL: made ahead, dropped whole. SQLite has none.
 
-A partition has as many days as it takes for `FULL` rows, at most `MOST_DAYS`: each look for a number opens all of them.
-What is older than the others is in one without a beginning.
+A partition has enough days for `FULL` rows, at most `MAX_DAYS`: each lookup of a number opens all partitions. Older
+rows are in a partition without a beginning.
 """
 
 import re
@@ -15,21 +15,21 @@ from otp_service.domain.guard import DAY
 from otp_service.ledger.schema import events, verifications
 
 PARTITIONED: Final = {verifications.name: verifications.c.started, events.name: events.c.at}
-"""The tables, and by which column each is. The key is ``id`` and that column, and ``id`` is unique by what makes it: an
-event's has its time in it, a verification's is random, and its row is written by who holds the head's lock."""
+"""The columns of the partitions, by table. The key is ``id`` and that column, and ``id`` is unique by itself: an
+event's contains its time, a verification's is random, and its row is written under the head's lock."""
 AHEAD: Final = 3
-"""Days whose partitions are made before they come."""
+"""Days whose partitions are made in advance."""
 FULL: Final = 200_000
 """Rows in a partition that needs no further day."""
-MOST_DAYS: Final = 7
+MAX_DAYS: Final = 7
 READERS: Final = 8
-"""Who may look for numbers at once: each locks all partitions."""
+"""Concurrent lookups of numbers: each locks all partitions."""
 COUNTED: Final = 1_000_000
 """Rows of a partition that are counted: more would take long."""
 _LOCK: Final = 7_209_105
-"""Number of PostgreSQL's lock for whoever makes partitions."""
+"""Number of PostgreSQL's lock for making partitions."""
 _PATIENCE: Final = "1s"
-"""How long others have to wait behind who waits for a table to drop a partition of it."""
+"""Time for which other transactions may queue behind the drop of a partition."""
 _BOUNDS: Final = re.compile(r"FROM \('?(\w+)'?\) TO \('?(\d+)'?\)")
 
 
@@ -37,7 +37,7 @@ class Partition(NamedTuple):
     """A partition of a table, from a time to before another: milliseconds since the epoch."""
 
     begin: int
-    """0 for the first one."""
+    """0 for the first partition."""
     end: int
     table: str
 
@@ -49,7 +49,7 @@ class Partition(NamedTuple):
 
     @property
     def days(self) -> int:
-        """How many it has."""
+        """Its number of days."""
         return (self.end - self.begin) // DAY
 
 
@@ -58,12 +58,12 @@ def partitions(connection: Connection, table: str) -> list[Partition]:
     if connection.dialect.name != "postgresql":
         return []
     bounds = connection.execute(_BOUNDS_OF, {"name": table}).scalars()
-    found = (match.groups() for match in map(_BOUNDS.search, filter(None, bounds)) if match)  # none: just dropped
-    return sorted(Partition(0 if begin == "MINVALUE" else int(begin), int(end), table) for begin, end in found)
+    matches = filter(None, map(_BOUNDS.search, filter(None, bounds)))  # a partition just dropped has no bounds
+    return sorted(Partition(0 if match[1] == "MINVALUE" else int(match[1]), int(match[2]), table) for match in matches)
 
 
 _BOUNDS_OF: Final = text(
-    "SELECT pg_get_expr(one.relpartbound, one.oid) FROM pg_inherits JOIN pg_class one ON one.oid = inhrelid "
+    "SELECT pg_get_expr(part.relpartbound, part.oid) FROM pg_inherits JOIN pg_class part ON part.oid = inhrelid "
     "WHERE inhparent = to_regclass(:name)"
 )
 
@@ -82,7 +82,7 @@ _LOCKS: Final = text(
 
 
 def near(moment: Column[Any], times: Iterable[int]) -> ColumnElement[bool]:
-    """Return the condition that rows are within a day of some times: they are in few partitions."""
+    """Return the condition that rows are within a day of some times, and so in few partitions."""
     some = list(times)
     return moment.between(min(some) - DAY, max(some) + DAY)
 
@@ -99,51 +99,50 @@ def make_first_partitions(connection: Connection, now: int) -> None:
 
 
 def make_partitions(connection: Connection, day: int) -> None:
-    """Make what is missing for a day, a number since the epoch, and for the `AHEAD` that follow it."""
+    """Make the missing partitions for a day, a number since the epoch, and for the next `AHEAD` days."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     for name in PARTITIONED:
         for begin in range(day * DAY, (day + AHEAD + 1) * DAY, DAY):
             existing = partitions(connection, name)
-            if not any(one.begin <= begin < one.end for one in existing):
-                end = begin + _days(connection, existing, begin) * DAY
-                end = min([end, *(one.begin for one in existing if one.begin > begin)])
-                _make(connection, Partition(begin, end, name))
+            if any(partition.begin <= begin < partition.end for partition in existing):
+                continue
+            end = begin + _days(connection, existing, begin) * DAY
+            end = min([end, *(partition.begin for partition in existing if partition.begin > begin)])
+            new = Partition(begin, end, name).name
+            # a table that is attached makes readers and writers wait less than a new partition
+            connection.exec_driver_sql(f"CREATE TABLE {new} (LIKE {name} INCLUDING ALL)")
+            connection.exec_driver_sql(
+                f"ALTER TABLE {name} ATTACH PARTITION {new} FOR VALUES FROM ({begin}) TO ({end})"
+            )
 
 
-def _make(connection: Connection, new: Partition) -> None:
-    """Make a partition as a table and attach it: then readers and writers need not wait."""
-    connection.exec_driver_sql(f"CREATE TABLE {new.name} (LIKE {new.table} INCLUDING ALL)")
-    bounds = f"FROM ({new.begin}) TO ({new.end})"
-    connection.exec_driver_sql(f"ALTER TABLE {new.table} ATTACH PARTITION {new.name} FOR VALUES {bounds}")
-
-
-def _days(connection: Connection, there: Iterable[Partition], begin: int) -> int:
-    """Return how many days a new partition has: what `FULL` rows take at the pace of the last one that is over."""
-    over = [one for one in there if one.begin and one.end <= begin - AHEAD * DAY]
-    if not over:
+def _days(connection: Connection, existing: Iterable[Partition], begin: int) -> int:
+    """Return the days of a new partition: those of `FULL` rows at the pace of the last complete partition."""
+    complete = [partition for partition in existing if partition.begin and partition.end <= begin - AHEAD * DAY]
+    if not complete:
         return 1
-    last = over[-1]
-    return max(1, min(MOST_DAYS, FULL * last.days // max(1, count_rows(connection, last))))
+    last = complete[-1]
+    return max(1, min(MAX_DAYS, FULL * last.days // max(1, count_rows(connection, last))))
 
 
-def count_rows(connection: Connection, one: Partition) -> int:
-    """Return how many rows a partition has; where there are more than `COUNTED`, about how many."""
-    some = select(func.count()).select_from(select(literal(1)).select_from(table(one.name)).limit(COUNTED).subquery())
-    about = text("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(:name)")
-    count = int(connection.execute(some).scalar_one())
-    return count if count < COUNTED else max(count, int(connection.execute(about, {"name": one.name}).scalar_one()))
+def count_rows(connection: Connection, partition: Partition) -> int:
+    """Return the number of rows of a partition; an estimate where there are more than `COUNTED`."""
+    rows = select(literal(1)).select_from(table(partition.name)).limit(COUNTED).subquery()
+    count = int(connection.execute(select(func.count()).select_from(rows)).scalar_one())
+    if count < COUNTED:
+        return count
+    estimate = text("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(:name)")
+    return max(count, int(connection.execute(estimate, {"name": partition.name}).scalar_one()))
 
 
 def whole_days(connection: Connection, before: int) -> int:
-    """Return the time before which rows are purged: ``before``, or the beginning of its day where that goes whole.
-
-    A day does that has a partition of its own.
-    """
-    holding = [one for name in PARTITIONED for one in partitions(connection, name) if one.begin <= before < one.end]
-    return before - before % DAY if any(one.days == 1 for one in holding) else before
+    """Return the time before which rows are purged: the beginning of the day if it has a partition of its own."""
+    existing = (partition for name in PARTITIONED for partition in partitions(connection, name))
+    whole = any(partition.begin <= before < partition.end and partition.days == 1 for partition in existing)
+    return before - before % DAY if whole else before
 
 
-def drop(connection: Connection, one: Partition) -> None:
-    """Drop a partition. Whoever uses the table is waited for, but not for long: others queue behind."""
+def drop(connection: Connection, partition: Partition) -> None:
+    """Drop a partition. It waits for other transactions only for a short time, because others queue behind it."""
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_PATIENCE}'")
-    connection.exec_driver_sql(f"DROP TABLE {one.name}")
+    connection.exec_driver_sql(f"DROP TABLE {partition.name}")

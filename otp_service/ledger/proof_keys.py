@@ -1,4 +1,4 @@
-"""Public keys of proofs, also of those that sign no more: what was archived stays checkable."""
+"""Public keys of proofs. Retired keys stay, so that archived proofs can be verified."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class RecordedProofKey:
     first: int
     """When a process was first ready to sign with it."""
     retired: int | None
-    """When a process first did without it; ``None`` while it is in use."""
+    """When a process first ran without it; ``None`` while it is in use."""
 
 
 class ProofKeys:
@@ -30,7 +30,7 @@ class ProofKeys:
         self._database = database
 
     def note(self, jwks: Mapping[str, Mapping[str, str]]) -> None:
-        """Record the keys in use, by ``kid``, and that all others are retired; write only what is new."""
+        """Record the keys in use, by ``kid``, and retire all others; write only changes."""
         with self._database.read() as connection:
             rows = connection.execute(select(proof_keys)).all()
         if {row.kid for row in rows if row.retired is None} == jwks.keys():
@@ -42,9 +42,9 @@ class ProofKeys:
         retired = update(proof_keys).where(~in_use, proof_keys.c.retired.is_(None)).values(retired=at)
         changed = set[str]()
         with self._database.write() as connection:
-            lock_head(connection)  # of two processes at once one records what is new
-            for one in keys:
-                changed.update(connection.execute(add.values(one).returning(proof_keys.c.kid)).scalars())
+            lock_head(connection)  # of two processes at once only the first records a change
+            for key in keys:
+                changed.update(connection.execute(add.values(key).returning(proof_keys.c.kid)).scalars())
             for change in (taken_up, retired):
                 changed.update(connection.execute(change.returning(proof_keys.c.kid)).scalars())
             append_state(connection, proof_keys, changed)

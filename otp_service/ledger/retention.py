@@ -1,4 +1,4 @@
-"""Purges: which rows may be deleted, and signed records of what was deleted. How long each is kept is a setting."""
+"""Purges: rules for rows that may be deleted, and signed records of deletions. The ages are settings."""
 
 import json
 import secrets
@@ -27,7 +27,7 @@ from otp_service.domain.audit import ChainHead, PurgeRecord, short_digest
 from otp_service.domain.keyring import Signer, is_valid_signature
 from otp_service.ledger.audit import append_entry, append_state, carry_over, digest_of_row, row_key
 from otp_service.ledger.database import Database, forget, in_batches, lock_head
-from otp_service.ledger.partitions import PARTITIONED, Partition, count_rows, drop, partitions, whole_days
+from otp_service.ledger.partitions import PARTITIONED, count_rows, drop, partitions, whole_days
 from otp_service.ledger.schema import (
     ACCESS,
     ACCOUNTABILITY,
@@ -63,28 +63,28 @@ from otp_service.ledger.schema import (
     webhooks,
 )
 
-# What is in force is never deleted. A consent goes only long after another entry followed it; the last one stays, also
-# where it withdraws. A suppression goes long after it was lifted or ended. The entry that ends another goes after it:
+# Entries in force are never deleted. A consent goes only long after another entry followed it; the last entry stays,
+# even a withdrawal. A suppression goes long after it was lifted or ended. An entry that ends another goes after it:
 # without it, the other would be in force again.
 
 DELETE_BATCH: Final = 1000
 """Rows that one transaction deletes."""
 SCAN_BATCH: Final = 5000
-"""Entries that one transaction looks at, where no index tells which have ended."""
+"""Entries that one transaction reads, where no index shows which have ended."""
 Condition = ColumnElement[bool]
 
 
 @dataclass(frozen=True, slots=True)
 class PurgedBatch:
-    """What a batch deleted."""
+    """The result of a batch."""
 
     rows: int
     cursor: int | None
-    """Where the next batch starts; ``None`` when this was the last."""
+    """Start of the next batch; ``None`` after the last."""
     names: Mapping[str, str] = field(default_factory=dict)
     """The rows' keys and the beginnings of their digests, where age alone does not end them."""
     last_sequence: int = 0
-    """The last entry of the audit chain that is to go; 0 for none."""
+    """The last deleted entry of the audit chain; 0 for none."""
     link: str = ""
 
 
@@ -94,19 +94,19 @@ class Purge:
 
     data: str
     before: int
-    """What is older goes: milliseconds since the epoch."""
+    """Older rows are deleted: milliseconds since the epoch."""
     now: int
     signer: Signer
-    """Signs what is written down, and knows which heads of the chain are the installation's."""
+    """Signs the records, and verifies that a head of the chain is the installation's."""
 
 
 PurgeRule = Callable[[Connection, Purge, int], PurgedBatch]
-"""Deletes the batch that starts at a cursor, 0 for the first; the next starts at the one returned."""
+"""Deletes the batch at a cursor, 0 for the first, and returns the next cursor."""
 
 
 @dataclass(frozen=True, slots=True)
 class _EntrySeries:
-    """Entries of which each ends the one before."""
+    """Entries that each end the entry before."""
 
     table: Table
     key: tuple[str, ...]
@@ -114,17 +114,17 @@ class _EntrySeries:
     order: tuple[str, ...]
     """Columns that its entries are sorted by."""
     ends: Callable[[Any], Condition] = lambda _: true()
-    """Whether a later one, of the alias given, ends it."""
+    """Whether a later entry, of an alias, ends an entry."""
 
     def followed(self, before: int) -> Condition:
-        """Tell which entries were ended by another one; both were recorded before."""
+        """Return the condition for entries that were ended by another one; both were recorded before."""
         later = self.table.alias()
         mine, others = (tuple_(*(table.c[name] for name in self.order)) for table in (self.table, later))
         follows = exists().where(self._alike(later), others > mine, later.c.recorded < before, self.ends(later))
         return and_(self.table.c.recorded < before, follows.correlate(self.table))
 
     def has_sibling(self) -> Condition:
-        """Tell which entries have another of their series, before or after."""
+        """Return the condition for entries with another in their series, before or after."""
         other = self.table.alias()
         return exists().where(self._alike(other), other.c.sequence != self.table.c.sequence).correlate(self.table)
 
@@ -138,16 +138,16 @@ class _EntrySeries:
             sequence = self.table.c.sequence
             following = select(sequence).where(sequence > cursor).order_by(sequence).limit(1)
             last_sequence = connection.execute(following.offset(SCAN_BATCH - 1)).scalar()
-            here = sequence > cursor if last_sequence is None else and_(sequence > cursor, sequence <= last_sequence)
-            oldest = connection.execute(select(func.min(self.table.c.recorded)).where(here)).scalar()
-            some = select(self.table).where(here, condition(purge.before)).order_by(sequence).limit(DELETE_BATCH)
+            scanned = sequence > cursor if last_sequence is None else and_(sequence > cursor, sequence <= last_sequence)
+            oldest = connection.execute(select(func.min(self.table.c.recorded)).where(scanned)).scalar()
+            some = select(self.table).where(scanned, condition(purge.before)).order_by(sequence).limit(DELETE_BATCH)
             gone = connection.execute(some).mappings().all()
             for part in in_batches([row["sequence"] for row in gone]):
                 connection.execute(delete(self.table).where(sequence.in_(part)))
             names = {str(row["sequence"]): short_digest(digest_of_row(self.table, row)) for row in gone}
             if len(gone) == DELETE_BATCH:
-                return PurgedBatch(DELETE_BATCH, cursor, names)  # there may be more here
-            all_younger = oldest is None or oldest >= purge.before  # and so are those after
+                return PurgedBatch(DELETE_BATCH, cursor, names)  # more of these may have ended
+            all_younger = oldest is None or oldest >= purge.before  # and so are the entries after them
             return PurgedBatch(len(gone), None if all_younger else last_sequence, names)
 
         return delete_some
@@ -159,27 +159,18 @@ def _older_than(moment: Column[Any], *among: Condition) -> PurgeRule:
     (key,) = table.primary_key
 
     def delete_some(connection: Connection, purge: Purge, cursor: int) -> PurgedBatch:
-        if table.name in PARTITIONED and (oldest := partitions(connection, table.name)[:1]):
-            (one,) = oldest
-            if one.end <= purge.before:
-                return PurgedBatch(_drop(connection, one), cursor)
+        existing = partitions(connection, table.name) if table.name in PARTITIONED else []
+        if existing and existing[0].end <= purge.before:
+            rows = count_rows(connection, existing[0])
+            if table is verifications:
+                lock_head(connection)  # recorders lock the events, the head, and then the verifications
+            drop(connection, existing[0])
+            return PurgedBatch(rows, cursor)
         some = select(key).where(moment < purge.before, *among).order_by(moment).limit(DELETE_BATCH)
         rows = connection.execute(delete(table).where(key.in_(some))).rowcount
         return PurgedBatch(rows, cursor if rows == DELETE_BATCH else None)
 
     return delete_some
-
-
-def _drop(connection: Connection, one: Partition) -> int:
-    """Drop a partition; return how many rows it had.
-
-    Recorders come from the events to the head, which this transaction needs too, and then to the verifications.
-    """
-    count = count_rows(connection, one)
-    if one.table == verifications.name:
-        lock_head(connection)
-    drop(connection, one)
-    return count
 
 
 def _stats_of(table: Table) -> PurgeRule:
@@ -192,7 +183,7 @@ def _stats_of(table: Table) -> PurgeRule:
 
 
 def _ended_before(*ends: Column[Any]) -> PurgeRule:
-    """Return the rule that deletes rows of what lets somebody in, long after they ended."""
+    """Return the rule that deletes rows of what grants access, long after they ended."""
     table = ends[0].table
     (key,) = table.primary_key
 
@@ -207,10 +198,9 @@ def _ended_before(*ends: Column[Any]) -> PurgeRule:
 
 
 def _older_entries(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
-    """Delete the oldest entries of the chain, up to the last that is older and signed: it begins after them.
+    """Delete the oldest entries of the chain, up to the last signed head that is older.
 
-    Of rows that are still there the chain gets new entries, so that there is none without. Each batch tells where the
-    chain begins then: the link before its first entry is always known.
+    Rows that still exist get new entries. Each batch records the new beginning of the chain, with the link before it.
     """
     anchor = _last_signed_head(connection, purge)
     if anchor is None:
@@ -219,7 +209,7 @@ def _older_entries(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
     oldest = select(audit).where(audit.c.sequence <= anchor.sequence).order_by(audit.c.sequence).limit(DELETE_BATCH)
     entries = connection.execute(oldest).all()
     carry_over(connection, entries)
-    for part in in_batches([one.sequence for one in entries]):
+    for part in in_batches([entry.sequence for entry in entries]):
         connection.execute(delete(audit).where(audit.c.sequence.in_(part)))
     if not entries:
         return PurgedBatch(0, None)
@@ -231,7 +221,7 @@ def _older_entries(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
 
 
 def _last_signed_head(connection: Connection, purge: Purge) -> ChainHead | None:
-    """Return the last head that is older, and is the installation's: who writes SQL can date one that is not."""
+    """Return the last older head with the installation's signature: SQL alone can insert others, with any date."""
     heads = select(audit_heads).where(audit_heads.c.at < purge.before).order_by(audit_heads.c.sequence.desc())
     for row in connection.execute(heads):
         head = ChainHead(row.ledger, row.sequence, row.link, row.at)
@@ -241,7 +231,7 @@ def _last_signed_head(connection: Connection, purge: Purge) -> ChainHead | None:
 
 
 def _outlasts(later: Any) -> Condition:  # noqa: ANN401 - an alias of the table
-    """Tell whether a later suppression lifts one, or lasts as long: a shorter one does not end it."""
+    """Return the condition that a later suppression lifts an entry, or lasts as long: a shorter one does not end it."""
     mine = suppressions.c
     return or_(later.c.lifted, mine.lifted, later.c.until.is_(None), later.c.until >= mine.until)
 
@@ -255,19 +245,19 @@ _SUPPRESSIONS: Final = _EntrySeries(
 
 
 def _no_longer_in_force(before: int) -> Condition:
-    """Tell which suppressions another one ended, or their own end: whatever is beside them, they hold no more."""
+    """Return the condition for suppressions that another entry or their own end ended."""
     mine = suppressions.c
     return or_(and_(mine.recorded < before, ~mine.lifted, mine.until < before), _SUPPRESSIONS.followed(before))
 
 
 def _ended_and_alone(before: int) -> Condition:
-    """Tell which suppressions are lifted or ended, with no other of their series that would hold again."""
+    """Return the condition for lifted or ended suppressions without another in their series that would hold again."""
     mine = suppressions.c
     return and_(mine.recorded < before, or_(mine.lifted, mine.until < before), ~_SUPPRESSIONS.has_sibling())
 
 
 _CHAIN_BEGINS: Final = select(func.max(purges.c.last_sequence)).scalar_subquery()
-"""Where the last purge of the chain ended: its record stays, or nothing would tell why the chain begins there."""
+"""End of the last purge of the chain: its record stays, because it explains where the chain begins."""
 PURGE_RULES: Final[Mapping[str, tuple[PurgeRule, ...]]] = {
     TRAFFIC: (_older_than(verifications.c.started), _older_than(events.c.at)),
     STATS: (_stats_of(hourly_stats), _stats_of(hourly_delays)),
@@ -289,15 +279,15 @@ PURGE_RULES: Final[Mapping[str, tuple[PurgeRule, ...]]] = {
         _older_entries,
     ),
 }
-"""By class of data. The head is kept for ever, and an application too."""
+"""By class of data. The head and applications are kept for ever."""
 
 
 PURGE_INTERVAL: Final = 3_600_000
-"""Milliseconds between two purges, whoever makes them."""
+"""Milliseconds between two purges, of all processes."""
 
 
 class Purges:
-    """The end of what is kept. Raises `LedgerUnavailableError` when the database cannot serve."""
+    """Purges and their records. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -308,17 +298,15 @@ class Purges:
             connection.execute(update(head).values(purged=now))
 
     def claim_turn(self, now: int) -> bool:
-        """Tell whether a purge is due, and not another process' business; ``now``: milliseconds since the epoch."""
+        """Tell whether a purge is due, and claim it for this process; ``now``: milliseconds since the epoch."""
         long_ago = head.c.purged <= now - PURGE_INTERVAL
-        out_of_time = (
-            head.c.purged > now + PURGE_INTERVAL
-        )  # noted by a clock that was wrong: it must not stop all others
-        mine = update(head).where(or_(long_ago, out_of_time)).values(purged=now)
+        from_wrong_clock = head.c.purged > now + PURGE_INTERVAL  # such a time must not stop all purges
+        mine = update(head).where(or_(long_ago, from_wrong_clock)).values(purged=now)
         with self._database.write() as connection:
             return connection.execute(mine.returning(head.c.id)).first() is not None
 
     def run(self, purge: Purge) -> Iterator[int]:
-        """Purge a class of data; yield the rows of each transaction: then others have their turn."""
+        """Purge a class of data; yield the number of rows after each transaction."""
         name = f"pu_{secrets.token_hex(16)}"
         if purge.data == TRAFFIC:
             with self._database.read() as connection:
@@ -329,43 +317,44 @@ class Purges:
                 with self._database.write() as connection:
                     gone = rule(connection, purge, cursor)
                     if gone.rows:
-                        _record_purge(connection, _record(name, purge, gone), purge.signer)
+                        _record_batch(connection, name, purge, gone)
                 cursor = gone.cursor
                 yield gone.rows
 
     def last_began(self) -> int | None:
-        """Return when the last purge began, in milliseconds since the epoch; ``None`` when there was none yet."""
+        """Return when the last purge began, in milliseconds since the epoch; ``None`` before the first."""
         with self._database.read() as connection:
             return connection.execute(select(head.c.purged)).scalar() or None
 
     def latest(self, data: str) -> PurgeRecord | None:
-        """Return the last purge of a class of data that deleted anything; ``None`` when none did."""
+        """Return the last purge of a class of data that deleted rows; ``None`` without one."""
         statement = select(purges).where(purges.c.data == data).order_by(purges.c.at.desc()).limit(1)
         with self._database.read() as connection:
             row = connection.execute(statement).mappings().one_or_none()
         return _of_row(row) if row else None
 
     def revision(self) -> tuple[int, int | None]:
-        """Return something that differs after each purge that deleted anything."""
+        """Return a value that differs after each purge that deleted rows."""
         with self._database.read() as connection:
             number, last = connection.execute(select(func.count(), func.max(purges.c.at)).select_from(purges)).one()
         return number, last
 
     def records(self) -> Iterator[PurgeRecord]:
-        """Yield what all purges deleted, oldest first."""
+        """Yield the records of all purges, oldest first."""
         with self._database.read() as connection:
             yield from map(_of_row, connection.execute(select(purges).order_by(purges.c.at)).yield_per(1000).mappings())
 
 
-def _record(run: str, purge: Purge, gone: PurgedBatch) -> PurgeRecord:
-    """Return the record of a batch: of its own where that names rows, else the same for all in_batches of a purge."""
+def _record_batch(connection: Connection, run: str, purge: Purge, gone: PurgedBatch) -> None:
+    """Record a batch in its own transaction, so that the proof exists exactly if the rows do not.
+
+    A batch with names of rows has its own record; all others of a run share a record.
+    """
     own = next(iter(gone.names), None) or gone.last_sequence or ""
-    name = f"{run}_{own}" if own else run
-    return PurgeRecord(name, purge.data, purge.before, purge.now, gone.rows, gone.names, gone.last_sequence, gone.link)
-
-
-def _record_purge(connection: Connection, record: PurgeRecord, signer: Signer) -> None:
-    """Record what a batch deleted, in the transaction that does: the proof is there exactly if the rows are not."""
+    record = PurgeRecord(
+        *(f"{run}_{own}" if own else run, purge.data, purge.before, purge.now),
+        *(gone.rows, gone.names, gone.last_sequence, gone.link),
+    )
     more = update(purges).where(purges.c.id == record.id).values(count=purges.c.count + record.rows)
     if connection.execute(more).rowcount:
         return
@@ -378,7 +367,7 @@ def _record_purge(connection: Connection, record: PurgeRecord, signer: Signer) -
         "last_sequence": record.last_sequence,
         "link": record.link,
         "at": record.at,
-        "signature": signer.sign(record.signed),
+        "signature": purge.signer.sign(record.signed),
     }
     connection.execute(insert(purges), row)
     append_entry(connection, purges, [row])

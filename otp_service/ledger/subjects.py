@@ -1,4 +1,4 @@
-"""Export and erasure of what the ledger holds of a number."""
+"""Export and erasure of the data of a number."""
 
 import json
 import secrets
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Table, insert, or_, select, update
 
 from otp_service.clock import now
 from otp_service.domain.audit import OperatorActionEntry
@@ -16,7 +16,7 @@ from otp_service.domain.keyring import user_id
 from otp_service.domain.totp import Factor
 from otp_service.ledger.audit import append_entry, record_action
 from otp_service.ledger.consents import CONSENT_ORDER, entry_of, read_suppressions
-from otp_service.ledger.database import Database, advance_head, among, read_head
+from otp_service.ledger.database import Database, advance_head, among, count, read_head
 from otp_service.ledger.factors import (
     RecordedRecoveryCode,
     erase_factors,
@@ -40,16 +40,20 @@ from otp_service.ledger.schema import (
 from otp_service.ledger.verifications import RecordedVerification, read_user_events, read_verifications
 
 KEPT_FOR_DISPUTES: Final = (
-    "Kept under a pseudonym to settle disputes: that a message was wanted, sent and paid for, that somebody agreed, "
-    "and that somebody wants no messages."
+    "Kept under a pseudonym to settle disputes: that a message was wanted, sent and paid for, that the holder agreed, "
+    "and that the holder wants no messages."
 )
 _ERASABLE: Final = ("text_version", "source", "address_prefix")
-"""What an erasure takes out of a consent."""
+"""Columns of a consent that an erasure empties."""
+_INBOUND: Final = ("application", "gateway", "meaning", "received")
+_ERASURES: Final = ("application", "at", "reason", "kept", "erased")
+_VIEWS: Final = ("at", "by", "view", "reason")
+_REQUESTS: Final = ("application", "at", "by", "act", "reason", "decided", "decided_by", "outcome")
 
 
 @dataclass(frozen=True, slots=True)
 class SubjectData:
-    """All that is held of a number, or of a user, within one application or all."""
+    """All data of a number, or of a user, within one application or all."""
 
     verifications: tuple[RecordedVerification, ...]
     consents: tuple[Consent, ...]
@@ -57,28 +61,27 @@ class SubjectData:
     inbound: tuple[Mapping[str, Any], ...]
     """Messages from the number: ``application``, ``gateway``, ``meaning``, ``received``."""
     erasures: tuple[Mapping[str, Any], ...]
-    """What was erased before: ``application``, ``at``, ``reason``, ``kept``, ``erased``."""
+    """Earlier erasures: ``application``, ``at``, ``reason``, ``kept``, ``erased``."""
     webhooks: tuple[Mapping[str, Any], ...] = ()
-    """What applications were told of its verifications, or of the user: ``application``, ``verification``, ``type``,
-    ``at``, ``details``, ``deliveries``: ``endpoint``, ``status``, ``tries``, ``attempts``."""
+    """Webhooks of its verifications, or of the user: ``application``, ``verification``, ``type``, ``at``, ``details``,
+    ``deliveries``: ``endpoint``, ``status``, ``tries``, ``attempts``."""
     events: tuple[Mapping[str, Any], ...] = ()
-    """What happened to a user's factors and recovery codes: ``type``, ``at``, ``factor`` and details."""
+    """Events of a user's factors and recovery codes: ``type``, ``at``, ``factor`` and details."""
     factors: tuple[Factor, ...] = ()
-    """Of a user, also those that were removed."""
+    """A user's factors, including removed factors."""
     factor_changes: tuple[Mapping[str, Any], ...] = ()
-    """Of a user: ``factor``, ``change``, ``reason``, ``recorded``."""
+    """``factor``, ``change``, ``reason``, ``recorded``."""
     recovery_codes: tuple[RecordedRecoveryCode, ...] = ()
-    """Of a user."""
     looks: tuple[Mapping[str, Any], ...] = ()
-    """Who looked at all this at the console: ``at``, ``by``, ``view``, ``reason``."""
+    """Views of the number at the console: ``at``, ``by``, ``view``, ``reason``."""
     second_person_requests: tuple[Mapping[str, Any], ...] = ()
-    """What was asked for at the console that takes two people: ``application``, ``at``, ``by``, ``act``, ``reason``,
-    ``decided``, ``decided_by``, ``outcome``."""
+    """Requests for dual control at the console: ``application``, ``at``, ``by``, ``act``, ``reason``, ``decided``,
+    ``decided_by``, ``outcome``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What an erasure did."""
+    """The result of an erasure."""
 
     id: str
     at: int
@@ -99,23 +102,25 @@ class Subjects:
         self._database = database
 
     def export(self, pseudonym: str, application: str | None) -> SubjectData:
-        """Return all that is held of a number within an application, ``None`` for all."""
+        """Return all data of a number within an application, ``None`` for all."""
         with self._database.read() as connection:
             entries = select(consents).where(_mine(consents, pseudonym, application)).order_by(*CONSENT_ORDER)
-            verifications = read_verifications(connection, pseudonym, application)
+            recorded = read_verifications(connection, pseudonym, application)
+            requests = second_person_requests.c
+            requested: ColumnElement[bool] = requests.pseudonym == pseudonym
+            if application is not None:
+                requested &= requests.application.in_((application, EVERY_APPLICATION))
             return SubjectData(
-                verifications=verifications,
+                verifications=recorded,
                 consents=tuple(map(entry_of, connection.execute(entries))),
                 suppressions=read_suppressions(connection, pseudonym, application),
-                inbound=_rows(
-                    connection, inbound, pseudonym, application, ("application", "gateway", "meaning", "received")
+                inbound=_rows(connection, inbound, _INBOUND, _mine(inbound, pseudonym, application)),
+                erasures=_rows(connection, erasures, _ERASURES, _mine(erasures, pseudonym, application)),
+                looks=_rows(connection, looks, _VIEWS, looks.c.pseudonym == pseudonym, (looks.c.at, looks.c.id)),
+                second_person_requests=_rows(
+                    connection, second_person_requests, _REQUESTS, requested, (requests.at, requests.id)
                 ),
-                erasures=_rows(
-                    connection, erasures, pseudonym, application, ("application", "at", "reason", "kept", "erased")
-                ),
-                looks=_looks(connection, pseudonym),
-                second_person_requests=_requests(connection, pseudonym, application),
-                webhooks=_webhooks(connection, [one.id for one in verifications], user_id(pseudonym)),
+                webhooks=_webhooks(connection, [verification.id for verification in recorded], user_id(pseudonym)),
                 events=read_user_events(connection, pseudonym),
                 factors=read_factors(connection, pseudonym, application),
                 factor_changes=read_factor_changes(connection, pseudonym, application),
@@ -132,8 +137,8 @@ class Subjects:
         """Erase what no dispute needs, within an application, ``None`` for all; record what was kept and why.
 
         Records the ``operator_action`` with it, and what was erased ``elsewhere``. Suppressions stay: a number that
-        sent STOP must get no messages. A user's authenticator apps and recovery codes end. Views keep no reasons,
-        whatever the application.
+        sent STOP must get no messages. A user's authenticator apps and recovery codes end. Views lose their reasons,
+        for all applications.
         """
         with self._database.write() as connection:
             sequence = advance_head(connection, 1)
@@ -141,14 +146,15 @@ class Subjects:
             mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
             names = list(connection.execute(mine).scalars())
             kept = {verifications.name: len(names)} | {
-                table.name: _count(connection, table, _mine(table, pseudonym, application))
+                table.name: count(connection, table, _mine(table, pseudonym, application))
                 for table in (consents, suppressions)
             }
-            if changes := _count(connection, factor_changes, _mine(factor_changes, pseudonym, application)):
+            if changes := count(connection, factor_changes, _mine(factor_changes, pseudonym, application)):
                 kept[factor_changes.name] = changes
-            kept[events.name] = _count(connection, events, events.c.verification.in_(mine))
+            kept[events.name] = count(connection, events, events.c.verification.in_(mine))
             kept[events.name] += len(read_user_events(connection, pseudonym))
-            kept[webhooks.name] = _count_webhooks(connection, names, user_id(pseudonym))
+            theirs = (webhooks.c.user == user_id(pseudonym), *among(connection, webhooks.c.verification, names))
+            kept[webhooks.name] = sum(count(connection, webhooks, condition) for condition in theirs)
             name, at = f"er_{secrets.token_hex(16)}", now()
             row = {
                 "id": name,
@@ -168,7 +174,7 @@ class Subjects:
 
 
 def _erase(connection: Connection, pseudonym: str, application: str | None) -> dict[str, int]:
-    """Erase what no dispute needs; return how many rows or values that were, by table."""
+    """Erase what no dispute needs; return the numbers of rows or values, by table."""
     return {
         "consents": connection.execute(
             update(consents)
@@ -178,7 +184,7 @@ def _erase(connection: Connection, pseudonym: str, application: str | None) -> d
         "suppressions": connection.execute(
             update(suppressions)
             .where(_mine(suppressions, pseudonym, application), suppressions.c.reason != "")
-            .where(suppressions.c.source.not_in(HOLDER_SOURCES))  # there the words are ours
+            .where(suppressions.c.source.not_in(HOLDER_SOURCES))  # the service wrote their reasons
             .values(reason="")
         ).rowcount,
         "inbound": connection.execute(
@@ -197,29 +203,12 @@ def _mine(table: Table, pseudonym: str, application: str | None) -> ColumnElemen
     return mine if application is None else mine & (table.c.application == application)
 
 
-def _looks(connection: Connection, pseudonym: str) -> tuple[Mapping[str, Any], ...]:
-    """Return who looked at what is held of a number, whatever the application: they saw all of it."""
-    told = (looks.c.at, looks.c.by, looks.c.view, looks.c.reason)
-    wanted = select(*told).where(looks.c.pseudonym == pseudonym).order_by(looks.c.at, looks.c.id)
-    return tuple(map(dict, connection.execute(wanted).mappings()))
-
-
-def _requests(connection: Connection, pseudonym: str, application: str | None) -> tuple[Mapping[str, Any], ...]:
-    """Return what was asked for about a number within an application, or within all of them, oldest first."""
-    mine = second_person_requests.c
-    told = (mine.application, mine.at, mine.by, mine.act, mine.reason, mine.decided, mine.decided_by, mine.outcome)
-    wanted = select(*told).where(mine.pseudonym == pseudonym).order_by(mine.at, mine.id)
-    if application is not None:
-        wanted = wanted.where(mine.application.in_((application, EVERY_APPLICATION)))
-    return tuple(map(dict, connection.execute(wanted).mappings()))
-
-
 def _erase_reasons(connection: Connection, table: Table, mine: ColumnElement[bool]) -> int:
     return connection.execute(update(table).where(mine, table.c.reason != "").values(reason="")).rowcount
 
 
 def _webhooks(connection: Connection, names: Sequence[str], user: str) -> tuple[Mapping[str, Any], ...]:
-    """Return the webhooks of some verifications and of a user, oldest first, with what became of each."""
+    """Return the webhooks of some verifications and of a user, oldest first, with their deliveries."""
     reports = {
         row["id"]: {**row, "details": json.loads(row["details"]), "deliveries": []}
         for mine in (webhooks.c.user == user, *among(connection, webhooks.c.verification, names))
@@ -231,20 +220,15 @@ def _webhooks(connection: Connection, names: Sequence[str], user: str) -> tuple[
     return tuple(sorted(reports.values(), key=lambda report: (report["at"], report["id"])))
 
 
-def _count_webhooks(connection: Connection, names: Sequence[str], user: str) -> int:
-    theirs = (webhooks.c.user == user, *among(connection, webhooks.c.verification, names))
-    return sum(_count(connection, webhooks, mine) for mine in theirs)
-
-
-def _count(connection: Connection, table: Table, wanted: ColumnElement[bool]) -> int:
-    return int(connection.execute(select(func.count()).select_from(table).where(wanted)).scalar_one())
-
-
 def _rows(
-    connection: Connection, table: Table, pseudonym: str, application: str | None, names: tuple[str, ...]
+    connection: Connection,
+    table: Table,
+    names: tuple[str, ...],
+    condition: ColumnElement[bool],
+    order: tuple[Column[Any], ...] = (),
 ) -> tuple[Mapping[str, Any], ...]:
-    statement = select(*(table.c[name] for name in names)).where(_mine(table, pseudonym, application))
-    found = connection.execute(statement).mappings()
+    """Return some columns of rows, with the JSON of counts read."""
+    rows = connection.execute(select(*(table.c[name] for name in names)).where(condition).order_by(*order)).mappings()
     return tuple(
-        {name: json.loads(one[name]) if name in {"kept", "erased"} else one[name] for name in names} for one in found
+        {name: json.loads(row[name]) if name in {"kept", "erased"} else row[name] for name in names} for row in rows
     )

@@ -420,7 +420,7 @@ def _rows(
     query.check()
     by = tuple(dict.fromkeys(query.by))
     columns = (*(_COLUMNS.get(name, name) for name in by), *apart)
-    sums = ask(query.since, query.until, columns, most=MAX_SUMS + 1, what=events, **query.only)
+    sums = ask(query.since, query.until, columns, max_sums=MAX_SUMS + 1, what=events, **query.only)
     if len(sums) > MAX_SUMS:
         raise InvalidTimeError("The answer would have too many rows: ask for less time, or by less.")
     for row in sums:

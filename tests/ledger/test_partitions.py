@@ -17,7 +17,7 @@ from otp_service.domain.keyring import Signer
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger import partitions
 from otp_service.ledger.ledger import Ledger
-from otp_service.ledger.partitions import AHEAD, MOST_DAYS, Partition, make_partitions
+from otp_service.ledger.partitions import AHEAD, MAX_DAYS, Partition, make_partitions
 from otp_service.ledger.retention import Purge
 from otp_service.ledger.schema import TRAFFIC, events, verifications
 
@@ -95,7 +95,7 @@ def test_a_clock_that_jumps_makes_no_partitions_in_between(ledger: Ledger, today
     assert len(told(ledger)) == 2
 
 
-@pytest.mark.parametrize(("rows", "days"), [(1, MOST_DAYS), (50, 4), (150, 1), (1000, 1)])
+@pytest.mark.parametrize(("rows", "days"), [(1, MAX_DAYS), (50, 4), (150, 1), (1000, 1)])
 def test_a_partition_has_as_many_days_as_take_its_rows(
     ledger: Ledger, today: int, monkeypatch: pytest.MonkeyPatch, rows: int, days: int
 ) -> None:

@@ -296,7 +296,7 @@ OF_A_SERVER = {
     "ledger-of-other-key": (
         _with_a_ledger_of_another,
         (
-            "OTP_SERVICE_PSEUDONYM_KEY: The ledger was made with another pseudonym key: nobody would be found in it, "
+            "OTP_SERVICE_PSEUDONYM_KEY: The ledger was made with another pseudonym key: no number would match, "
             "and every opt-out would be void."
         ),
         "Use the original key, or correct ledger.url.",
