@@ -32,7 +32,7 @@ from otp_service.telemetry.logging import get_logger
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who was authenticated."""
+    """An authenticated caller."""
 
     key: ApiKey | None
     """``None`` for a client token."""
@@ -42,21 +42,21 @@ class Caller:
 
     @property
     def key_id(self) -> str:
-        """The name of the API key; empty for one of the configuration, and for a client token."""
+        """The name of the API key; empty for a configured key and for a client token."""
         return self.key.id if self.key else ""
 
     @property
     def scopes(self) -> frozenset[KeyScope]:
-        """What the API key may be used for; nothing for a client token, which has rights of its own."""
+        """The scopes of the API key; empty for a client token, which has rights of its own."""
         return self.key.scopes if self.key else frozenset()
 
 
 def authenticate(context: Context, api_key: str, address: Callable[[], str | None]) -> Caller:
-    """Return who calls with an API key, and note its use; ``address`` is called only for a key bound to networks.
+    """Return the caller with an API key, and note its use; ``address`` is called only for a key bound to networks.
 
-    Raises `UnauthenticatedError`, the same for a key that is not known, is revoked, has ended, or may not be used from
-    there; `LedgerUnavailableError` for one that may be in the ledger, which was not read yet. The look-up is by the
-    key's SHA-256: how long it takes depends on digests that nobody can choose, so it tells nothing of a key.
+    Raises the same `UnauthenticatedError` for an unknown, revoked or expired key and a wrong network, and
+    `LedgerUnavailableError` for an unknown key while the ledger has not been read. The look-up is by the key's SHA-256,
+    which callers cannot choose: its duration tells nothing of a key.
     """
     snapshot, now = context.access_cache.snapshot, clock.now()
     key = snapshot.keys.get(api_key_hash(api_key))
@@ -70,12 +70,11 @@ def authenticate(context: Context, api_key: str, address: Callable[[], str | Non
 
 
 def authenticate_client(context: Context, text: str) -> tuple[Application, ClientToken]:
-    """Return whose client token it is, and what it says; raises `UnauthenticatedError`, whatever is wrong with it.
+    """Return the application and content of a client token.
 
-    Raises `LedgerUnavailableError` where its application may be in the ledger, which was not read yet.
-
-    It ends by this host's clock, ten minutes after the code does: a host whose clock is wrong by less refuses no live
-    code, and what the token is for is known by Redis' clock anyway.
+    Raises `UnauthenticatedError` for any invalid token, and `LedgerUnavailableError` for an unknown application while
+    the ledger has not been read. A token ends by this host's clock, ten minutes after the code: a clock wrong by less
+    refuses no live code, and Redis' clock decides about the verification.
     """
     token = ClientToken.read(context.keyring, text)
     application = context.access_cache.get(token.application) if token else None
@@ -85,7 +84,7 @@ def authenticate_client(context: Context, text: str) -> tuple[Application, Clien
 
 
 DEFAULT_OVERLAP: Final = 24 * 3600
-"""Seconds that a key goes on beside the one that replaces it, by default."""
+"""Seconds that a replaced key stays valid by default."""
 MAX_OVERLAP: Final = 90 * 24 * 3600
 _UNKNOWN = "There is no such key."
 
@@ -94,19 +93,18 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A new key: its secret is returned this once; only its hash is kept."""
+    """A new key and its secret, which is shown once: only its hash is stored."""
 
     secret: str = field(repr=False)
-    """What its holder sends; to be shown once."""
     key: ApiKey
 
 
 def issue_key(
     context: Context, application: str, scopes: Collection[KeyScope], networks: tuple[Network, ...], by: str
 ) -> IssuedKey:
-    """Make a key for an application, of the ledger or the configuration; ``by`` says who does it, for log and ledger.
+    """Make a key for an application; ``by`` names the actor for log and ledger.
 
-    Raises `NotFoundError` when there is no such application, and `LedgerUnavailableError`.
+    Raises `NotFoundError` for an unknown application, and `LedgerUnavailableError`.
     """
     if context.access_cache.find(application) is None:
         raise NotFoundError("There is no such application.")
@@ -114,32 +112,32 @@ def issue_key(
 
 
 def issue_operator_key(context: Context, networks: tuple[Network, ...], by: str) -> IssuedKey:
-    """Make a key that manages applications and keys, and is of no application; raises `LedgerUnavailableError`.
+    """Make a key that manages applications and keys, and belongs to none; raises `LedgerUnavailableError`.
 
-    To be offered where somebody has the installation itself, never over HTTP: a key that leaked must make no other.
+    Only for the command line, never over HTTP: a leaked key must make no other.
     """
     return _issue(context, NO_APPLICATION, frozenset({KeyScope.ADMIN}), networks, by)
 
 
 def rotate_key(context: Context, key_id: str, overlap: int, by: str, application: str | None = None) -> IssuedKey:
-    """Make a key that may do the same as another, which ends in ``overlap`` seconds.
+    """Replace a key by a new key with the same rights; the old key ends in ``overlap`` seconds.
 
-    With an ``application``, only a key of its own is found. Raises `NotFoundError`, `ConflictError` when the key is
-    over, and `LedgerUnavailableError`.
+    With an ``application``, only its own keys count. Raises `NotFoundError`, `ConflictError` for a key that has ended,
+    and `LedgerUnavailableError`.
     """
     _require_key_id(key_id)
     secret = new_api_key()
-    found = context.ledger.api_keys.rotate(key_id, new_key_id(), api_key_hash(secret), 1000 * overlap, by, application)
-    if found is None:
+    keys = context.ledger.api_keys.rotate(key_id, new_key_id(), api_key_hash(secret), 1000 * overlap, by, application)
+    if keys is None:
         raise NotFoundError(_UNKNOWN)
-    old, fresh = found
+    old, fresh = keys
     _log.info("api_key_rotated", key_id=old.id, successor=fresh.id, application=old.application, by=by)
     context.access_cache.refresh_if_possible()
     return IssuedKey(secret, fresh)
 
 
 def revoke_key(context: Context, key_id: str, by: str, application: str | None = None) -> ApiKey:
-    """End a key for good; return it. With an ``application``, only a key of its own is found.
+    """End a key for good; return it. With an ``application``, only its own keys count.
 
     Raises `NotFoundError` and `LedgerUnavailableError`.
     """
@@ -161,8 +159,7 @@ def _issue(
     context: Context, application: str, scopes: frozenset[KeyScope], networks: tuple[Network, ...], by: str
 ) -> IssuedKey:
     secret = new_api_key()
-    key = ApiKey(new_key_id(), application, api_key_hash(secret), scopes, networks)
-    key = context.ledger.api_keys.add(key, by)
+    key = context.ledger.api_keys.add(ApiKey(new_key_id(), application, api_key_hash(secret), scopes, networks), by)
     _log.info(
         "api_key_issued",
         key_id=key.id,
@@ -176,9 +173,9 @@ def _issue(
 
 
 def add_application(context: Context, name: str, settings: str, by: str) -> StoredApplication:
-    """Make an application of a name and settings (JSON, as in the configuration, without keys).
+    """Add an application with settings (JSON, as in the configuration, without keys).
 
-    ``by`` says who does it, for the log and the ledger. Raises `InvalidApplicationError`, `NameTakenError` and
+    ``by`` names the actor for log and ledger. Raises `InvalidApplicationError`, `NameTakenError` and
     `LedgerUnavailableError`.
     """
     if context.access_cache.is_configured(name):
@@ -191,9 +188,9 @@ def add_application(context: Context, name: str, settings: str, by: str) -> Stor
 
 
 def change_application(context: Context, name: str, settings: str, by: str) -> StoredApplication:
-    """Give an application other settings; verifications that live keep what they were started with.
+    """Change the settings of an application; live verifications keep those of their start.
 
-    Raises `InvalidApplicationError`, `NotFoundError`, `ConflictError` for one of the configuration, and
+    Raises `InvalidApplicationError`, `NotFoundError`, `ConflictError` for a configured application, and
     `LedgerUnavailableError`.
     """
     if context.access_cache.is_configured(name):
@@ -212,5 +209,5 @@ def _check_settings(context: Context, name: str, settings: str) -> None:
     application: Application = context.access_cache.load_application(name, settings).application
     measured = measure_texts(context.templates, context.purposes, (application,))
     locale = locale_faults(context.templates, application.locale)
-    if faults := [*locale, *cost_faults(one for one in measured if one.application)]:
+    if faults := [*locale, *cost_faults(text for text in measured if text.application)]:
         raise InvalidApplicationError("\n".join(faults))

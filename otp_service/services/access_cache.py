@@ -1,7 +1,7 @@
-"""Who may call: applications and API keys of settings and ledger, in memory.
+"""Applications and API keys of settings and ledger, in memory.
 
-No request asks the ledger. A snapshot is never changed, but replaced when the ledger has changed; while the ledger is
-away the last one stays in force. A process that starts meanwhile takes the copy that others keep in Redis.
+No request reads the ledger. A snapshot is replaced when the ledger has changed; while the ledger is away the last
+snapshot stays in force. A process that starts meanwhile takes the copy that others keep in Redis.
 """
 
 import threading
@@ -29,7 +29,7 @@ class CachedApplication:
 
 
 class AccessSource(StrEnum):
-    """Where it is known from who may call."""
+    """The source of the snapshot in force."""
 
     LEDGER = "ledger"
     COPY = "copy"
@@ -39,25 +39,22 @@ class AccessSource(StrEnum):
 
 
 LoadApplication = Callable[[str, str], CachedApplication]
-"""Reads an application's settings (JSON), given its name; raises `InvalidApplicationError`."""
+"""Reads the settings (JSON) of a named application; raises `InvalidApplicationError`."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessSnapshot:
-    """What is in force at one moment."""
+    """Applications and keys in force at a moment."""
 
     applications: Mapping[str, Application]
-    """By name."""
     rulesets: Mapping[str, CompiledRuleset]
-    """By the name of the application."""
     keys: Mapping[str, ApiKey]
     """By hash (``sha256:…``)."""
     browser_origins: frozenset[str]
-    """Those of all applications."""
 
 
 class AccessCache:
-    """The snapshot in force. Safe to be used by several threads."""
+    """The snapshot in force. Thread-safe."""
 
     def __init__(
         self,
@@ -66,16 +63,13 @@ class AccessCache:
         access: Access,
         load_application: LoadApplication,
     ) -> None:
-        """Take applications, by name, and keys, by hash, of the configuration; those of the ledger come with `refresh`.
-
-        ``load_application`` reads the settings of an application of the ledger.
-        """
+        """Take the configured applications, by name, and keys, by hash; those of the ledger come with `refresh`."""
         self._configured = members
         self._configured_keys = keys
         self._access = access
         self.load_application = load_application
         self.copy: AccessCopy | None = None
-        """Where `follow` keeps a copy of the ledger's."""
+        """Where `follow` stores a copy of the ledger's list."""
         self._stored: dict[str, StoredApplication] = {}
         self._loaded: dict[str, CachedApplication] = {}
         self._listing: AccessList | None = None
@@ -83,23 +77,20 @@ class AccessCache:
         self._lock = threading.Lock()
         self.snapshot = self._new_snapshot({})
         self.rulesets: Mapping[str, CompiledRuleset] = _Rulesets(self)
-        """Those in force whenever it is asked."""
+        """The rulesets in force at each look-up."""
 
     def is_configured(self, name: str) -> bool:
-        """Tell whether an application is one of the configuration."""
+        """Tell whether an application is in the configuration."""
         return name in self._configured
 
     def find(self, name: str) -> Application | None:
-        """Return an application; one that is new may be in the ledger only, so that is asked before nobody knows it.
-
-        Raises `LedgerUnavailableError` when it cannot be asked.
-        """
+        """Return an application, after a `refresh` for an unknown name; raises `LedgerUnavailableError`."""
         if name not in self.snapshot.applications:
             self.refresh()
         return self.snapshot.applications.get(name)
 
     def refresh(self) -> None:
-        """Bring what the ledger knows into force; raise `LedgerUnavailableError`, and leave all as it was."""
+        """Bring the ledger's list into force, or raise `LedgerUnavailableError` and change nothing."""
         with self._lock:
             listing = self._access.changed_since(self._listing.state if self._listing else "")
             self._is_copy = False
@@ -107,7 +98,7 @@ class AccessCache:
                 self._take(listing)
 
     def follow(self) -> None:
-        """As `refresh`, for a process that serves: it keeps the copy, and takes it while it knows nothing else.
+        """As `refresh`, for a serving process: it writes the copy, and reads it while the ledger was never read.
 
         Raises `StoreUnavailableError`, too.
         """
@@ -124,15 +115,15 @@ class AccessCache:
 
     @property
     def source(self) -> AccessSource:
-        """Where the snapshot is from."""
+        """The source of the snapshot."""
         if self._listing is None:
             return AccessSource.CONFIGURATION
         return AccessSource.COPY if self._is_copy else AccessSource.LEDGER
 
     def get(self, name: str) -> Application | None:
-        """Return an application; raise `LedgerUnavailableError` for one that may be in the ledger, which was not read.
+        """Return an application without reading the ledger, unlike `find`.
 
-        Unlike `find` it does not ask.
+        Raises `LedgerUnavailableError` for an unknown name while the ledger has not been read.
         """
         application = self.snapshot.applications.get(name)
         if application is None:
@@ -140,28 +131,12 @@ class AccessCache:
         return application
 
     def require_known(self) -> None:
-        """Raise `LedgerUnavailableError` while only the configuration is known here."""
+        """Raise `LedgerUnavailableError` while only the configuration is known."""
         if self._listing is None:
             raise LedgerUnavailableError("The ledger's applications and API keys are not known right now.")
 
     def _take(self, listing: AccessList) -> None:
-        """Bring what is listed into force."""
-        self._load_changed(listing)
-        before, self.snapshot = self.snapshot, self._new_snapshot({key.hash: key for key in listing.keys})
-        begun, self._listing = self._listing is None, listing
-        if not begun:
-            _log_changes(before, self.snapshot)
-
-    def refresh_if_possible(self) -> None:
-        """Bring a change that was just made into force; while the ledger is away, the periodic refresh will."""
-        with suppress(LedgerUnavailableError):
-            self.refresh()
-
-    def _load_changed(self, listing: AccessList) -> None:
-        """Load the applications that are new or changed.
-
-        None is ever lost: calls and messages of its verifications may be under way.
-        """
+        """Bring a list into force. No application is ever dropped: its verifications may be under way."""
         for stored in listing.applications:
             if self._stored.get(stored.name) == stored:
                 continue
@@ -173,22 +148,29 @@ class AccessCache:
                 self._loaded[stored.name] = self.load_application(stored.name, stored.settings)
             except Exception as unusable:  # noqa: BLE001 - whatever it is, it must not keep a revoked key in force
                 _log.error("application_unusable", application=stored.name, fault=str(unusable))
+        before, self.snapshot = self.snapshot, self._new_snapshot({key.hash: key for key in listing.keys})
+        is_first, self._listing = self._listing is None, listing
+        if not is_first:
+            _log_changes(before, self.snapshot)
+
+    def refresh_if_possible(self) -> None:
+        """Bring a recent change into force; while the ledger is away, the periodic refresh will."""
+        with suppress(LedgerUnavailableError):
+            self.refresh()
 
     def _new_snapshot(self, keys: Mapping[str, ApiKey]) -> AccessSnapshot:
         """Return a snapshot: the configuration outweighs the ledger; a key without application is left out."""
         members = {**self._loaded, **self._configured}
-        everybody = {NO_APPLICATION, *members}
+        owners = {NO_APPLICATION, *members}
         return AccessSnapshot(
             applications={name: member.application for name, member in members.items()},
             rulesets={name: member.ruleset for name, member in members.items()},
-            keys={name: key for name, key in {**keys, **self._configured_keys}.items() if key.application in everybody},
+            keys={name: key for name, key in {**keys, **self._configured_keys}.items() if key.application in owners},
             browser_origins=frozenset().union(*(member.application.browser_origins for member in members.values())),
         )
 
 
 class _Rulesets(Mapping[str, CompiledRuleset]):
-    """The rulesets in force whenever they are looked up."""
-
     def __init__(self, access_cache: AccessCache) -> None:
         self._access_cache = access_cache
 
@@ -203,11 +185,10 @@ class _Rulesets(Mapping[str, CompiledRuleset]):
 
 
 def _log_changes(before: AccessSnapshot, now: AccessSnapshot) -> None:
-    """Log what has come into force; keys by their ids."""
     old, new = ({key.id: key for key in entries.keys.values() if key.id} for entries in (before, now))
     _log.info(
         "access_changed",
-        applications=sorted(name for name, one in now.applications.items() if before.applications.get(name) != one),
+        applications=sorted(name for name, entry in now.applications.items() if before.applications.get(name) != entry),
         keys_added=sorted(new.keys() - old.keys()),
         keys_changed=sorted(name for name in new.keys() & old.keys() if new[name].expires != old[name].expires),
         keys_gone=sorted(old.keys() - new.keys()),
@@ -215,11 +196,11 @@ def _log_changes(before: AccessSnapshot, now: AccessSnapshot) -> None:
 
 
 USE_RESOLUTION = 60_000
-"""Milliseconds: how exactly the last use of a key is known."""
+"""Precision of the last use of a key, in milliseconds."""
 
 
 class KeyUsage:
-    """When keys were last used here, until that is in the ledger. Safe to be used by several threads."""
+    """Last uses of keys that are not in the ledger yet. Thread-safe."""
 
     def __init__(self, api_keys: ApiKeys) -> None:
         self._api_keys = api_keys
@@ -228,7 +209,7 @@ class KeyUsage:
         self._lock = threading.Lock()
 
     def note(self, key_id: str, now: int) -> None:
-        """Note that a key is used ``now`` (milliseconds since the epoch); once a minute that is news."""
+        """Note the use of a key ``now`` (milliseconds since the epoch), at most once a minute."""
         minute = now - now % USE_RESOLUTION
         if self._seen.get(key_id) == minute:
             return
@@ -236,15 +217,12 @@ class KeyUsage:
             self._seen[key_id] = self._unwritten[key_id] = minute
 
     def write(self) -> None:
-        """Write what was noted into the ledger; raise `LedgerUnavailableError`, and keep it for the next time."""
+        """Write the uses into the ledger, or raise `LedgerUnavailableError` and keep them for the next time."""
         with self._lock:
             taken, self._unwritten = self._unwritten, {}
         try:
             self._api_keys.note_uses(taken)
         except LedgerUnavailableError:
-            self._put_back(taken)
+            with self._lock:
+                self._unwritten = {**taken, **self._unwritten}
             raise
-
-    def _put_back(self, taken: Mapping[str, int]) -> None:
-        with self._lock:
-            self._unwritten = {**taken, **self._unwritten}
