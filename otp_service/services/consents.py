@@ -1,11 +1,9 @@
-"""Consents and suppressions: given, withdrawn, lifted, imported, read."""
+"""Record, withdraw, lift, import and read consents and suppressions."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
-
-from pydantic_core import to_json
 
 from otp_service.clock import now
 from otp_service.domain.applications import Application
@@ -21,13 +19,7 @@ from otp_service.domain.consents import (
     SuppressionScope,
     SuppressionSource,
 )
-from otp_service.domain.numbers import (
-    ANY_TYPE,
-    Named,
-    SubjectKey,
-    may_hold_number,
-    parse_destination,
-)
+from otp_service.domain.numbers import ANY_TYPE, Named, SubjectKey, may_hold_number, parse_destination
 from otp_service.domain.totp import UserKey
 from otp_service.domain.verification import Verification
 from otp_service.errors import (
@@ -43,21 +35,21 @@ from otp_service.telemetry.logging import get_logger
 _log = get_logger(__name__)
 
 _MAX_CLOCK_AHEAD = 300_000
-"""Milliseconds by which a caller's clock may be ahead of ours."""
+"""Milliseconds by which a caller's clock may be ahead."""
 
 
 def give_consent(
     context: Context, application: Application, to: SubjectKey, purpose: str, evidence: ConsentEvidence
 ) -> tuple[Consent, ...]:
-    """Record a consent, in force when this returns; return the entries as `read_consent` does.
+    """Record a consent, in force on return; return the entries as `read_consent` does.
 
-    Raises `OtpServiceError`: `ConsentOutdatedError` where it was not given after the last word.
+    Raises `OtpServiceError`: `ConsentOutdatedError` for a consent older than the last entry.
     """
     return _add(context, application, to, make_consent(application, to, purpose, evidence))
 
 
 def make_consent(application: Application, to: SubjectKey, purpose: str, evidence: ConsentEvidence) -> Consent:
-    """Return a consent that may be recorded; raises `OtpServiceError`."""
+    """Return a valid consent; raises `OtpServiceError`."""
     check_purpose(application, purpose)
     check_evidence(application, evidence)
     return Consent(to.pseudonym, application.name, purpose, evidence)
@@ -72,18 +64,16 @@ def end_consent(
 ) -> tuple[Consent, ...]:
     """Record a withdrawal and the ``operator_action``; return the entries as `read_consent` does.
 
-    Queued messages are kept back too on return. A withdrawal is recorded even without a known consent: the person said
-    no. It is newer also than consents that came with starts by a clock ahead of ours, and are not in the ledger yet.
-    Raises `OtpServiceError`.
+    Queued messages are blocked too on return. A withdrawal is recorded even without a known consent. It is newer than
+    consents of starts that are not in the ledger yet, even where their clock was ahead. Raises `OtpServiceError`.
     """
     check_purpose(application, purpose)
-    said = 0
-    with suppress(StoreUnavailableError):  # then it is recorded all the same, and that is not in force yet is told
-        started = (one for one in recent_verifications(context, to, application.name) if one.purpose.name == purpose)
-        said = max((one.consented for one in started), default=0)
-    return _add(
-        context, application, to, Consent(to.pseudonym, application.name, purpose, None, said=said), operator_action
-    )
+    last = 0
+    with suppress(StoreUnavailableError):  # the withdrawal is recorded all the same; `_add` reports that it must wait
+        recent = recent_verifications(context, to, application.name)
+        last = max((record.consented for record in recent if record.purpose.name == purpose), default=0)
+    withdrawal = Consent(to.pseudonym, application.name, purpose, None, said=last)
+    return _add(context, application, to, withdrawal, operator_action)
 
 
 def read_consent(context: Context, application: Application, to: SubjectKey, purpose: str) -> tuple[Consent, ...]:
@@ -93,16 +83,11 @@ def read_consent(context: Context, application: Application, to: SubjectKey, pur
 
 
 def check_evidence(application: Application, evidence: ConsentEvidence) -> None:
-    """Raise `ConsentNotKeptError` where no consent is kept, `InvalidTimeError` for one from the future."""
+    """Raise `ConsentNotKeptError` for an application without consents, `InvalidTimeError` for a future consent."""
     if application.consent is ConsentMode.OFF:
         raise ConsentNotKeptError("The application is set up to keep no consents.")
     if evidence.given > now() + _MAX_CLOCK_AHEAD:
         raise InvalidTimeError("given_at is in the future.")
-
-
-def encode_evidence(evidence: ConsentEvidence | None) -> str:
-    """Return a consent as JSON, for the event of a start; empty without one."""
-    return to_json(evidence).decode() if evidence else ""
 
 
 def _add(
@@ -118,7 +103,7 @@ def _add(
 
 
 def check_purpose(application: Application, purpose: str) -> None:
-    """Raise `ForbiddenError` for a purpose that is not the application's, `ConsentNotKeptError` where none is kept."""
+    """Raise `ForbiddenError` for another application's purpose, `ConsentNotKeptError` without consents."""
     if purpose not in application.purposes:
         raise ForbiddenError("The application has no such purpose.")
     if application.consent is ConsentMode.OFF:
@@ -128,11 +113,10 @@ def check_purpose(application: Application, purpose: str) -> None:
 def add_suppressions(
     context: Context, entries: Sequence[Suppression], operator_action: OperatorActionEntry | None = None
 ) -> int:
-    """Record entries, also such that lift, and bring them into force: queued messages are kept back too.
+    """Record entries, also lifting ones, and bring them into force, also for queued messages; count the new ones.
 
-    Returns how many of them are new; if any is, the ``operator_action`` is recorded with them. Raises
-    `LedgerUnavailableError` or `StoreUnavailableError`: they may be recorded, and are in force as soon as both answer;
-    to say it again does no harm.
+    The ``operator_action`` is recorded with any new entry. Raises `LedgerUnavailableError` or `StoreUnavailableError`:
+    the entries may be recorded, and are in force as soon as both answer; repeating the call does no harm.
     """
     if not entries:
         return 0
@@ -145,7 +129,7 @@ def add_suppressions(
 def add_silently(
     context: Context, entries: Sequence[Suppression], operator_action: OperatorActionEntry | None = None
 ) -> int:
-    """Do what `add_suppressions` does, without a line in the log."""
+    """As `add_suppressions`, without a line in the log."""
     added = context.ledger.suppressions.add(entries, operator_action)
     if blocking := [entry.pseudonym for entry in entries if entry.scope in BLOCKING_SCOPES]:
         context.mirror_sync.write_through(added.place, blocking)  # an entry that is not new may not be in force yet
@@ -153,12 +137,12 @@ def add_silently(
 
 
 def is_reason(text: str) -> bool:
-    """Tell whether a text may be kept as a reason: short, with nothing that is not shown, and no phone number."""
+    """Tell whether a text may be stored as a reason: short, printable and without a phone number."""
     return len(text) <= MAX_REASON and text.isprintable() and not may_hold_number(text)
 
 
 def log_suppression(entry: Suppression) -> None:
-    """Log that an entry was recorded, without its number."""
+    """Log a recorded entry, without its number."""
     event = "suppression_lifted" if entry.lifted else "suppressed"
     _log.info(event, application=entry.application, scope=entry.scope, source=entry.source)
 
@@ -169,10 +153,10 @@ def lift(
     operator_action: OperatorActionEntry | None = None,
     shown: Consent | None = None,
 ) -> bool:
-    """Lift what an entry names, where it holds; return whether it did. Records and raises as `add_suppressions` does.
+    """Lift an active suppression; return whether it was active. Records and raises as `add_suppressions`.
 
-    What the holder of a number said, an application lifts only with a newer consent, which is ``shown`` and recorded in
-    any case: raises `ConsentRequiredError` or `ConsentOutdatedError` else.
+    A holder's own opt-out is lifted by an application only with a newer consent, ``shown`` and recorded in any case;
+    else raises `ConsentRequiredError` or `ConsentOutdatedError`.
     """
     lifted, added = context.ledger.suppressions.lift(entry, shown, operator_action)
     if added.new or lifted:
@@ -183,14 +167,14 @@ def lift(
 
 
 def suppressions_of(context: Context, pseudonym: str, application: str | None = None) -> tuple[Suppression, ...]:
-    """Return all entries of a number, oldest first: those of an application and of all, or of every one."""
+    """Return a number's entries, oldest first; with an ``application`` only its own and those for all."""
     return context.ledger.suppressions.of(pseudonym, application)
 
 
 def recent_verifications(context: Context, to: Named, application: str | None) -> tuple[Verification, ...]:
-    """Return the last verifications that are in Redis of a number, or that name a user; ``None`` for all applications.
+    """Return the last verifications in Redis of a number or user, for ``None`` of all applications.
 
-    On a cluster those that name a user are not known.
+    On a cluster those of a user are not known.
     """
     verifications, bucket_of_id = context.store.verifications, context.keyring.bucket_of_id
     if isinstance(to, UserKey):
@@ -203,13 +187,12 @@ def recent_verifications(context: Context, to: Named, application: str | None) -
 
 BATCH_SIZE = 2000
 """Numbers of one transaction: a larger one keeps others waiting."""
-_MAX_LINES_NAMED = 20
-"""The most unreadable lines that are listed."""
+_MAX_LISTED_LINES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class ImportSource:
-    """What all entries of a list have in common."""
+    """What all entries of an imported list have in common."""
 
     application: str
     scope: SuppressionScope
@@ -219,64 +202,60 @@ class ImportSource:
     region: str | None
     """Of numbers in national spelling."""
     by: str
-    """Who imports it, as acts are recorded by."""
+    """The operator, as in recorded actions."""
 
 
 @dataclass(slots=True)
 class ImportProgress:
-    """How far an import has come."""
+    """The progress of an import."""
 
     numbers: int = 0
     new: int = 0
-    """How many of them the list says anything new of."""
+    """Numbers with new entries."""
     unreadable: int = 0
     lines: list[int] = field(default_factory=list)
-    """The first lines that hold no number, from 1. What they hold is not told: it may be one with a slip."""
+    """The first unreadable lines, from 1. Their text is not shown: it may be a misspelt number."""
 
 
 def import_suppressions(context: Context, lines: Iterable[str], origin: ImportSource) -> Iterator[ImportProgress]:
-    """Suppress the numbers of a list, one a line; yield how far it has come, again and again.
+    """Suppress the numbers of a list, one a line; yield the progress after each batch.
 
-    Empty lines, and what follows ``#`` or the first comma or semicolon, are passed over. Who was let through since a
-    list was imported is suppressed again by importing it again. A list with any new entry is one action. Raises
-    `LedgerUnavailableError` or `StoreUnavailableError`: what was told until then is done.
+    Empty lines, and text after ``#`` or the first comma or semicolon, are skipped. A second import suppresses numbers
+    again that were lifted meanwhile. A list with any new entry is one action. Raises `LedgerUnavailableError` or
+    `StoreUnavailableError`: the batches yielded until then are done.
     """
     done = ImportProgress()
-    whose = "" if origin.application == EVERY_APPLICATION else origin.application
-    operator_action = OperatorActionEntry(OperatorAction.SUPPRESSIONS_IMPORTED, origin.by, whose, origin.scope)
-    pseudonyms = _pseudonyms(context, enumerate(lines, 1), origin, done)
-    while some := list(islice(pseudonyms, BATCH_SIZE)):
-        done.new += add_suppressions(
-            context, [_entry(pseudonym, origin) for pseudonym in some], None if done.new else operator_action
-        )
-        done.numbers += len(some)
+    application = "" if origin.application == EVERY_APPLICATION else origin.application
+    operator_action = OperatorActionEntry(OperatorAction.SUPPRESSIONS_IMPORTED, origin.by, application, origin.scope)
+    pseudonyms = _pseudonyms(context, lines, origin.region, done)
+    while batch := list(islice(pseudonyms, BATCH_SIZE)):
+        entries = [
+            Suppression(
+                pseudonym,
+                origin.application,
+                origin.scope,
+                SuppressionSource.IMPORT,
+                reason=origin.reason,
+                until=origin.until,
+            )
+            for pseudonym in batch
+        ]
+        done.new += add_suppressions(context, entries, None if done.new else operator_action)
+        done.numbers += len(batch)
         yield done
     yield done
 
 
-def _pseudonyms(
-    context: Context, lines: Iterable[tuple[int, str]], origin: ImportSource, done: ImportProgress
-) -> Iterator[str]:
-    for number, line in lines:
+def _pseudonyms(context: Context, lines: Iterable[str], region: str | None, done: ImportProgress) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
         spelling = line.partition("#")[0].replace(";", ",").partition(",")[0].strip().strip('"')
         if not spelling:
             continue
         try:
-            destination = parse_destination(spelling, origin.region, ANY_TYPE)
+            destination = parse_destination(spelling, region, ANY_TYPE)
         except OtpServiceError:
             done.unreadable += 1
-            if len(done.lines) < _MAX_LINES_NAMED:
+            if len(done.lines) < _MAX_LISTED_LINES:
                 done.lines.append(number)
         else:
             yield context.keyring.pseudonym(destination.e164)
-
-
-def _entry(pseudonym: str, origin: ImportSource) -> Suppression:
-    return Suppression(
-        pseudonym=pseudonym,
-        application=origin.application,
-        scope=origin.scope,
-        source=SuppressionSource.IMPORT,
-        reason=origin.reason,
-        until=origin.until,
-    )

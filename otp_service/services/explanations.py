@@ -1,4 +1,4 @@
-"""In words: why a code did or did not arrive, what to tell whoever asks, and why a rule refused."""
+"""Explain in words why a code did or did not arrive, what to tell the caller, and why a rule refused."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -68,17 +68,23 @@ _NEVER_REPORTED = Phrase("{gateway} took the message at {at}, and has never repo
 _NOT_ASKED = Phrase("{gateway} took the message at {at}, and is not asked to report what becomes of it.")
 
 
-def sentence(case: ExplainedVerification, found: NumberHistory) -> Phrase:
+def sentence(case: ExplainedVerification, number: NumberHistory) -> Phrase:
     """Return why the code of a verification did or did not arrive."""
     explanation, history = case.explanation, case.history
-    about = explanation.delivery
-    return _sentence_of(case, found).filled(
-        gateway=(about and about.gateway) or Phrase("a gateway"),
-        channel=(about and about.channel) or Phrase("its channel"),
-        reason=(about and about.reason) or Phrase("no reason given"),
-        at=moment(about.at) if about else "",
-        begun=moment(about.begun) if about else "",
-        reported=_reported(about) if about else "",
+    why, delivery = explanation.why, explanation.delivery
+    if why is Why.TAKEN and delivery and delivery.gateway not in number.reporting:
+        phrase = _NOT_ASKED
+    elif why is Why.TAKEN and history.status is not Status.PENDING:
+        phrase = _NEVER_REPORTED
+    else:
+        phrase = SENTENCES[why]
+    return phrase.filled(
+        gateway=(delivery and delivery.gateway) or Phrase("a gateway"),
+        channel=(delivery and delivery.channel) or Phrase("its channel"),
+        reason=(delivery and delivery.reason) or Phrase("no reason given"),
+        at=moment(delivery.at) if delivery else "",
+        begun=moment(delivery.begun) if delivery else "",
+        reported=_reported(delivery) if delivery else "",
         failures=_failures(explanation.failures),
         route=enumerated(list(case.route)) if case.route else "",
         purpose=history.purpose or Phrase("its purpose"),
@@ -87,19 +93,10 @@ def sentence(case: ExplainedVerification, found: NumberHistory) -> Phrase:
     )
 
 
-def _sentence_of(case: ExplainedVerification, found: NumberHistory) -> Phrase:
-    why, about = case.explanation.why, case.explanation.delivery
-    if why is Why.TAKEN and about and about.gateway not in found.reporting:
-        return _NOT_ASKED
-    if why is Why.TAKEN and case.history.status is not Status.PENDING:
-        return _NEVER_REPORTED
-    return SENTENCES[why]
-
-
-def _reported(about: Delivery) -> Phrase:
-    report = about.raw_status or about.status
-    if about.reason:
-        return Phrase('"{report}" ({reason})', {"report": report, "reason": about.reason})
+def _reported(delivery: Delivery) -> Phrase:
+    report = delivery.raw_status or delivery.status
+    if delivery.reason:
+        return Phrase('"{report}" ({reason})', {"report": report, "reason": delivery.reason})
     return Phrase('"{report}"', {"report": report})
 
 
@@ -107,14 +104,13 @@ def _failures(failures: tuple[Delivery, ...]) -> Value:
     """Name each way in which a gateway failed, once, with how often."""
     if not failures:
         return Phrase("no gateway was free to take the message while the code lived")
-    counted = Counter((one.gateway or "", one.reason or one.status) for one in failures)
-    return enumerated_to_the_last([_failure(*way, count) for way, count in counted.items()])
-
-
-def _failure(gateway: str, reason: str, count: int) -> Phrase:
-    if count > 1:
-        return Phrase("{gateway} failed {count} times ({reason})").filled(gateway=gateway, count=count, reason=reason)
-    return Phrase("{gateway} failed ({reason})").filled(gateway=gateway, reason=reason)
+    once, repeated = Phrase("{gateway} failed ({reason})"), Phrase("{gateway} failed {count} times ({reason})")
+    counted = Counter((call.gateway or "", call.reason or call.status) for call in failures)
+    phrases = [
+        (repeated if count > 1 else once).filled(gateway=gateway, count=count, reason=reason)
+        for (gateway, reason), count in counted.items()
+    ]
+    return enumerated_to_the_last(phrases)
 
 
 ADVICE: Final[Mapping[Why, Phrase]] = {
@@ -154,22 +150,21 @@ ADVICE: Final[Mapping[Why, Phrase]] = {
     Why.DEFECT: Phrase("The code could not be sent, which is our fault; please try again later."),
     Why.FORGOTTEN: Phrase("Ask for a new code; what became of the last one is no longer known."),
 }
-"""What to tell a caller, who knows nothing of gateways."""
+"""Advice for a caller, without a word of gateways."""
 _MINUTE: Final = 60
 
 
 def advice(case: ExplainedVerification) -> Phrase:
-    """Return what to tell a caller who waits for the code of a verification."""
+    """Return the advice for a caller who waits for the code of a verification."""
     why = Why.CHECKED if case.history.status is Status.APPROVED else case.explanation.why
-    return ADVICE[why].filled(when=_when(-(-case.again_in // 1000)))
-
-
-def _when(seconds: int) -> Phrase:
+    seconds = -(-case.again_in // 1000)
     if seconds <= 1:
-        return Phrase("now")
-    if seconds <= 2 * _MINUTE:
-        return Phrase("in {count} seconds", {"count": seconds})
-    return Phrase("in {count} minutes", {"count": -(-seconds // _MINUTE)})
+        when = Phrase("now")
+    elif seconds <= 2 * _MINUTE:
+        when = Phrase("in {count} seconds", {"count": seconds})
+    else:
+        when = Phrase("in {count} minutes", {"count": -(-seconds // _MINUTE)})
+    return ADVICE[why].filled(when=when)
 
 
 # --- decisions of the guard ---------------------------------------------------------------------------------
@@ -177,17 +172,17 @@ def _when(seconds: int) -> Phrase:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedRule:
-    """What one rule found."""
+    """A rule's part in a decision, in words."""
 
     rule: str
     sentence: Phrase
-    """What it refuses."""
+    """What the rule refuses."""
     details: tuple[Phrase, ...]
-    """What it did, what it counted, and for how long."""
+    """Its effect, counts and duration."""
 
 
 def find_decisions(context: Context, name: str) -> tuple[Decision, ...]:
-    """Return the decision of an identifier, or all that were made on a verification; none when nothing is kept."""
+    """Return the decision with an identifier, or all decisions on a verification; empty for an unknown one."""
     bucket = context.keyring.bucket_of_id(name, retired=True)
     if bucket is not None:
         return context.store.decisions.of_verification(bucket, name)
@@ -198,7 +193,7 @@ def find_decisions(context: Context, name: str) -> tuple[Decision, ...]:
 def destination_refusals(
     context: Context, to: Destination, applications: Iterable[str]
 ) -> Iterator[tuple[str, Phrase]]:
-    """Yield the applications that start nothing for a number, because of its type, country or beginning; and why."""
+    """Yield the applications that refuse a number for its type, country or prefix, each with the reason."""
     for name in applications:
         try:
             context.destinations.check(context.applications[name], to)
@@ -215,23 +210,22 @@ _SECOND: Final = 1000
 
 
 def title(decision: Decision) -> Phrase:
-    """Return what was asked for, of what, and whether its context was known."""
+    """Return the kind of a request, its application, purpose and country, and whether its context was known."""
     place = enumerated(list(filter(None, (decision.application, decision.purpose, decision.country))) or [""])
     return _KIND_AND_PLACE[decision.trust].filled(kind=decision.kind, place=place)
 
 
 def explain_rules(decision: Decision, currency: str) -> Iterator[ExplainedRule]:
-    """Yield what the rules found, the one that decided first. Amounts of money are in ``currency``."""
+    """Yield the rules of a decision, the deciding rule first. Amounts of money are in ``currency``."""
     if not decision.rule_hits:
         yield ExplainedRule(decision.rule, rule_sentence(decision.rule), (_effect(decision.mode),))
-    for one in sorted(decision.rule_hits, key=lambda one: one.rule != decision.rule):
-        wait = timedelta(milliseconds=one.wait)
-        lasts = (Phrase("For {span} from then.", {"span": wait}),) if one.wait > _SECOND else ()
-        yield ExplainedRule(one.rule, rule_sentence(one.rule), (_effect(one.mode), *_counted(one, currency), *lasts))
+    for hit in sorted(decision.rule_hits, key=lambda hit: hit.rule != decision.rule):
+        wait = timedelta(milliseconds=hit.wait)
+        lasts = (Phrase("For {span} from then.", {"span": wait}),) if hit.wait > _SECOND else ()
+        yield ExplainedRule(hit.rule, rule_sentence(hit.rule), (_effect(hit.mode), *_counted(hit, currency), *lasts))
 
 
 def rule_sentence(rule: str) -> Phrase:
-    """Return what a rule refuses."""
     return Phrase(GUARD_RULES[rule].sentence) if rule in GUARD_RULES else Phrase("A rule of an earlier configuration.")
 
 
@@ -241,7 +235,7 @@ _EFFECTS = {
     "open": Phrase("Closed from here on."),
     "closed": Phrase("Open again."),
     "alarm": Phrase("An alarm was raised."),
-    "lifted": Phrase("Somebody lifted it (otp-service guard unblock)."),
+    "lifted": Phrase("An operator lifted it (otp-service guard unblock)."),
 }
 
 
@@ -255,27 +249,27 @@ _CLOSED = Phrase("Closed {used} times in a row."), Phrase("Closed {used} times i
 _CLOSED_ONCE = Phrase("Closed 1 time in a row."), Phrase("Closed 1 time in a row in {window}.")
 _COUNTED = Phrase("Counted: {used} of {most}."), Phrase("Counted: {used} of {most} in {window}.")
 _IN_A_ROW = Phrase("In a row: {used}."), Phrase("In a row: {used} in {window}.")
-"""What was counted, without and with the time in which it was."""
+"""Counts without and with their window."""
 
 
-def _counted(one: RuleHit, currency: str) -> tuple[Phrase, ...]:
-    used, most = _short(one.used), _short(one.most)
-    if one.rule.partition(".")[0] == "spend":
-        texts, used, most = _SPENT, format_micros(round(one.used)), format_micros(round(one.most))
-    elif one.rule == "application.failures":
+def _counted(hit: RuleHit, currency: str) -> tuple[Phrase, ...]:
+    used, max_used = _short(hit.used), _short(hit.most)
+    if hit.rule.partition(".")[0] == "spend":
+        texts, used, max_used = _SPENT, format_micros(round(hit.used)), format_micros(round(hit.most))
+    elif hit.rule == "application.failures":
         texts = _WRONG
-    elif one.rule.endswith(".conversion") and not one.most:
-        texts = _CLOSED_ONCE if one.used == 1 else _CLOSED
-    elif one.most:
+    elif hit.rule.endswith(".conversion") and not hit.most:
+        texts = _CLOSED_ONCE if hit.used == 1 else _CLOSED
+    elif hit.most:
         texts = _COUNTED
-    elif one.used:
+    elif hit.used:
         texts = _IN_A_ROW
     else:
         return ()
-    window = timedelta(seconds=one.window // _SECOND)
-    return (texts[bool(one.window)].filled(used=used, most=most, currency=currency, window=window),)
+    window = timedelta(seconds=hit.window // _SECOND)
+    return (texts[bool(hit.window)].filled(used=used, most=max_used, currency=currency, window=window),)
 
 
 def _short(amount: float) -> str:
-    """Return a count as people read it; of what leaks away, two digits of the rest."""
+    """Return a count with at most two decimal places; only leaking counts have them."""
     return f"{amount:.2f}".rstrip("0").rstrip(".")

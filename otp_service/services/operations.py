@@ -1,4 +1,4 @@
-"""Gateways, queues and dead letters as operators see them; commands and console have the words from here."""
+"""Report gateways, queues and dead letters to operators, in the words of commands and console."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -16,11 +16,11 @@ from otp_service.store.outbox import DeadLetter, RedriveResult, count_reasons, s
 
 MINUTE: Final = 60_000
 LONGEST_PAUSE: Final = MAX_MANUAL_OPEN // MINUTE
-"""Of a gateway, in minutes."""
+"""Minutes that a gateway may be paused."""
 
 
 class GatewayCondition(StrEnum):
-    """Whether a gateway takes messages."""
+    """A gateway's readiness for messages."""
 
     PAUSED = "paused"
     """By an operator."""
@@ -43,21 +43,20 @@ REFUSED_ACCOUNT: Final = "resting since it refuses our account"
 
 @dataclass(frozen=True, slots=True)
 class GatewayState:
-    """How a gateway is, and for how long yet."""
+    """A gateway's condition, and how long it lasts yet."""
 
     condition: GatewayCondition
     words: str
-    """A sentence's end; ``{by}`` stands for who paused it."""
+    """The end of a sentence, with ``{by}`` for the operator."""
     by: str = ""
     left: int = 0
-    """Milliseconds; 0 where nobody knows."""
+    """Milliseconds; 0 for unknown."""
 
     def __str__(self) -> str:
         return self.words.format(by=self.by)
 
 
 def gateway_state(health: GatewayHealth) -> GatewayState:
-    """Return the state of a gateway."""
     if health.state is BreakerState.OPEN:
         if health.opened_by:
             return _state(GatewayCondition.PAUSED, health.probe_in, health.opened_by)
@@ -85,139 +84,135 @@ class GatewayReport:
 
     @property
     def state(self) -> GatewayState:
-        """Whether it takes messages."""
         return gateway_state(self.health)
 
     @property
     def in_flight(self) -> int | None:
-        """Calls at this moment; ``None`` where they are not counted."""
+        """Calls under way; ``None`` where they are not counted."""
         return (self.health.in_flight or 0) if self.limits.in_flight else None
 
 
 def gateway_reports(context: Context) -> tuple[GatewayReport, ...]:
-    """Return how each gateway is. Raises `StoreUnavailableError`."""
-    found = context.store.health.of(tuple(context.gateways))
-    return tuple(GatewayReport(name, health, context.gateway_limits[name]) for name, health in found.items())
+    """Return a report of each gateway; raises `StoreUnavailableError`."""
+    healths = context.store.health.of(tuple(context.gateways))
+    return tuple(GatewayReport(name, health, context.gateway_limits[name]) for name, health in healths.items())
 
 
 def is_route_down(context: Context) -> bool:
-    """Tell whether all gateways of a route are paused: its messages wait until their codes end."""
+    """Tell whether all gateways of any route are paused: its messages wait until their codes end."""
     health = context.store.health.of(tuple(context.gateways))
     shut = {name for name, now in health.items() if now.opened_by and now.probe_in}
     return any(shut.issuperset(route.gateways) for route in context.routes.routes)
 
 
 IN_VAIN: Final = ("destination", "fraud", "policy")
-"""Reasons that no operator can mend: another try fails too, and may cost."""
+"""Reasons for which another try fails too, and may cost."""
 REDRIVE_WORDS: Final[Mapping[RedriveResult, str]] = {
     RedriveResult.REDRIVEN: "put back",
     RedriveResult.GONE: "not put back: its verification is gone",
     RedriveResult.UNWANTED: "not put back: {why}",
 }
-"""What became of a dead letter."""
 
 
 def matches_scope(letter: DeadLetter, reason: str | None) -> bool:
-    """Tell whether a letter is put back with all of a reason; of no reason, with all that another try may help."""
+    """Tell whether a letter has a reason, or, for ``None``, any reason that another try may help."""
     word = short_reason(letter)
     return word not in IN_VAIN if reason is None else word == reason
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterReport:
-    """Dead letters of some applications, as far as they are looked at."""
+    """The dead letters of some applications, up to `_MAX_READ` a bucket."""
 
     reasons: Mapping[str, int]
-    """How many of the last day have each reason, in a word."""
+    """Letters of the last day by reason, in a word."""
     newest: tuple[DeadLetter, ...]
     """Newest first."""
     young: frozenset[str]
-    """The identifiers of those whose codes may still live."""
+    """Identifiers of the letters whose codes may still live."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperationsReport:
-    """What an operator looks at first. Times are milliseconds since the epoch, by Redis' clock."""
+    """The operator's overview. Times are milliseconds since the epoch, by Redis' clock."""
 
     now: int
     gateways: tuple[GatewayReport, ...]
     worker_age: int | None
-    """Seconds since any worker was seen; ``None`` when none was recently."""
+    """Seconds since any worker was seen; ``None`` for a long time."""
     waiting: Mapping[str, int]
-    """Messages that wait, by application."""
+    """Waiting messages by application."""
     oldest: float
-    """Seconds for which the oldest of all waits."""
+    """Seconds that the oldest message has waited."""
     dead_letters: DeadLetterReport
     unrecorded: int
     """Events that are not in the ledger yet."""
     mirror: MirrorStatus
 
 
-_LOOKED_AT: Final = 200
-"""Dead letters of a bucket."""
-_LISTED: Final = 50
+_MAX_READ: Final = 200
+"""Dead letters read of a bucket."""
+_MAX_LISTED: Final = 50
 
 
 def report_operations(context: Context, sees: Callable[[str], bool]) -> OperationsReport:
-    """Return what there is to see; of messages, those of applications that one ``sees``.
+    """Return the overview, with the messages of applications that the operator ``sees``.
 
     Raises `StoreUnavailableError` and `LedgerUnavailableError`.
     """
     store = context.store
     now = store.decisions.now()
     waiting = {name: count for name, count in store.history.waiting_messages().items() if count and sees(name)}
+    recent = store.dead_letters.since(24 * HOUR, _MAX_READ)
+    letters = [letter for letter in recent if sees(letter.member("application"))]
+    young = frozenset(letter.id for letter in letters if letter.at > now - 1000 * MAX_CODE_LIFE)
     return OperationsReport(
         now=now,
         gateways=gateway_reports(context),
         worker_age=store.server.worker_age(),
         waiting=dict(sorted(waiting.items())),
         oldest=store.outbox.lag(),
-        dead_letters=_dead_letters(context, sees, now),
+        dead_letters=DeadLetterReport(count_reasons(letters), tuple(letters[:_MAX_LISTED]), young),
         unrecorded=store.events.unrecorded(),
         mirror=context.mirror_sync.inspect(),
     )
 
 
-def _dead_letters(context: Context, sees: Callable[[str], bool], now: int) -> DeadLetterReport:
-    found = context.store.dead_letters.since(24 * HOUR, _LOOKED_AT)
-    letters = [one for one in found if sees(one.member("application"))]
-    young = frozenset(one.id for one in letters if one.at > now - 1000 * MAX_CODE_LIFE)
-    return DeadLetterReport(count_reasons(letters), tuple(letters[:_LISTED]), young)
-
-
 def dead_letters_for_reason(context: Context, reason: str, sees: Callable[[str], bool]) -> list[DeadLetter]:
     """Return the dead letters of a reason whose codes may still live, oldest first."""
     young = context.store.dead_letters.since(1000 * MAX_CODE_LIFE)
-    return [one for one in reversed(young) if matches_scope(one, reason) and sees(one.member("application"))]
+    return [
+        letter for letter in reversed(young) if matches_scope(letter, reason) and sees(letter.member("application"))
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayTraffic:
-    """What became of a gateway's messages to a country."""
+    """Outcomes of a gateway's messages to a country."""
 
     gateway: str
     country: str
     messages: MessageStatsRow
     until_sent: DelayStatsRow | None
-    """How long the first messages took from the start until the gateway had them; ``None`` where it took none."""
+    """Delays of first messages from the start until the gateway accepted them; ``None`` without any."""
     until_delivered: DelayStatsRow | None
-    """How long until handsets had them, as the gateway told."""
+    """Delays until the gateway reported them as delivered."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficReport:
-    """What became of the messages of some hours."""
+    """Outcomes of the messages of some hours."""
 
     since: int
     until: int
     places: tuple[GatewayTraffic, ...]
-    """Those with the most calls first."""
+    """By number of calls, largest first."""
     hours: tuple[MessageStatsRow, ...]
     """Of all gateways, by hour."""
 
 
 def gateway_traffic(context: Context, hours: int, applications: Collection[str]) -> TrafficReport:
-    """Return what became of messages whose verifications started in the last hours, this one among them.
+    """Return outcomes of messages by verifications started in the last hours, with the current hour.
 
     Raises `StoreUnavailableError` and `LedgerUnavailableError`.
     """
@@ -232,5 +227,5 @@ def gateway_traffic(context: Context, hours: int, applications: Collection[str])
             )
             places.append(GatewayTraffic(row.gateway, row.country or "", row, until_sent, until_delivered))
     by_hour = count_messages(context, replace(query, by=("hour",)))
-    places.sort(key=lambda one: -one.messages.calls)
+    places.sort(key=lambda place: -place.messages.calls)
     return TrafficReport(query.since, until, tuple(places), tuple(by_hour))

@@ -1,4 +1,4 @@
-"""Prices of messages: the most that one may cost before it is sent, and what it cost after."""
+"""Prices of messages: the maximum before a dispatch, and the cost after it."""
 
 from otp_service.domain.applications import Application
 from otp_service.domain.codes import unseal_details
@@ -16,25 +16,22 @@ def max_price(
     channel: str,
     transaction: Transaction | None,
 ) -> int:
-    """Return the most that one dispatch of a message may cost, in millionths; 0 where no price is configured.
+    """Return the maximum price of a dispatch, in millionths; 0 where no price is configured.
 
-    Over all gateways of its route, and of the channels that it may fall back to.
+    The maximum is over all gateways of the route and the channels to fall back to.
     """
     if not _has_prices(context):
         return 0
     purpose, country, prices = verification.purpose, verification.country, []
-    for one in (Channel(channel), *purpose.channels_after(channel)):
-        count = _max_segments(context, application, verification, transaction) if one.traits.in_segments else 1
-        gateways = context.routes.gateways_for(country, purpose.name, one)
-        prices += [context.prices[gateway].price(country, one, count) for gateway in gateways]
+    for used in (Channel(channel), *purpose.channels_after(channel)):
+        count = _max_segments(context, application, verification, transaction) if used.traits.in_segments else 1
+        gateways = context.routes.gateways_for(country, purpose.name, used)
+        prices += [context.prices[gateway].price(country, used, count) for gateway in gateways]
     return max(prices, default=0)
 
 
 def max_resend_price(context: Context, verification: Verification, channel: str) -> int:
-    """Return the most that one dispatch of a further message of a verification may cost, in millionths.
-
-    Raises `SealBrokenError` when the payment of its text cannot be read any more.
-    """
+    """As `max_price`, for a further message of a verification; raises `SealBrokenError` for an unreadable payment."""
     if not _has_prices(context):
         return 0
     transaction = unseal_details(context.keyring, verification).transaction
@@ -42,17 +39,17 @@ def max_resend_price(context: Context, verification: Verification, channel: str)
 
 
 def _has_prices(context: Context) -> bool:
-    return any(one.of for one in context.prices.values())
+    return any(prices.of for prices in context.prices.values())
 
 
 def _max_segments(
     context: Context, application: Application, verification: Verification, transaction: Transaction | None
 ) -> int:
-    """Return the most segments of a text message, however late it is written."""
+    """Return the maximum number of segments of a text message, however late it is written."""
     purpose, languages = verification.purpose, context.sending_rules.rules_of(verification.country).languages
     if transaction is None:
-        wanted = (verification.locale, application.locale)
-        words = context.templates.choose(purpose, Channel.SMS, *wanted, only=languages)
+        locales = (verification.locale, application.locale)
+        words = context.templates.choose(purpose, Channel.SMS, *locales, only=languages)
         return context.text_segments(application, purpose, words.language.tag)
     code, minutes = "0" * purpose.code_length, stated_minutes(purpose.ttl)
     return max_segments(
@@ -62,5 +59,5 @@ def _max_segments(
 
 
 def message_cost(context: Context, gateway: str, message: Message, country: str) -> int:
-    """Return what a message costs through a gateway, in millionths."""
+    """Return the cost of a message through a gateway, in millionths."""
     return context.prices[gateway].price(country, message.channel, len(segments(message.text)))

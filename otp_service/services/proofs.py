@@ -1,4 +1,4 @@
-"""Prove approvals, let a proof be used once, and ask for one of an earlier approval."""
+"""Prove approvals, redeem proofs once, and require proofs of earlier approvals."""
 
 import re
 from typing import Any, Final
@@ -19,11 +19,11 @@ from otp_service.errors import (
 from otp_service.services.context import Context
 
 _OF_USER: Final = re.compile(r"(\w+)\.\d+")
-"""The name of an approval that was no verification's: a factor or user, and when (milliseconds)."""
+"""The name of an approval without verification: a factor or user, and the time in milliseconds."""
 
 
 def require_purpose(context: Context, application: Application, name: str) -> Purpose:
-    """Return a purpose of an application; raise `ForbiddenError` for any other."""
+    """Return an application's own purpose; raise `ForbiddenError` for any other name."""
     purpose = context.purposes.get(name)
     if purpose is None or purpose.name not in application.purposes:
         raise ForbiddenError("The application has no such purpose.")
@@ -33,10 +33,10 @@ def require_purpose(context: Context, application: Application, name: str) -> Pu
 def prove_verification(
     context: Context, approved: Verification, transaction: Transaction | None, at: int, typed: str | None = None
 ) -> str | None:
-    """Return the proof of a verification's approval ``at`` a time (milliseconds); ``None`` where that is not known.
+    """Return the proof of a verification's approval ``at`` a time (milliseconds); ``None`` without signer or time.
 
-    ``transaction`` is the payment that the right code was typed for, in canonical form. Nothing is proved where the
-    code that was ``typed`` is not, by the keys, that of verification, purpose and payment: somebody wrote to Redis.
+    ``transaction`` is the confirmed payment, in canonical form. A ``typed`` code that the keys do not derive for
+    verification, purpose and payment proves nothing: Redis was tampered with.
     """
     if context.proof_signer is None or not at:
         return None
@@ -58,9 +58,9 @@ def prove_verification(
 
 
 def prove_code(
-    context: Context, application: Application, purpose: Purpose, about: str, method: str, user: str | None, at: int
+    context: Context, application: Application, purpose: Purpose, owner: str, method: str, user: str | None, at: int
 ) -> str | None:
-    """Return the proof that a code ``about`` a factor, or a user, was accepted ``at`` a time (milliseconds).
+    """Return the proof that the code of a factor or user, the ``owner``, was accepted ``at`` a time (milliseconds).
 
     ``None`` where the application gets no proofs.
     """
@@ -68,11 +68,11 @@ def prove_code(
         return None
     approval = Approval(
         application=application.name,
-        id=f"{about}.{at}",
+        id=f"{owner}.{at}",
         purpose=purpose.name,
         at=at // 1000,
         methods=(method,),
-        factor=about if about.startswith("fa_") else None,
+        factor=owner if owner.startswith("fa_") else None,
         acr=purpose.acr,
         user=user,
     )
@@ -82,8 +82,8 @@ def prove_code(
 def redeem(context: Context, application: Application, proof: str) -> dict[str, Any]:
     """Return the claims of an application's own proof, the first time.
 
-    Raises `InvalidProofError`, also where what the proof rests on was revoked, and `AlreadyRedeemedError`, also when
-    Redis has lost what it proves.
+    Raises `InvalidProofError`, also for a revoked approval, and `AlreadyRedeemedError`, also for an approval that Redis
+    has lost.
     """
     if context.proof_signer is None:
         raise NotFoundError("Proofs are not enabled.")
@@ -97,7 +97,7 @@ def redeem(context: Context, application: Application, proof: str) -> dict[str, 
 
 
 def _bucket_of(context: Context, approval: str) -> str | None:
-    """Return where the evidence of an approval is kept; ``None`` for what is no name of one."""
+    """Return the bucket that stores an approval; ``None`` for a name of no approval."""
     if bucket := context.keyring.bucket_of_id(approval):
         return bucket
     named = _OF_USER.fullmatch(approval)
@@ -106,7 +106,7 @@ def _bucket_of(context: Context, approval: str) -> str | None:
 
 
 def evidence_life(context: Context, application: Application, purpose: Purpose | None) -> int:
-    """Return for how many milliseconds an approval is evidence; 0 where nothing proves it."""
+    """Return for how many milliseconds an approval is evidence; 0 without proofs."""
     signer = context.proof_signer
     return signer.evidence_life(purpose.name) if signer and application.proofs and purpose else 0
 
@@ -114,10 +114,10 @@ def evidence_life(context: Context, application: Application, purpose: Purpose |
 def require_step_up(
     context: Context, application: Application, purpose: Purpose, user: str | None, proof: str | None
 ) -> EarlierApproval | None:
-    """Return the earlier approval that a purpose needs, ``None`` where it needs none; raise `StepUpRequiredError`.
+    """Return the earlier approval that a purpose needs, ``None`` for no need; raise `StepUpRequiredError`.
 
-    The proof has to be of one of the purposes that come before, and to name the ``user``, by the application's own
-    name. Whether the approval is still valid, young enough and not used is for the script to say that starts or checks.
+    The proof has to be of one of the purposes in ``after``, and to name the ``user``, by the application's own name.
+    The script that starts or checks decides whether the approval is still valid, young enough and unused.
     """
     if not purpose.after:
         return None

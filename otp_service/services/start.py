@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from pydantic_core import to_json
+
 from otp_service.domain.applications import ASSERTION, NO_HUMAN_CHECK, Application, ClientIpSource
 from otp_service.domain.client_tokens import ClientToken, ClientTokenRequest
 from otp_service.domain.codes import DESTINATION, Details, derive_tag, seal_details, seal_mask
@@ -39,7 +41,7 @@ from otp_service.errors import (
     StoreUnavailableError,
     UnacceptableError,
 )
-from otp_service.services.consents import check_evidence, encode_evidence
+from otp_service.services.consents import check_evidence
 from otp_service.services.context import Context
 from otp_service.services.factors import active_factors, user_key
 from otp_service.services.pricing import max_price
@@ -136,7 +138,8 @@ def start(
     with count_outcome(metrics.starts, application) as labels:
         purpose = require_purpose(context, application, request.purpose)
         labels.purpose = purpose.name
-        _require_token_origin(application, request.client_token)
+        if request.client_token and request.client_token.origin not in {None, *application.browser_origins}:
+            raise ForbiddenError("The origin of client_token is none of the application's browser_origins.")
         earlier = require_step_up(context, application, purpose, request.user, request.after)
         _require_message_wanted(context, application, purpose, request)
         transaction = _check_transaction(application, purpose, request.transaction)
@@ -171,11 +174,6 @@ def start(
         view = _view_of_outcome(context, view, outcome)
         view.client_token = _client_token(context.keyring, view.verification, request.client_token)
         return view
-
-
-def _require_token_origin(application: Application, requested: ClientTokenRequest | None) -> None:
-    if requested and requested.origin is not None and requested.origin not in application.browser_origins:
-        raise ForbiddenError("The origin of client_token is none of the application's browser_origins.")
 
 
 def _require_message_wanted(
@@ -217,7 +215,8 @@ def _check_consent(application: Application, request: StartRequest, ip_prefix: s
     if request.consent is None:
         return ""
     check_evidence(application, request.consent)
-    return encode_evidence(replace(request.consent, address_prefix=prefix_of(ip_prefix) if ip_prefix else ""))
+    consent = replace(request.consent, address_prefix=prefix_of(ip_prefix) if ip_prefix else "")
+    return to_json(consent).decode()
 
 
 def _check_destination(
@@ -350,23 +349,18 @@ def _view_of_outcome(context: Context, view: VerificationView, outcome: StartOut
         case Replayed(verification=first):
             if first and first.pseudonym != verification.pseudonym:  # the application's region has changed since
                 raise error_for(Refusal.MISMATCH)
-            first = first or _from_idempotency_key(verification, outcome)
+            if first is None:  # the record has expired: the idempotency key has its times and status
+                stored, expires = outcome.remembered, int(outcome.remembered["expires"])
+                is_over = stored["status"] == Status.PENDING and outcome.now >= expires
+                status = Status.EXPIRED if is_over else Status(stored["status"])
+                first = replace(verification, id=outcome.verification_id, status=status)
+                first.set_times(int(stored["created"]), expires, ())
             return replace(view, verification=first, locale=locale_of(context, first))
         case Pending(verification_id):
             raise PendingError(verification_id)
         case _:
             count_rule_refusal(outcome, verification)
             raise error_for(outcome)
-
-
-def _from_idempotency_key(verification: Verification, replayed: Replayed) -> Verification:
-    """Rebuild an expired verification from its idempotency key."""
-    created, expires = int(replayed.remembered["created"]), int(replayed.remembered["expires"])
-    status = Status(replayed.remembered["status"])
-    ended = Status.EXPIRED if status is Status.PENDING and replayed.now >= expires else status
-    first = replace(verification, id=replayed.verification_id, status=ended)
-    first.set_times(created, expires, ())
-    return first
 
 
 def _client_token(keyring: Keyring, verification: Verification, requested: ClientTokenRequest | None) -> str | None:
