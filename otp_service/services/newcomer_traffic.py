@@ -1,4 +1,4 @@
-"""The traffic of newcomers: judged in turn by the workers, told to operators."""
+"""The traffic of unknown numbers: judged by the workers in turn, reported to operators."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,30 +22,30 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PassedUnapproved:
-    """Messages to newcomers that passed the guard, and that nobody approved."""
+    """Unapproved messages to unknown numbers that passed the guard."""
 
     window: str
     """``hour`` or ``day``: about the last one."""
     messages: float
     usual: float
     money: float
-    """What they cost at most, in millionths."""
+    """Their maximum cost, in millionths."""
 
 
 def passed_unapproved(place: PlaceTraffic, minute: int) -> tuple[PassedUnapproved, PassedUnapproved]:
-    """Return what passed at a place in about the last hour and day, and what is usual, as it is in a minute."""
+    """Return the messages that passed at a place in about the hour and day before a minute, with the usual numbers."""
     passed, usual = place.passed.at(minute), place.usual
     hour = PassedUnapproved("hour", passed.hour, usual.hourly_unapproved(minute // 60), passed.hour_money)
     return hour, PassedUnapproved("day", passed.day, usual.daily_unapproved(), passed.day_money)
 
 
 _MANY: Final = 20
-"""Messages of a day, and twice what is usual, from which on a carrier range is shown."""
+"""A number prefix is shown from twice its usual messages of a day and so many more."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceReport:
-    """What is known of the newcomers of a country, or of a carrier range in it."""
+    """The traffic of unknown numbers of a country, or of a number prefix in it."""
 
     application: str
     country: str
@@ -53,61 +53,61 @@ class PlaceReport:
     """Empty for the whole country."""
     passed: tuple[PassedUnapproved, PassedUnapproved]
     alarmed_since: int
-    """When the alarm that stands was told: milliseconds since the epoch; 0 for none."""
+    """The time of the alarm in force, in milliseconds since the epoch; 0 for none."""
     cause: Cause | None
 
 
 def report_traffic(context: Context) -> Iterator[PlaceReport]:
-    """Yield each country with newcomers, and its carrier ranges that stand out; raises `StoreUnavailableError`."""
+    """Yield each country with unknown numbers, and its unusual number prefixes; raises `StoreUnavailableError`."""
     minute = context.store.decisions.now() // MINUTE
     for application in context.applications:
         for country, traffic in sorted(context.store.traffic.learnt(application)[1].items()):
             yield _report(application, country, "", traffic, minute)
             for name in sorted(traffic.ranges):
-                one = _report(application, country, name, traffic, minute)
-                day = one.passed[1]
-                if one.alarmed_since or day.messages > 2 * day.usual + _MANY:
-                    yield one
+                report = _report(application, country, name, traffic, minute)
+                day = report.passed[1]
+                if report.alarmed_since or day.messages > 2 * day.usual + _MANY:
+                    yield report
 
 
-_MOST_BLOCKS: Final = 10
+_MAX_BLOCKS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class BlockReport:
-    """What a block of numbers took that newcomers did not approve, and what is usual there in a day."""
+    """Unapproved messages to unknown numbers of a block, and the usual number in a day."""
 
     count: BlockCount
     usual: float
-    """Its usual approvals, and to each as many unapproved messages as is usual in its country."""
+    """The block's usual approvals times the country's unapproved messages for each approval."""
     money: float
-    """What those of the day cost, in millionths, as the country's do in the mean."""
+    """The cost of the day's messages at the country's mean price, in millionths."""
 
 
 def report_blocks(context: Context) -> list[BlockReport]:
-    """Return the blocks that most passed to unapproved in about a day; raises `StoreUnavailableError`."""
+    """Return the blocks with the largest numbers of unapproved messages in a day; raises `StoreUnavailableError`."""
     now = context.store.decisions.now()
     learnt = [context.store.traffic.learnt(application)[1] for application in context.applications]
     reports = []
-    for one in context.store.traffic.busiest_blocks(now, _MOST_BLOCKS):
-        places = [countries[one.country].whole for countries in learnt if one.country in countries]
-        usual = context.store.guard.usual_in_block(one.block) * _ratio(
+    for count in context.store.traffic.busiest_blocks(now, _MAX_BLOCKS):
+        places = [countries[count.country].whole for countries in learnt if count.country in countries]
+        usual = context.store.guard.usual_in_block(count.block) * _ratio(
             (place.usual.daily_unapproved(), place.usual.daily_approvals()) for place in places
         )
         passed = (place.passed.at(now // MINUTE) for place in places)
-        reports.append(BlockReport(one, usual, one.day * _ratio((each.day_money, each.day) for each in passed)))
+        reports.append(BlockReport(count, usual, count.day * _ratio((each.day_money, each.day) for each in passed)))
     return reports
 
 
 def _ratio(pairs: Iterable[tuple[float, float]]) -> float:
     above, below = 0.0, 0.0
-    for one, other in pairs:
-        above, below = above + one, below + other
+    for numerator, denominator in pairs:
+        above, below = above + numerator, below + denominator
     return above / below if below else 0.0
 
 
 def usual_approvals(context: Context) -> Mapping[str, float]:
-    """Return how many newcomers approve in a usual day, by application and country (``shop/PK``)."""
+    """Return the approvals of unknown numbers in a usual day, by application and country (``shop/PK``)."""
     return {
         f"{application}/{country}": traffic.whole.usual.daily_approvals()
         for application in context.applications
@@ -119,27 +119,25 @@ def _report(application: str, country: str, name: str, traffic: CountryTraffic, 
     place = traffic.ranges[name] if name else traffic.whole
     alarm = next(iter(place.alarms), None)
     cause = traffic.whole.cause(alarm.level) if alarm else None
-    told = alarm.raised * MINUTE if alarm else 0
-    return PlaceReport(application, country, name, passed_unapproved(place, minute), told, cause)
+    alarmed_since = alarm.raised * MINUTE if alarm else 0
+    return PlaceReport(application, country, name, passed_unapproved(place, minute), alarmed_since, cause)
 
 
 @dataclass(slots=True)
 class _Learnt:
-    """What this process knows of an application."""
-
     version: str
     countries: dict[str, CountryTraffic]
 
 
 _CLOCK_IS_AHEAD: Final = 60
-"""Minutes by which an event may be later than what is recorded; if it is by more, Redis' clock was ahead."""
+"""Minutes by which an event may be later than the recorded ones; a larger gap means that Redis' clock was ahead."""
 
 
 class TrafficJudge:
-    """Brings what is learnt forward from the tallies, while it has the lease; tells what is unusual.
+    """Learns from the tallies while it has the lease, and reports unusual traffic.
 
-    A step is kept whole or not at all, and only by the process that read what it goes on from: one that dies, or whose
-    lease went meanwhile, leaves nothing wrong.
+    A step is stored whole or not at all, and only by the process that read the version before: a process that dies or
+    loses its lease leaves nothing wrong.
     """
 
     def __init__(self, context: Context, name: str) -> None:
@@ -148,17 +146,21 @@ class TrafficJudge:
         self._name = name
         self._learnt: dict[str, _Learnt] = {}
         self._leads: bool | None = None
-        self._untold: list[Webhook] = []
-        """Of alarms that the ledger has not taken yet."""
+        self._unwritten: list[Webhook] = []
+        """Webhooks of alarms that are not in the ledger yet."""
 
     def judge(self) -> None:
-        """Judge what is recorded, if it is this process' turn; raises `StoreUnavailableError`."""
+        """Judge the recorded traffic if this process has the lease; raises `StoreUnavailableError`."""
         self._write_webhooks()
         leads = self._context.store.traffic.lead(self._name)
-        if leads is not self._leads:  # what this process told is over, also what it told before a reload
+        if leads is not self._leads:
             self._leads = leads
             self._learnt.clear()
-            _forget_gauges()
+            if not metrics.is_multiprocess():  # another process sets them now; with several the last value counts
+                metrics.unknown_number_alarms.clear()
+                metrics.unapproved_messages.clear()
+                metrics.unapproved_messages_usual.clear()
+                metrics.unapproved_money.clear()
         if not leads:
             return
         until = self._context.store.events.counted_until()
@@ -170,12 +172,12 @@ class TrafficJudge:
         self._write_webhooks()
 
     def _write_webhooks(self) -> None:
-        """Write what applications are to be told; while the ledger is away it is kept for the next time."""
-        if not self._untold:
+        """Write webhooks into the ledger; while it is away they wait for the next time."""
+        if not self._unwritten:
             return
         try:
-            self._context.ledger.webhook_outbox.add(self._untold)
-            self._untold = []
+            self._context.ledger.webhook_outbox.add(self._unwritten)
+            self._unwritten = []
         except LedgerUnavailableError:
             metrics.ledger_errors.count(operation="judge")
 
@@ -188,54 +190,57 @@ class TrafficJudge:
         if learnt.version != version:  # another process is at it
             return
         minute = until // MINUTE
-        ripe = {one: n for one, n in tallies.items() if one.minute <= minute or one.minute > minute + _CLOCK_IS_AHEAD}
-        step = _Step(learnt.countries, ripe, until)
-        if step.changed:
-            suspicions = tuple(_suspicion(country, learnt.countries[country]) for country in step.changed)
-            changed = {country: (learnt.countries[country], ranges) for country, ranges in step.changed.items()}
-            if not store.commit(application, version, changed, ripe, suspicions, ruleset):
+        ripe = {
+            tally: count
+            for tally, count in tallies.items()
+            if tally.minute <= minute or tally.minute > minute + _CLOCK_IS_AHEAD
+        }
+        changed, notices = _advance(learnt.countries, ripe, until)
+        if changed:
+            suspicions = tuple(_suspicion(country, learnt.countries[country]) for country in changed)
+            stored = {country: (learnt.countries[country], ranges) for country, ranges in changed.items()}
+            if not store.commit(application, version, stored, ripe, suspicions, ruleset):
                 return
             learnt.version = str(int(version) + 1)
         self._learnt[application] = learnt
-        for country, notice in step.notices:
-            _tell(application, country, learnt.countries[country], notice)
-            if notice.finding in _TOLD:
-                self._untold.append(_webhook_of(application, country, notice, until))
+        for country, notice in notices:
+            _log_notice(application, country, learnt.countries[country], notice)
+            if notice.finding in _WEBHOOK_TYPES:
+                details = {"country": country, "number_prefix": notice.number_prefix, "cause": str(notice.cause)}
+                webhook = Webhook(application, _WEBHOOK_TYPES[notice.finding], until, details=details)
+                self._unwritten.append(webhook)
         for country, traffic in learnt.countries.items():
             _set_gauges(application, country, traffic, until // MINUTE)
 
 
-class _Step:
-    """What became of an application's countries when they were brought forward."""
-
-    def __init__(self, countries: dict[str, CountryTraffic], tallies: Mapping[Tally, int], until: int) -> None:
-        self.changed: dict[str, set[str]] = {}
-        """Countries that changed, each with its ranges that did."""
-        self.notices: list[tuple[str, Notice]] = []
-        by_country: dict[str, dict[Tally, int]] = {one: {} for one in countries}
-        for tally, count in tallies.items():
-            by_country.setdefault(tally.country, {})[tally] = count
-        for one, own in by_country.items():
-            traffic = countries.setdefault(one, CountryTraffic())
-            if own or (until // MINUTE != traffic.minute and (traffic.whole.is_live or traffic.live_ranges())):
-                self._bring_forward(one, traffic, own, until)
-
-    def _bring_forward(self, country: str, traffic: CountryTraffic, tallies: Mapping[Tally, int], until: int) -> None:
-        ranges = {*traffic.live_ranges(), *(one.number_prefix for one in tallies)}
-        notices = [*feed(traffic, tallies, until // MINUTE), *traffic.advance(until)]
-        self.notices += [(country, one) for one in notices]
-        self.changed[country] = {one for one in ranges if one in traffic.ranges}
+def _advance(
+    countries: dict[str, CountryTraffic], tallies: Mapping[Tally, int], until: int
+) -> tuple[dict[str, set[str]], list[tuple[str, Notice]]]:
+    """Bring countries forward; return the changed ones, each with its changed number prefixes, and the notices."""
+    changed: dict[str, set[str]] = {}
+    notices: list[tuple[str, Notice]] = []
+    by_country: dict[str, dict[Tally, int]] = {country: {} for country in countries}
+    for tally, count in tallies.items():
+        by_country.setdefault(tally.country, {})[tally] = count
+    for country, own in by_country.items():
+        traffic = countries.setdefault(country, CountryTraffic())
+        if own or (until // MINUTE != traffic.minute and (traffic.whole.is_live or traffic.live_ranges())):
+            prefixes = {*traffic.live_ranges(), *(tally.number_prefix for tally in own)}
+            notices += [(country, notice) for notice in feed(traffic, own, until // MINUTE)]
+            notices += [(country, notice) for notice in traffic.advance(until)]
+            changed[country] = prefixes & traffic.ranges.keys()
+    return changed, notices
 
 
 def _suspicion(country: str, traffic: CountryTraffic) -> CountrySuspicion:
     whole, usual = traffic.suspicion(""), traffic.whole.usual.daily_approvals()
-    ranges = {one: traffic.suspicion(one) for one, place in traffic.ranges.items() if place.newcomers.alarm}
-    trickle = max(one.trickle for one in (whole, *ranges.values()))
-    of_ranges = tuple(RangeSuspicion(name, one.ask, one.checked_too) for name, one in ranges.items())
+    ranges = {name: traffic.suspicion(name) for name, place in traffic.ranges.items() if place.newcomers.alarm}
+    trickle = max(suspicion.trickle for suspicion in (whole, *ranges.values()))
+    of_ranges = tuple(RangeSuspicion(name, range_.ask, range_.checked_too) for name, range_ in ranges.items())
     return CountrySuspicion(country, whole.ask, whole.checked_too, trickle, usual, of_ranges)
 
 
-def _tell(application: str, country: str, traffic: CountryTraffic, notice: Notice) -> None:
+def _log_notice(application: str, country: str, traffic: CountryTraffic, notice: Notice) -> None:
     place = traffic.ranges.get(notice.number_prefix, traffic.whole)
     day = passed_unapproved(place, notice.minute)[1]
     match notice.finding:
@@ -259,17 +264,12 @@ def _tell(application: str, country: str, traffic: CountryTraffic, notice: Notic
     )
 
 
-_TOLD: Final[Mapping[Finding, WebhookType]] = {
+_WEBHOOK_TYPES: Final[Mapping[Finding, WebhookType]] = {
     Finding.ALARM: WebhookType.ALARM_RAISED,
     Finding.USUAL_AGAIN: WebhookType.ALARM_ENDED,
     Finding.REBASED: WebhookType.ALARM_ENDED,
 }
-"""What applications are told of."""
-
-
-def _webhook_of(application: str, country: str, notice: Notice, at: int) -> Webhook:
-    details = {"country": country, "number_prefix": notice.number_prefix, "cause": str(notice.cause)}
-    return Webhook(application, _TOLD[notice.finding], at, details=details)
+"""The findings that applications get a webhook of."""
 
 
 def _set_gauges(application: str, country: str, traffic: CountryTraffic, minute: int) -> None:
@@ -277,16 +277,8 @@ def _set_gauges(application: str, country: str, traffic: CountryTraffic, minute:
     causes = [traffic.whole.cause(alarm.level) for place in places for alarm in place.alarms]
     for cause in Cause:
         metrics.unknown_number_alarms.set(causes.count(cause), application=application, country=country, cause=cause)
-    for one in passed_unapproved(traffic.whole, minute):
-        metrics.unapproved_messages.set(one.messages, application=application, country=country, window=one.window)
-        metrics.unapproved_messages_usual.set(one.usual, application=application, country=country, window=one.window)
-        metrics.unapproved_money.set(one.money / MICRO, application=application, country=country, window=one.window)
-
-
-def _forget_gauges() -> None:
-    """Drop what another process tells from now on; where processes report together, the last word counts anyway."""
-    if not metrics.is_multiprocess():
-        metrics.unknown_number_alarms.clear()
-        metrics.unapproved_messages.clear()
-        metrics.unapproved_messages_usual.clear()
-        metrics.unapproved_money.clear()
+    for passed in passed_unapproved(traffic.whole, minute):
+        labels = {"application": application, "country": country, "window": passed.window}
+        metrics.unapproved_messages.set(passed.messages, **labels)
+        metrics.unapproved_messages_usual.set(passed.usual, **labels)
+        metrics.unapproved_money.set(passed.money / MICRO, **labels)
