@@ -1,4 +1,4 @@
-"""Record gateways' receipts, and fall back to the next channel when a message did not arrive."""
+"""Record gateways' receipts, and fall back to the next channel after an undelivered message."""
 
 import json
 import time
@@ -42,7 +42,7 @@ _log = get_logger(__name__)
 
 
 def receipt_url(public_url: str, gateway: str, dispatch_id: str) -> str:
-    """Return the address that a gateway reports a dispatch to: part of what it signs."""
+    """Return the address of a dispatch's receipts; gateways sign it."""
     return f"{public_url}/v1/receipts/{gateway}/{dispatch_id}"
 
 
@@ -57,19 +57,19 @@ _NOT_ARRIVED = frozenset({DeliveryStatus.UNDELIVERED, DeliveryStatus.FAILED})
 
 @dataclass(frozen=True, slots=True)
 class ExpectedReceipt:
-    """A dispatch that a receipt may be for."""
+    """A dispatch with an expected receipt."""
 
     gateway: str
     reporter: SupportsReceipts
     dispatch_id: str
     verification: str
-    """Its identifier."""
+    """The verification's identifier."""
 
 
 def expect_receipt(context: Context, gateway: str, dispatch_id: str) -> ExpectedReceipt:
-    """Return the dispatch that a receipt is for; to be called before anything of the receipt is read.
+    """Return the dispatch of a receipt; to be called before the receipt is read.
 
-    Raises `NotFoundError` when the gateway sends no receipts here, or the dispatch is not its own. The identifier has
+    Raises `NotFoundError` for a gateway without receipts, and for a dispatch that is not its own. The identifier has
     128 random bits, so a stranger gets no further.
     """
     reporter = context.gateways.get(gateway)
@@ -93,9 +93,9 @@ def _forged_is_unauthenticated() -> Iterator[None]:
 def receive_receipt(context: Context, expected: ExpectedReceipt, request: ReceiptRequest) -> None:
     """Authenticate a receipt and record it.
 
-    Raises `UnauthenticatedError` for a forged one, `NotFoundError` when the dispatch is gone meanwhile, and
-    `StoreUnavailableError` or `LedgerUnavailableError` when it has to come again. A report never approves anything, nor
-    undoes a terminal status.
+    Raises `UnauthenticatedError` for a forged receipt, `NotFoundError` for a dispatch that is gone meanwhile, and
+    `StoreUnavailableError` or `LedgerUnavailableError` for a receipt that has to be sent again. A receipt never
+    approves anything, nor changes a final status.
     """
     with _forged_is_unauthenticated():
         receipt = expected.reporter.parse_receipt(request)
@@ -104,29 +104,29 @@ def receive_receipt(context: Context, expected: ExpectedReceipt, request: Receip
 
 
 def is_address_token(context: Context, gateway: str, token: str) -> bool:
-    """Tell whether a token is the one at the end of the addresses that the gateway's provider was told."""
+    """Tell whether a token is that of the gateway's shared addresses."""
     expected = context.keyring.address_token(gateway)
     return context.public_url is not None and is_same_secret(token, expected)
 
 
 def shared_receipt_url(context: Context, gateway: str) -> str:
-    """Return the address that a gateway reports all dispatches to: part of what it signs."""
+    """Return the address of all receipts of a gateway; gateways sign it."""
     return f"{context.public_url}/v1/receipts/{gateway}/all/{context.keyring.address_token(gateway)}"
 
 
 def require_reporter(context: Context, gateway: str, token: str) -> SupportsSharedReceipts:
-    """Return a gateway that reports all dispatches to one address; to be called before anything of a report is read.
+    """Return a gateway that reports all dispatches to one address; to be called before a report is read.
 
-    Raises `NotFoundError`, also where it reports nothing here: only the provider was told the token.
+    Raises `NotFoundError`, also for a wrong token: only the provider knows it.
     """
     reporter = context.gateways.get(gateway)
     if not is_address_token(context, gateway, token) or not isinstance(reporter, SupportsSharedReceipts):
-        raise NotFoundError("There is no gateway here that reports to this address.")
+        raise NotFoundError("No gateway uses this callback address.")
     return reporter
 
 
 def answer_challenge(reporter: SupportsSharedReceipts, request: ProviderRequest) -> str:
-    """Return what proves to a provider that the address is ours; raise `UnauthenticatedError` to anybody else."""
+    """Return the proof for a provider that the address is ours; raises `UnauthenticatedError` for other callers."""
     with _forged_is_unauthenticated():
         return reporter.answer_challenge(request)
 
@@ -134,19 +134,19 @@ def answer_challenge(reporter: SupportsSharedReceipts, request: ProviderRequest)
 def receive_receipts(
     context: Context, gateway: str, reporter: SupportsSharedReceipts, request: ProviderRequest
 ) -> None:
-    """Authenticate the receipts of one call and record them. One of a dispatch that is not known changes nothing.
+    """Authenticate and record the receipts of one call, without those of unknown dispatches.
 
-    Raises `UnauthenticatedError` for a forged call, and `StoreUnavailableError` or `LedgerUnavailableError` when all of
-    it has to come again: to record a receipt twice does no harm.
+    Raises `UnauthenticatedError` for a forged call, and `StoreUnavailableError` or `LedgerUnavailableError` for a call
+    that has to be repeated: to record a receipt twice does no harm.
     """
     with _forged_is_unauthenticated():
-        reported = reporter.parse_receipts(request)
-    for dispatch_id, receipt in reported:
+        receipts = reporter.parse_receipts(request)
+    for dispatch_id, receipt in receipts:
         record_receipt(context, gateway, dispatch_id, receipt)
 
 
 class ReceiptRecorder:
-    """The `ReceiptSink` of one gateway."""
+    """The `ReceiptSink` of a gateway."""
 
     def __init__(self, context: Context, gateway: str) -> None:
         self._context = context
@@ -159,44 +159,44 @@ class ReceiptRecorder:
         candidates: Sequence[tuple[str, ...]] = (),
         numbers: tuple[str, ...] = (),
     ) -> bool:
-        """Record a receipt as `ReceiptSink.accept` describes; return whether it was recorded or kept.
+        """Record a receipt as `ReceiptSink.accept` describes; return whether it was recorded or stored.
 
-        A receipt that comes before its dispatch is accepted is kept until `link_reference` links the reference.
+        A receipt before its dispatch is accepted is stored until `link_reference` links the reference.
         """
-        found: str | None = None
+        dispatch: str | None = None
         try:
-            whom = tuple(self._pseudonyms(numbers)) if candidates else ()
-            found = self._found(references, receipt, candidates if whom else (), whom)
-            if found is not None:
-                record_receipt(self._context, self._gateway, found, receipt)
+            recipients = tuple(self._pseudonyms(numbers)) if candidates else ()
+            dispatch = self._dispatch_or_store(references, receipt, candidates if recipients else (), recipients)
+            if dispatch is not None:
+                record_receipt(self._context, self._gateway, dispatch, receipt)
         except StoreUnavailableError:
             metrics.store_errors.count(operation="receipt")
         except LedgerUnavailableError:
             metrics.ledger_errors.count(operation="receipt")
         except Exception as defect:  # noqa: BLE001 - ours, and no reason to lose the receipt
-            _log.error("receipt_defect", gateway=self._gateway, dispatch=found, error=type(defect).__name__)
+            _log.error("receipt_defect", gateway=self._gateway, dispatch=dispatch, error=type(defect).__name__)
         else:
             return True
-        _log.warning("receipt_not_taken", gateway=self._gateway, dispatch=found)
+        _log.warning("receipt_not_taken", gateway=self._gateway, dispatch=dispatch)
         return False
 
-    def _found(
+    def _dispatch_or_store(
         self,
         references: tuple[str, ...],
         receipt: Receipt,
         candidates: Sequence[tuple[str, ...]],
-        whom: tuple[str, ...],
+        recipients: tuple[str, ...],
     ) -> str | None:
-        """Return the dispatch of a receipt; keep the receipt, under all its references, if no dispatch is known yet."""
-        known = self._context.store.references
+        """Return the dispatch of a receipt; store the receipt under all its references for an unknown dispatch."""
+        store = self._context.store.references
         for group in (references, *candidates) if candidates else ():
-            found = known.known(self._gateway, group)
-            if found and (group is references or _was_sent_to(self._context, found, whom)):
-                return found
-        found = known.dispatch_of(self._gateway, references, _receipt_to_json(receipt, ()))
-        for group in () if found else candidates:
-            known.dispatch_of(self._gateway, group, _receipt_to_json(receipt, whom))
-        return found
+            dispatch = store.known(self._gateway, group)
+            if dispatch and (group is references or _was_sent_to(self._context, dispatch, recipients)):
+                return dispatch
+        dispatch = store.dispatch_of(self._gateway, references, _receipt_to_json(receipt, ()))
+        for group in () if dispatch else candidates:
+            store.dispatch_of(self._gateway, group, _receipt_to_json(receipt, recipients))
+        return dispatch
 
     def _pseudonyms(self, numbers: Iterable[str]) -> Iterator[str]:
         for number in numbers:
@@ -206,22 +206,24 @@ class ReceiptRecorder:
 
 
 def link_reference(context: Context, gateway: str, reference: str, dispatch_id: str) -> None:
-    """Remember a dispatch's provider reference, and record the receipts that came before it."""
+    """Store a dispatch's provider reference, and record the receipts that came before it."""
     try:
         early = context.store.references.remember(gateway, reference, dispatch_id, _REFERENCE_LIFE)
     except StoreUnavailableError:
         metrics.store_errors.count(operation="receipt")
         _log.warning("reference_lost", gateway=gateway, dispatch=dispatch_id)
         return
-    for receipt in early:
-        _record_early(context, gateway, dispatch_id, *_receipt_from_json(receipt))
+    for text in early:
+        _record_early(context, gateway, dispatch_id, text)
 
 
-def _record_early(context: Context, gateway: str, dispatch_id: str, receipt: Receipt, whom: tuple[str, ...]) -> None:
-    """Record a receipt that came early; it was acknowledged, so nobody sends it again."""
+def _record_early(context: Context, gateway: str, dispatch_id: str, text: str) -> None:
+    """Record a stored receipt (JSON); it was acknowledged, so the gateway does not send it again."""
+    status, raw_status, reason, kind, opted_out, *recipients = json.loads(text)
+    receipt = Receipt(DeliveryStatus(status), raw_status, reason, FailureKind(kind) if kind else None, opted_out)
     for left in reversed(range(_MAX_TRIES)):
         try:
-            if not whom or _was_sent_to(context, dispatch_id, whom):
+            if not recipients or _was_sent_to(context, dispatch_id, recipients):
                 record_receipt(context, gateway, dispatch_id, receipt)
         except (StoreUnavailableError, LedgerUnavailableError):
             if left:
@@ -232,75 +234,63 @@ def _record_early(context: Context, gateway: str, dispatch_id: str, receipt: Rec
     _log.warning("receipt_lost", gateway=gateway, dispatch=dispatch_id)
 
 
-def _was_sent_to(context: Context, dispatch_id: str, whom: tuple[str, ...]) -> bool:
+def _was_sent_to(context: Context, dispatch_id: str, recipients: Sequence[str]) -> bool:
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
-    return bucket is not None and context.store.dispatches.pseudonym_of(bucket, dispatch_id) in whom
+    return bucket is not None and context.store.dispatches.pseudonym_of(bucket, dispatch_id) in recipients
 
 
-def _receipt_to_json(receipt: Receipt, whom: tuple[str, ...]) -> str:
-    """Return an early receipt as JSON, with the pseudonyms that its message may have gone to."""
-    return json.dumps([receipt.status, receipt.raw_status, receipt.reason, receipt.kind, receipt.opted_out, *whom])
-
-
-def _receipt_from_json(text: str) -> tuple[Receipt, tuple[str, ...]]:
-    """Return a receipt and its pseudonyms from JSON."""
-    status, raw_status, reason, kind, opted_out, *whom = json.loads(text)
-    receipt = Receipt(DeliveryStatus(status), raw_status, reason, FailureKind(kind) if kind else None, opted_out)
-    return receipt, tuple(whom)
+def _receipt_to_json(receipt: Receipt, recipients: tuple[str, ...]) -> str:
+    """Return an early receipt as JSON, with the pseudonyms of possible recipients."""
+    status, kind = receipt.status, receipt.kind
+    return json.dumps([status, receipt.raw_status, receipt.reason, kind, receipt.opted_out, *recipients])
 
 
 def record_receipt(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -> bool:
     """Record an authentic receipt and fall back where need be; return whether the dispatch is the gateway's.
 
-    Raises `StoreUnavailableError`; and `LedgerUnavailableError` when it is recorded, and what follows is not known now.
+    Raises `StoreUnavailableError`, and `LedgerUnavailableError` for a recorded receipt whose fallback is undecided.
     """
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
     if bucket is None:
         return False
+    reason, raw_status = sanitize_reason(receipt.reason or ""), sanitize_status(receipt.raw_status)
     span = tracing.span("receipt", "consumer", gateway=gateway, dispatch=dispatch_id)
     with log_context(dispatch=dispatch_id), span:
-        return _record_receipt(context, bucket, gateway, dispatch_id, receipt)
-
-
-def _record_receipt(context: Context, bucket: str, gateway: str, dispatch_id: str, receipt: Receipt) -> bool:
-    reason, raw_status = sanitize_reason(receipt.reason or ""), sanitize_status(receipt.raw_status)
-    reported = context.store.dispatches.report(
-        bucket,
-        dispatch_id,
-        gateway,
-        receipt.status,
-        reason,
-        raw_status,
-        opted_out=receipt.opted_out,
-        last_word=receipt.kind in FINAL_FAILURES,
-        refunded=receipt.refunded,
-    )
-    if reported is None:
-        return False
-    verification = reported.verification.id
-    tracing.annotate(verification=verification, outcome=receipt.status)
-    tracing.link(reported.trace)
-    with log_context(verification=verification):
-        event = "receipt_recorded" if reported.news else "receipt_ignored"
-        _log.info(event, gateway=gateway, status=str(receipt.status), raw_status=raw_status, reason=reason)
-        if reported.news:
-            metrics.receipts.count(gateway=gateway, status=receipt.status)
-            if receipt.kind is FailureKind.ACCOUNT:
-                record_call_result(context, gateway, dispatch_id, CallResult.BAD, refusal=reason or receipt.kind)
-        fall_back(context, bucket, reported, receipt)
-    return True
+        reported = context.store.dispatches.report(
+            bucket,
+            dispatch_id,
+            gateway,
+            receipt.status,
+            reason,
+            raw_status,
+            opted_out=receipt.opted_out,
+            last_word=receipt.kind in FINAL_FAILURES,
+            refunded=receipt.refunded,
+        )
+        if reported is None:
+            return False
+        verification = reported.verification.id
+        tracing.annotate(verification=verification, outcome=receipt.status)
+        tracing.link(reported.trace)
+        with log_context(verification=verification):
+            event = "receipt_recorded" if reported.news else "receipt_ignored"
+            _log.info(event, gateway=gateway, status=str(receipt.status), raw_status=raw_status, reason=reason)
+            if reported.news:
+                metrics.receipts.count(gateway=gateway, status=receipt.status)
+                if receipt.kind is FailureKind.ACCOUNT:
+                    record_call_result(context, gateway, dispatch_id, CallResult.BAD, refusal=reason or receipt.kind)
+            fall_back(context, bucket, reported, receipt)
+        return True
 
 
 def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Receipt) -> None:
-    """Queue a further message of the verification, through its next channel and with the same code, if that may help.
+    """Queue a further message of the verification with the same code, through its next channel, if that may help.
 
-    Where the gateway refuses our account, another one of the same channel comes first.
+    After a refused account, another gateway of the same channel comes first. The message counts like a resend, without
+    its delay. A repeated receipt sends once: only the last call of the last message falls back, and a worker that
+    still delivers that message stops.
 
-    It counts as a message of the verification and of the number, like one that a caller asks for; only the delay
-    before it is not waited for. A receipt that comes twice sends once: only the last call of the last message is fallen
-    back from; and whoever still has that message at hand, for the gateway's answer came later or was a time-out, stops.
-
-    Raises `LedgerUnavailableError` while it cannot be told whether a message may go: the receipt has to come again.
+    Raises `LedgerUnavailableError` while the mirror is behind: the receipt has to be sent again.
     """
     channel = _fall_back_channel(context, reported, receipt)
     application = context.access_cache.get(reported.verification.application) if channel else None
@@ -310,7 +300,7 @@ def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Re
     mirror_query = context.mirror_sync.query(bucket, application.consent_for_resend)
     try:
         price = max_resend_price(context, verification, channel)
-    except SealBrokenError:  # nobody could write the message
+    except SealBrokenError:  # no worker could write the message
         _log.info("no_fallback", channel=channel)
         return
     outcome = context.store.verifications.resend(
@@ -341,14 +331,14 @@ def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Re
 def _fall_back_channel(context: Context, reported: ReportResult, receipt: Receipt) -> str | None:
     """Return the channel to try now; ``None`` unless the last call of the last message did not arrive."""
     verification = reported.verification
-    last = max(verification.deliveries, key=lambda one: (one.message, one.dispatch))
+    last = max(verification.deliveries, key=lambda delivery: (delivery.message, delivery.dispatch))
     is_last = (last.message, last.dispatch) == (reported.message, reported.dispatch)
     did_not_arrive = is_last and last.status == receipt.status and receipt.status in _NOT_ARRIVED
     if not did_not_arrive or verification.status is not Status.PENDING or receipt.kind in FINAL_FAILURES:
         return None
     purpose, country = verification.purpose, verification.country
     if receipt.kind is FailureKind.ACCOUNT:
-        called = {one.gateway for one in verification.deliveries if one.channel == last.channel}
+        called = {delivery.gateway for delivery in verification.deliveries if delivery.channel == last.channel}
         if not called.issuperset(context.routes.gateways_for(country, purpose.name, last.channel)):
             return last.channel
     return next_channel(context, purpose, country, last.channel)
