@@ -18,7 +18,7 @@ from otp_service.errors import (
 )
 from otp_service.services.context import Context
 from otp_service.services.proofs import prove_verification
-from otp_service.services.verifications import VerificationView, can_reach, check, require_bucket, resend, view_of
+from otp_service.services.verifications import VerificationView, check, require_bucket, resend, view_of
 
 _GONE = "There is no such page, or its verification is over."
 _NO_RESULT = "The result is not one of this application, or it is too old."
@@ -78,7 +78,7 @@ def count_request(context: Context, address: str | None, max_requests: int) -> N
 
 
 def open_page(context: Context, token: str) -> Page:
-    """Return a page by the token of its address; raise `NotFoundError` without one, or when it is gone."""
+    """Return a page by the token of its address; raises `NotFoundError`."""
     signed = context.keyring.read_signed(PAGE, token)
     if signed is None:
         raise NotFoundError(_GONE)
@@ -92,23 +92,23 @@ def open_page(context: Context, token: str) -> Page:
     if view.details.return_url is None:
         raise NotFoundError(_GONE)
     is_over = verification.status not in {Status.PENDING, Status.APPROVED}
-    result = PageResult(verification_id, verification.purpose.name, now, approved=False).sign(context.keyring)
-    channels = verification.purpose.channels if verification.sends_left else ()
+    purpose, gateways_for = verification.purpose, context.routes.gateways_for
+    result = PageResult(verification_id, purpose.name, now, approved=False).sign(context.keyring)
+    channels = purpose.channels if verification.sends_left else ()
     return Page(
         application,
         view,
         view.details.return_url,
-        tuple(channel for channel in channels if can_reach(context, verification, channel)),
+        tuple(channel for channel in channels if gateways_for(verification.country, purpose.name, channel)),
         max(0, (verification.resend_after or 0) - now),
         with_result(view.details.return_url, result) if is_over else None,
     )
 
 
 def submit_code(context: Context, page: Page, typed: str, attempt: str) -> str | CheckFailure:
-    """Check a typed code; return the return URL with the result of an approval, or why there is none.
+    """Check a typed code; return the return URL with the result of an approval, or the reason of a failure.
 
-    ``attempt`` names the form: submitted twice, it counts once and is answered the same. Raises `OtpServiceError` as
-    `check` does.
+    ``attempt`` names the form: submitted twice, it counts once and gets the same answer. Raises as `check` does.
     """
     verification, transaction = page.view.verification, page.view.details.transaction
     once = _once(context, page, attempt, typed)
@@ -122,7 +122,7 @@ def submit_code(context: Context, page: Page, typed: str, attempt: str) -> str |
 
 
 def ask_again(context: Context, page: Page, channel: str, attempt: str) -> None:
-    """Queue a further message, once for each ``attempt``; raises `OtpServiceError` as `resend` does."""
+    """Queue a further message, once for each ``attempt``; raises as `resend` does."""
     verification_id = page.view.verification.id
     resend(context, page.application, verification_id, channel, _once(context, page, attempt, channel))
 

@@ -1,4 +1,4 @@
-"""Hourly statistics: records refusals in them, and answers queries of console, API and report."""
+"""Hourly statistics: recording of refusals, and queries of console, API and report."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -33,38 +33,38 @@ from otp_service.services.context import Context
 from otp_service.services.json_types import Amount, Time
 from otp_service.store.events import Decision
 
-_AT_ONCE: Final = 1000
-"""Decisions that are counted in one transaction."""
+_BATCH_SIZE: Final = 1000
+"""Decisions that are counted in a transaction."""
 _CHANGE: Final = "change"
-"""Kind of what no rule refused: that a breaker opened, an alarm."""
+"""Kind of decisions without a refusal: an opened breaker, an alarm."""
 
 
 def record_refusals(context: Context, buckets: Iterable[str]) -> None:
-    """Bring what rules refused in some buckets since the last time into the stats, once, whoever does so.
+    """Count the refusals of some buckets since the last call in the stats, once for all processes.
 
-    Raises `StoreUnavailableError` and `LedgerUnavailableError`. What Redis no longer keeps by then is not counted.
+    Decisions that have expired in Redis are not counted. Raises `StoreUnavailableError` and `LedgerUnavailableError`.
     """
     for bucket in buckets:
         is_full = True
         while is_full:
             after = context.ledger.stats.position(bucket)
-            some = context.store.decisions.after(bucket, after, _AT_ONCE)
-            is_mine = bool(some) and context.ledger.stats.add(bucket, after, some[-1].entry, _refusals(some))
-            is_full = is_mine and len(some) == _AT_ONCE
+            batch = context.store.decisions.after(bucket, after, _BATCH_SIZE)
+            is_mine = bool(batch) and context.ledger.stats.add(bucket, after, batch[-1].entry, _refusals(batch))
+            is_full = is_mine and len(batch) == _BATCH_SIZE
 
 
 def _refusals(decisions: Iterable[Decision]) -> Mapping[StatsKey, StatsCount]:
     times = Counter(
         StatsKey(
-            hour_of(one.at),
-            *(one.application, one.purpose, one.country, one.number_prefix),
+            hour_of(decision.at),
+            *(decision.application, decision.purpose, decision.country, decision.number_prefix),
             *("", ""),
-            standing=one.trust,
-            what=refusal(one.kind, enforced=one.mode == "enforce"),
-            reason=one.rule,
+            standing=decision.trust,
+            what=refusal(decision.kind, enforced=decision.mode == "enforce"),
+            reason=decision.rule,
         )
-        for one in decisions
-        if one.kind != _CHANGE
+        for decision in decisions
+        if decision.kind != _CHANGE
     )
     return {key: StatsCount(count, 0) for key, count in times.items()}
 
@@ -72,7 +72,7 @@ def _refusals(decisions: Iterable[Decision]) -> Mapping[StatsKey, StatsCount]:
 MAX_DAYS_BY_HOUR: Final = 31
 MAX_DAYS: Final = 400
 MAX_SUMS: Final = 50_000
-"""Sums that one answer is made of: 31 days of delays by hour are 22,320."""
+"""Maximum number of sums in an answer: 31 days of delays by hour are 22,320."""
 _CHANGES_FOR: Final = 1000 * (MAX_CODE_LIFE + RECORD_GRACE)
 """Milliseconds after a start in which its stats change: until its record is gone."""
 BY_VERIFICATION: Final = ("hour", "day", "application", "purpose", "country", "number_prefix", "channel", "standing")
@@ -84,7 +84,7 @@ BY_DELAY: Final = ("hour", "day", "application", "country", "channel", "gateway"
 
 @dataclass(frozen=True, slots=True)
 class StatsQuery:
-    """Asks for sums over the hours that began in a time."""
+    """A request for sums over the hours that began in a time."""
 
     since: int
     """Milliseconds since the epoch."""
@@ -92,10 +92,10 @@ class StatsQuery:
     """The hour that begins then is not counted."""
     by: tuple[str, ...] = ()
     only: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """What counts, by member of `StatsKey`: ``{"application": ["shop"]}``; empty counts everything."""
+    """Filters by member of `StatsKey`: ``{"application": ["shop"]}``; empty counts everything."""
 
     def check(self) -> None:
-        """Raise `InvalidTimeError` for an empty time, or one that is too long."""
+        """Raise `InvalidTimeError` for an empty or too long time."""
         max_days = MAX_DAYS_BY_HOUR if "hour" in self.by else MAX_DAYS
         if self.since >= self.until:
             raise InvalidTimeError("The time ends before it begins.")
@@ -103,7 +103,7 @@ class StatsQuery:
             raise InvalidTimeError(f"The time is longer than {max_days} days{' by hour' if 'hour' in self.by else ''}.")
 
     def is_unfinished(self, hour: int | None = None, day: int | None = None) -> bool:
-        """Tell whether a row may still change: the last of its codes may live, or have been sent just now."""
+        """Tell whether a row may still change: the last of its codes may live, or have been sent recently."""
         if hour is not None:
             end = min(hour + HOUR, self.until)
         elif day is not None:
@@ -113,7 +113,7 @@ class StatsQuery:
         return end > now() - _CHANGES_FOR
 
 
-# The API answers these rows as they are. Members are null where `by` does not name them, or nothing is known.
+# The API answers with these rows. Members are null where `by` does not name them, or for unknown.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +189,6 @@ class MessageStatsRow(StatsRow):
 
     @property
     def calls(self) -> int:
-        """How often a gateway was called."""
         return self.sent + self.bad
 
     @property
@@ -199,7 +198,7 @@ class MessageStatsRow(StatsRow):
 
     @property
     def unreported(self) -> int:
-        """Messages that may be out, and that the gateway never reported on."""
+        """Messages that may have been sent, without a report of the gateway."""
         return max(0, self.sent + self.unknown - self.delivered - self.undelivered - self.expired)
 
 
@@ -257,16 +256,22 @@ def count_verifications(
 ) -> list[VerificationStatsRow]:
     """Return verification outcomes by some of `BY_VERIFICATION`; without ``first_messages`` not `sent`, `delivered`.
 
-    This, and each query here, raises `InvalidTimeError` where it is of too much, and `LedgerUnavailableError`.
+    All queries of this module raise `InvalidTimeError` for too large an answer, and `LedgerUnavailableError`.
     """
     pivot = _pivot(query, context.ledger.stats.sums, _VERIFICATION_EVENTS)
-    firsts = _first_messages(context, query) if first_messages else None
+    firsts: Counter[tuple[_Group, str]] | None = None
+    if first_messages and set(BY_DELAY).issuperset(query.by):
+        # A message that two gateways accepted, after an ambiguous answer, counts for both.
+        delays = _rows(query, context.ledger.stats.delays, ("what",), (SENT, DELIVERED))
+        firsts = Counter({(group, event): row.times for group, (event,), row in delays})
     rows = []
     for group, sums in pivot.items():
         started, approved = sums[STARTED].times, sums[APPROVED].times
         others: dict[str, Any] = {status: sums[f"verification.{status}"].times for status in _OTHER_ENDINGS}
         amount = sum(count.amount for count in sums.values())
-        sent, delivered = (None if firsts is None else min(firsts[group, what], started) for what in (SENT, DELIVERED))
+        sent, delivered = (
+            None if firsts is None else min(firsts[group, event], started) for event in (SENT, DELIVERED)
+        )
         rows.append(
             VerificationStatsRow(
                 **_group_members(query, BY_VERIFICATION, group),
@@ -290,24 +295,20 @@ def add_up(rows: Iterable[VerificationStatsRow], *by: str) -> list[VerificationS
     for row in rows:
         groups[tuple(getattr(row, name) or "" for name in by)].append(row)
     added = []
-    for _, some in sorted(groups.items()):
+    for _, group in sorted(groups.items()):
         others: dict[str, Any] = {name: None for name in BY_VERIFICATION if name not in by}
-        sums = {name: _sum(getattr(row, name) for row in some) for name in _SUMMED}
+        counts = {name: [getattr(row, name) for row in group] for name in _SUMMED}
+        sums: dict[str, Any] = {name: None if None in known else sum(known) for name, known in counts.items()}
         added.append(
             replace(
-                some[0],
+                group[0],
                 **others,
                 **sums,
                 estimated_unapproved_amount=_estimated_amount(sums["amount"], sums["unapproved"], sums["started"]),
-                unfinished=any(row.unfinished for row in some),
+                unfinished=any(row.unfinished for row in group),
             )
         )
     return added
-
-
-def _sum(counts: Iterable[int | None]) -> Any:  # noqa: ANN401 - none where a count is not known
-    known = list(counts)
-    return None if None in known else sum(filter(None, known))
 
 
 def _estimated_amount(amount: int, unapproved: int, started: int) -> int:
@@ -324,7 +325,7 @@ def count_messages(context: Context, query: StatsQuery) -> list[MessageStatsRow]
     return [
         MessageStatsRow(
             **_group_members(query, BY_MESSAGE, group),
-            **dict[str, Any]({what: sums[f"delivery.{what}"].times for what in _OUTCOMES}),
+            **dict[str, Any]({outcome: sums[f"delivery.{outcome}"].times for outcome in _OUTCOMES}),
             failed_over=sums[FAILED_OVER].times,
             given_up=sums[_GIVEN_UP].times,
             amount=sum(count.amount for count in sums.values()),
@@ -348,10 +349,10 @@ def count_refusals(context: Context, query: StatsQuery) -> list[RefusalStatsRow]
 def count_delays(context: Context, query: StatsQuery) -> list[DelayStatsRow]:
     """Return delays of messages and approvals by some of `BY_DELAY`."""
     counts: dict[tuple[_Group, str], Counter[int]] = defaultdict(Counter)
-    for group, (what, at_most), row in _rows(query, context.ledger.stats.delays, ("what", "at_most"), _TIMED):
-        counts[group, what][at_most] += row.times
+    for group, (event, at_most), row in _rows(query, context.ledger.stats.delays, ("what", "at_most"), _TIMED):
+        counts[group, event][at_most] += row.times
     rows = []
-    for (group, what), delays in counts.items():
+    for (group, event), delays in counts.items():
         times = delays.total()
         within = tuple(
             Within(1000 * bound, sum(delays[shorter] for shorter in DELAYS[: place + 1]))
@@ -361,7 +362,7 @@ def count_delays(context: Context, query: StatsQuery) -> list[DelayStatsRow]:
         rows.append(
             DelayStatsRow(
                 **_group_members(query, BY_DELAY, group),
-                until=_TIMED[what],
+                until=_TIMED[event],
                 times=times,
                 within=within,
                 p50_ms=_quantile(within, times, 0.5),
@@ -383,7 +384,7 @@ _TIMED: Final[Mapping[str, Literal["sent", "delivered", "approved"]]] = {
 }
 _OUTCOMES: Final = ("sent", "delivered", "undelivered", "failed", "expired", "unknown")
 _GIVEN_UP: Final = "message.given_up"
-_MESSAGE_EVENTS: Final = (*(f"delivery.{what}" for what in _OUTCOMES), FAILED_OVER, _GIVEN_UP)
+_MESSAGE_EVENTS: Final = (*(f"delivery.{outcome}" for outcome in _OUTCOMES), FAILED_OVER, _GIVEN_UP)
 _PAID: Final = (SENT, "delivery.failed", "delivery.unknown")
 """Calls: nothing else costs."""
 _VERIFICATION_EVENTS: Final = (STARTED, *ENDINGS, *_PAID)
@@ -393,102 +394,89 @@ _REFUSALS: Final = tuple(
     for enforced in (True, False)
 )
 _COLUMNS: Final = {"rule": "reason"}
-"""Columns of the ledger that have another name than the member."""
+"""Columns of the ledger by members with another name."""
 _Group = tuple[tuple[str, str | int | None], ...]
 """Members of a row with their values; ``None`` where the ledger has none."""
-_Ask = Callable[..., list[Sum]]
+_Sums = Callable[..., list[Sum]]
 
 
 def _group_members(query: StatsQuery, names: Iterable[str], group: _Group) -> dict[str, Any]:
-    """Return the members that say what a row is of, and whether it is unfinished."""
+    """Return the members of a row's group, and whether the row is unfinished."""
     members = dict.fromkeys(names) | dict[str, Any](group)
     return {**members, "unfinished": query.is_unfinished(members["hour"], members["day"])}
 
 
-def _pivot(query: StatsQuery, ask: _Ask, events: Collection[str]) -> dict[_Group, dict[str, StatsCount]]:
+def _pivot(query: StatsQuery, read: _Sums, events: Collection[str]) -> dict[_Group, dict[str, StatsCount]]:
     """Return the counts of some events, by group, and by event; zero for the others."""
     pivot: dict[_Group, dict[str, StatsCount]] = defaultdict(lambda: defaultdict(lambda: StatsCount(0, 0)))
-    for group, (what,), row in _rows(query, ask, ("what",), events):
-        pivot[group][what] = StatsCount(row.times, row.amount)
+    for group, (event,), row in _rows(query, read, ("what",), events):
+        pivot[group][event] = StatsCount(row.times, row.amount)
     return pivot
 
 
 def _rows(
-    query: StatsQuery, ask: _Ask, apart: tuple[str, ...], events: Collection[str]
+    query: StatsQuery, read: _Sums, apart: tuple[str, ...], events: Collection[str]
 ) -> Iterator[tuple[_Group, tuple[Any, ...], Sum]]:
-    """Yield sums, each with its group and the values of what is counted apart; check the query before."""
+    """Check the query; yield sums, each with its group and the values of the columns counted ``apart``."""
     query.check()
     by = tuple(dict.fromkeys(query.by))
     columns = (*(_COLUMNS.get(name, name) for name in by), *apart)
-    sums = ask(query.since, query.until, columns, max_sums=MAX_SUMS + 1, what=events, **query.only)
+    sums = read(query.since, query.until, columns, max_sums=MAX_SUMS + 1, what=events, **query.only)
     if len(sums) > MAX_SUMS:
         raise InvalidTimeError("The answer would have too many rows: ask for less time, or by less.")
     for row in sums:
         yield tuple((name, value or None) for name, value in zip(by, row.of, strict=False)), row.of[len(by) :], row
 
 
-def _first_messages(context: Context, query: StatsQuery) -> Counter[tuple[_Group, str]] | None:
-    """Return how many first messages were sent and delivered; ``None`` where they are not counted by these members.
-
-    They are among the delays, each in the hour of its start. A message that two gateways took, after an ambiguous
-    answer, counts for both.
-    """
-    if not set(BY_DELAY).issuperset(query.by):
-        return None
-    rows = _rows(query, context.ledger.stats.delays, ("what",), (SENT, DELIVERED))
-    return Counter({(group, what): row.times for group, (what,), row in rows})
-
-
 def _by_kind(sums: Mapping[str, StatsCount], prefix: str) -> dict[str, int]:
-    return {what.removeprefix(prefix): count.times for what, count in sums.items() if what.startswith(prefix)}
+    return {event.removeprefix(prefix): count.times for event, count in sums.items() if event.startswith(prefix)}
 
 
 @dataclass(frozen=True, slots=True)
 class StatsText:
-    """Stats as text: exact, or for who needs no exact ones (R-CONSENT-5).
+    """Stats as text, exact or rounded for privacy (R-CONSENT-5).
 
-    To write "< 10" in place of small counts would not hide them: a hidden one is the total less its neighbours, those
-    that started less those that were approved, or a table by country less one by channel. To hide a second count beside
-    it helps within one table only. So **every** other count is rounded to ten, by itself, totals too: a subtraction
-    then tells no more than "< 10" does, unless many counts lie at the edge of their ten at once. 0 stays: a row that is
-    not there tells as much. Shares are of the rounded counts, and none is told of fewer than a hundred. Money is that
-    of as many as are shown; who knows the prices may come closer where a sum is over several of them.
+    "< 10" alone would not hide small counts: subtracting neighbours from a total, approved from started, or one table
+    from another gives them back. So every other count is rounded to ten by itself, totals too, and a subtraction tells
+    no more than "< 10" does, unless many counts lie at the edge of their ten at once. 0 stays: a missing row tells as
+    much. Shares are of rounded counts from a hundred on. Amounts are those of the rounded counts; a reader with the
+    prices may come closer where a sum is over several prices.
     """
 
     exact: bool
 
     def count(self, count: int | None) -> str:
-        """Return a count; ``-`` where it is not known."""
+        """Return a count; ``-`` for unknown."""
         shown = self._shown(count)
         return "-" if count is None else f"< {MIN_SHOWN_COUNT}" if shown is None else str(shown)
 
     def amount(self, amount: int, count: int) -> str:
-        """Return what so many cost, in the currency's unit."""
+        """Return the cost of ``count`` verifications or messages, in the currency's unit."""
         shown = self._shown(count)
         if shown is None:
             return "-"
         return format_micros(amount if self.exact else amount * shown // max(1, count))
 
     def share(self, part: int | None, whole: int) -> str:
-        """Return a share of a whole, in per cent; ``-`` where it would tell too much, or there is none."""
-        some, all_of_them = self._shown(part), self._shown(whole)
-        if some is None or not all_of_them or not (self.exact or all_of_them >= _MIN_WHOLE):
+        """Return a share of a whole, in per cent; ``-`` for none, and where it would tell too much."""
+        shown, total = self._shown(part), self._shown(whole)
+        if shown is None or not total or not (self.exact or total >= _MIN_WHOLE):
             return "-"
-        return f"{100 * some / all_of_them:.1f} %" if self.exact else f"{100 * some / all_of_them:.0f} %"
+        return f"{100 * shown / total:.1f} %" if self.exact else f"{100 * shown / total:.0f} %"
 
     def seconds(self, delays: DelayStatsRow | None, share: float) -> str:
-        """Return the seconds within which such a share came; ``-`` where none did, or too few to tell."""
+        """Return the seconds within which a share of messages came; ``-`` for too few messages."""
         if delays is None or self.share(delays.times, delays.times) == "-":
             return "-"
         bound = _quantile(delays.within, delays.times, share)
         return f"> {delays.within[-1].at_most_ms // 1000}" if bound is None else str(bound // 1000)
 
     def rounded(self, count: int) -> int:
-        """Return a count for a plot; 0 where it is hidden."""
+        """Return a count for a plot; 0 for a hidden count."""
         return self._shown(count) or 0
 
     def rounded_amount(self, amount: int, count: int) -> float:
-        """Return what so many cost for a plot, in the currency's unit; 0 where it is hidden."""
+        """Return the cost of ``count`` for a plot, in the currency's unit; 0 for a hidden count."""
         shown = self._shown(count) or 0
         return (amount if self.exact else amount * shown // max(1, count)) / MICRO if shown else 0.0
 

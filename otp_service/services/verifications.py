@@ -5,24 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from otp_service.domain.applications import Application
-from otp_service.domain.codes import (
-    Details,
-    derive_tag,
-    normalise_code,
-    unseal_details,
-    unseal_mask,
-)
+from otp_service.domain.codes import Details, derive_tag, normalise_code, unseal_details, unseal_mask
 from otp_service.domain.guard import GUARD_RULES, Disclosure, ceil_seconds, coarse_retry_after
 from otp_service.domain.keyring import IdempotentRequest, Keyring
 from otp_service.domain.payments import Transaction
-from otp_service.domain.verification import (
-    Channel,
-    CheckResult,
-    Purpose,
-    Resend,
-    Status,
-    Verification,
-)
+from otp_service.domain.verification import Channel, CheckResult, Purpose, Resend, Status, Verification
 from otp_service.errors import (
     BacklogFullError,
     ChannelNotAvailableError,
@@ -79,13 +66,13 @@ class VerificationView:
     details: Details = field(repr=False)
     mask: str
     locale: str
-    """BCP 47, of the last message; it may not be the one that was asked for."""
+    """BCP 47, of the last message; it may differ from the requested locale."""
     quota: Quota | None = None
     """The application's own after a message was queued."""
     client_token: str | None = field(default=None, repr=False)
-    """Where the start asked for one."""
+    """Where the start requested one."""
     destination: str = field(default="", repr=False)
-    """The number in E.164, of a start alone: it is kept sealed, and what is read later has its mask."""
+    """The number in E.164, of a start alone: later reads have only its mask."""
 
 
 @dataclass(slots=True)
@@ -96,7 +83,6 @@ class MetricLabels:
     country: str = ""
 
     def count(self, counter: Counter, application: Application, outcome: str) -> None:
-        """Count the request by what became of it."""
         counter.count(application=application.name, purpose=self.purpose, country=self.country, outcome=outcome)
 
 
@@ -105,7 +91,7 @@ def canonical_transaction(application: Application, transaction: Transaction | N
     return transaction.canonical(application.payees) if transaction else None
 
 
-def check(  # noqa: PLR0913 - all of it comes with one request
+def check(  # noqa: PLR0913 - all of it comes with a request
     context: Context,
     application: Application,
     verification_id: str,
@@ -116,11 +102,11 @@ def check(  # noqa: PLR0913 - all of it comes with one request
     pseudonym: str = "",
     proves: bool = True,
 ) -> CheckResult:
-    """Count a guess, compare it, and consume the code when it is right; raises `OtpServiceError`.
+    """Count a guess, compare it, and consume a right code; raises `OtpServiceError`.
 
-    A wrong code is a result. Whatever could not be a code of this verification is an error and not counted.
-    ``pseudonym``: of the number that the caller expects, if any. ``proves``: the caller may have a proof of the
-    approval, where the application gets proofs.
+    A wrong code is a result; a text that cannot be a code of this verification is an error and not counted.
+    ``pseudonym`` is that of the number that the caller expects, if any. ``proves`` allows a proof of the approval,
+    where the application gets proofs.
     """
     digits = normalise_code(code)
     keyring, signer = context.keyring, context.proof_signer
@@ -159,9 +145,9 @@ def read(context: Context, application: Application, verification_id: str) -> Ve
 
 
 def replicated(context: Context, bucket: str, verification: Verification) -> Verification:
-    """Return a verification as callers may read it: an approval once replicas have it, and canceled if it was revoked.
+    """Return a verification as callers may read it: an approval that replicas have, canceled if it was revoked.
 
-    Raises `NotFoundError` for an approved one that replicas do not have.
+    Raises `NotFoundError` for an approval that replicas do not have.
     """
     if verification.status is not Status.APPROVED:
         return verification
@@ -180,23 +166,23 @@ def resend(
 ) -> VerificationView:
     """Queue a further message, by default through the channel of the last one; raises `OtpServiceError`.
 
-    The record is read first, for the policy that it was started with; whether a message may go out is decided by
-    the script alone. Neither the code's life nor a guess budget is renewed.
+    The record is read first, for the policy of its start; the script alone decides whether a message may go out.
+    Neither the code's life nor a guess budget is renewed.
     """
     with count_outcome(metrics.resends, application) as labels:
         bucket, verification = find_verification(context, application, verification_id)
         purpose, country = verification.purpose, verification.country
         labels.purpose, labels.country = purpose.name, country
-        wanted = require_channel(context, purpose, country, channel or verification.channel)
+        channel = require_channel(context, purpose, country, channel or verification.channel)
         renew = purpose.resend is Resend.NEW_CODE
         next_tag = derive_tag(context.keyring, verification, verification.generation + 1) if renew else ""
         outcome = context.store.verifications.resend(
             bucket,
             verification,
             FurtherMessage(
-                wanted,
+                channel,
                 next_tag,
-                max_resend_price(context, verification, wanted),
+                max_resend_price(context, verification, channel),
                 trace=tracing.traceparent(),
                 request=current_request(),
             ),
@@ -216,10 +202,7 @@ def resend(
 def cancel(
     context: Context, application: Application, verification_id: str, retry: IdempotentRequest | None = None
 ) -> VerificationView:
-    """End a pending verification: its code is dead, a message still queued is dropped; raises `OtpServiceError`.
-
-    One that is canceled already is returned as it is.
-    """
+    """End a pending or canceled verification, and drop its queued message; raises `OtpServiceError`."""
     bucket = require_bucket(context.keyring, verification_id)
     outcome = context.store.verifications.cancel(
         bucket, verification_id, application.name, retry, request=current_request()
@@ -234,14 +217,14 @@ def cancel(
 def find_verification(context: Context, application: Application, verification_id: str) -> tuple[str, Verification]:
     """Return bucket and record of an application's own verification; raises `NotFoundError`."""
     bucket = require_bucket(context.keyring, verification_id)
-    found = context.store.verifications.read(bucket, verification_id)
-    if found is None or found.application != application.name:
+    verification = context.store.verifications.read(bucket, verification_id)
+    if verification is None or verification.application != application.name:
         raise NotFoundError(NOT_FOUND)
-    return bucket, found
+    return bucket, verification
 
 
 def require_bucket(keyring: Keyring, verification_id: str) -> str:
-    """Return the bucket that an id names; raise `NotFoundError` for what cannot be an id of ours."""
+    """Return the bucket that an id names; raise `NotFoundError` for a malformed id."""
     bucket = keyring.bucket_of_id(verification_id)
     if bucket is None:
         raise NotFoundError(NOT_FOUND)
@@ -249,22 +232,21 @@ def require_bucket(keyring: Keyring, verification_id: str) -> str:
 
 
 def view_of(context: Context, verification: Verification) -> VerificationView:
-    """Return a recorded verification as its caller may see it."""
     details, mask = unseal_details(context.keyring, verification), unseal_mask(context.keyring, verification)
     return VerificationView(verification, details, mask, locale_of(context, verification))
 
 
 def locale_of(context: Context, verification: Verification) -> str:
-    """Return in which locale the last message of a verification is."""
-    application = context.applications.get(verification.application)  # it may have gone since
-    wanted = (verification.locale, application.locale if application else verification.locale)
+    """Return the locale of a verification's last message."""
+    application = context.applications.get(verification.application)  # it may be gone since
+    locales = (verification.locale, application.locale if application else verification.locale)
     only = context.sending_rules.rules_of(verification.country).languages
-    return context.templates.locale(verification.purpose, Channel(verification.channel), *wanted, only=only)
+    return context.templates.locale(verification.purpose, Channel(verification.channel), *locales, only=only)
 
 
 @contextmanager
 def count_outcome(counter: Counter, application: Application) -> Iterator[MetricLabels]:
-    """Count what happens inside once, as `ACCEPTED` or by the error's code, with the labels known by then."""
+    """Count the request inside once, as `ACCEPTED` or by the error's code, with the labels known by then."""
     labels = MetricLabels()
     try:
         yield labels
@@ -275,39 +257,30 @@ def count_outcome(counter: Counter, application: Application) -> Iterator[Metric
 
 
 def count_refusal(application: str, country: str, rule: str) -> None:
-    """Count a message that a rule of the guard refused."""
     metrics.guard_refusals.count(application=application, country=country, rule=rule, mode="enforce")
 
 
 def count_record_only(application: str, country: str, rules: Iterable[str]) -> None:
-    """Count a message under the rules that only record, and would have refused it."""
+    """Count a message under the record-only rules that would have refused it."""
     for rule in rules:
         metrics.guard_refusals.count(application=application, country=country, rule=rule, mode="record_only")
 
 
-def require_channel(context: Context, purpose: Purpose, country: str, wanted: str) -> str:
-    """Return the wanted channel if it can be used.
-
-    Raises `ChannelNotAvailableError` when the purpose does not offer it, or no gateway carries it to the country.
-    """
-    if wanted not in purpose.channels:
-        raise ChannelNotAvailableError(f"The purpose {purpose.name!r} does not offer {wanted}.")
-    if not context.routes.gateways_for(country, purpose.name, wanted):
-        raise ChannelNotAvailableError(f"No gateway carries {wanted} to {country}.")
-    return wanted
-
-
-def can_reach(context: Context, verification: Verification, channel: str) -> bool:
-    """Tell whether a gateway carries a channel to a verification's number."""
-    return bool(context.routes.gateways_for(verification.country, verification.purpose.name, channel))
+def require_channel(context: Context, purpose: Purpose, country: str, channel: str) -> str:
+    """Return a channel that the purpose offers and a gateway carries; raise `ChannelNotAvailableError` for others."""
+    if channel not in purpose.channels:
+        raise ChannelNotAvailableError(f"The purpose {purpose.name!r} does not offer {channel}.")
+    if not context.routes.gateways_for(country, purpose.name, channel):
+        raise ChannelNotAvailableError(f"No gateway carries {channel} to {country}.")
+    return channel
 
 
 def next_channel(
     context: Context, purpose: Purpose, country: str, channel: str, *, among: Collection[str] = tuple(Channel)
 ) -> str | None:
-    """Return the next channel of a purpose after one that failed; ``None`` when there is none."""
-    following = (one for one in purpose.channels_after(channel) if one in among)
-    return next((one for one in following if context.routes.gateways_for(country, purpose.name, one)), None)
+    """Return the next channel of a purpose after a failed channel; ``None`` after the last."""
+    following = (later for later in purpose.channels_after(channel) if later in among)
+    return next((later for later in following if context.routes.gateways_for(country, purpose.name, later)), None)
 
 
 _ERRORS: dict[Refusal, tuple[type[OtpServiceError], str]] = {
@@ -331,7 +304,7 @@ _APPLICATION_RULES = {
     "application.requests": "The application's quota is used up.",
     "application.failures": "Most codes that the application checks are wrong; messages are stopped for a while.",
 }
-"""Sentences for rules about the application itself, where they differ from the rule's own."""
+"""Sentences of rules for the application itself, where they differ from the rule's own."""
 
 
 def count_rule_refusal(refused: StoreRefusal, verification: Verification) -> None:
@@ -343,14 +316,16 @@ def count_rule_refusal(refused: StoreRefusal, verification: Verification) -> Non
 def error_for(refused: StoreRefusal) -> OtpServiceError:
     """Return the error for a refusal by the store.
 
-    A recipient's limits, the lock for guesses among them, are answered alike: a stranger shall not learn from
-    them what others do with a number.
+    A recipient's limits and the lock for guesses get the same answer: it tells a stranger nothing of a number's use.
     """
     match refused:
         case RefusedByRule():
             return _rate_limit_error(refused)
         case HumanCheckNeeded(wait=wait, decision=decision):
-            return _human_check_error(wait, decision)
+            sentence = "Ask the end user for a human check, and start again with its result."
+            human_check_required = HumanCheckRequiredError(sentence, coarse_retry_after(wait))
+            human_check_required.decision = decision
+            return human_check_required
         case TooSoon(wait):
             return ResendTooSoonError("The last message was sent too recently.", ceil_seconds(wait))
         case AlreadyFinal(status):
@@ -373,21 +348,11 @@ def _rate_limit_error(refused: RefusedByRule) -> RateLimitedError:
     return error
 
 
-def _human_check_error(wait: int, decision: str) -> HumanCheckRequiredError:
-    sentence = "Ask the end user for a human check, and start again with its result."
-    error = HumanCheckRequiredError(sentence, coarse_retry_after(wait))
-    error.decision = decision
-    return error
-
-
-SANDBOX_KIND = "sandbox"
-
-
 def caught_messages(context: Context, application: Application, verification_id: str | None) -> list[CaughtMessage]:
     """Return an application's caught messages, newest first: of one verification, or the last 100.
 
     Raises `NotFoundError` where no sandbox gateway is configured.
     """
-    if not any(gateway.kind == SANDBOX_KIND for gateway in context.gateways.values()):
-        raise NotFoundError("There is no sandbox gateway here.")
+    if not any(gateway.kind == "sandbox" for gateway in context.gateways.values()):
+        raise NotFoundError("No sandbox gateway is configured.")
     return context.store.mailbox.messages(application.name, verification_id)

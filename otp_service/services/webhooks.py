@@ -1,4 +1,4 @@
-"""Webhooks: endpoints of applications, sending what they are told, replays."""
+"""Webhooks: endpoints of applications, sending, replays."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -13,7 +13,6 @@ from otp_service.domain.webhooks import (
     SECRET_KIND,
     Endpoint,
     EndpointStatus,
-    TargetRules,
     WebhookAttempt,
     WebhookRules,
     is_endpoint_id,
@@ -36,20 +35,15 @@ _log = get_logger(__name__)
 
 _UNKNOWN: Final = "There is no such endpoint."
 _UNREADABLE_DELAY: Final = 300_000
-"""Milliseconds for which a webhook waits whose endpoint's secret cannot be opened: an operator has to see to it."""
+"""Milliseconds that a webhook waits for an operator while the secret of its endpoint cannot be opened."""
 _USER_AGENT: Final = "otp-service"
 
 
 @cache
-def _client(rules: TargetRules, timeout: float) -> "GuardedClient":
-    from otp_service.gateways.ssrf_safe_client import GuardedClient  # noqa: PLC0415 - what it needs takes long to import
+def _guarded_client(rules: WebhookRules) -> "GuardedClient":
+    from otp_service.gateways.ssrf_safe_client import GuardedClient  # noqa: PLC0415 - slow to import
 
-    return GuardedClient(rules, timeout)
-
-
-def guarded_client(rules: WebhookRules) -> "GuardedClient":
-    """Return what calls endpoints."""
-    return _client(rules.targets, rules.timeout)
+    return GuardedClient(rules.targets, rules.timeout)
 
 
 # --- endpoints ----------------------------------------------------------------------------------------------
@@ -57,7 +51,7 @@ def guarded_client(rules: WebhookRules) -> "GuardedClient":
 
 @dataclass(frozen=True, slots=True)
 class IssuedEndpoint:
-    """An endpoint with a new secret, which is returned this once, and kept sealed only."""
+    """An endpoint with its new secret, which is shown once and stored sealed."""
 
     secret: str = field(repr=False)
     """``whsec_…``."""
@@ -66,33 +60,33 @@ class IssuedEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who changes endpoints."""
+    """An application or operator that changes endpoints."""
 
     name: str
     """The name of an API key, or an operator's login (``cli:ali``)."""
     application: str | None = None
-    """Whose endpoints these are; ``None``: an operator, for any, whose action is recorded."""
+    """The owner of the endpoints; ``None`` for an operator, whose actions on any endpoint are recorded."""
 
     def operator_action(
-        self, action: OperatorAction, application: str = "", about: str = ""
+        self, action: OperatorAction, application: str = "", subject: str = ""
     ) -> OperatorActionEntry | None:
         """Return the entry to record; ``None`` for an application."""
-        return OperatorActionEntry(action, self.name, application, about) if self.application is None else None
+        return OperatorActionEntry(action, self.name, application, subject) if self.application is None else None
 
 
 def check_url(context: Context, url: str) -> None:
-    """Raise `InvalidUrlError` for an address that webhooks may not go to, or whose host is not found in 3 seconds."""
+    """Raise `InvalidUrlError` for an address that webhooks may not go to, or a host that is not found in 3 seconds."""
     try:
-        guarded_client(context.webhooks).check(url)
+        _guarded_client(context.webhooks).check(url)
     except InvalidUrlError as refused:
         _log.info("endpoint_refused", reason=refused.reason)
         raise
 
 
 def add_endpoint(context: Context, application: str, url: str, types: Collection[str], by: Actor) -> IssuedEndpoint:
-    """Make an endpoint that is told some types, or groups of them.
+    """Add an endpoint for types of events, or groups of them, at a checked address (`check_url`).
 
-    The address has to be checked (`check_url`). Raises `EndpointLimitError` and `LedgerUnavailableError`.
+    Raises `EndpointLimitError` and `LedgerUnavailableError`.
     """
     secret, name = new_webhook_secret(), new_endpoint_id()
     endpoint = Endpoint(name, application, url, _ordered(types), "", 0)
@@ -105,46 +99,48 @@ def add_endpoint(context: Context, application: str, url: str, types: Collection
 
 def find_endpoint(context: Context, endpoint_id: str, application: str | None) -> Endpoint:
     """Return an endpoint; raises `NotFoundError` and `LedgerUnavailableError`."""
-    found = context.ledger.endpoints.find(endpoint_id, application) if is_endpoint_id(endpoint_id) else None
-    if found is None:
+    endpoint = context.ledger.endpoints.find(endpoint_id, application) if is_endpoint_id(endpoint_id) else None
+    if endpoint is None:
         raise NotFoundError(_UNKNOWN)
-    return found
+    return endpoint
 
 
 def change_endpoint(context: Context, endpoint_id: str, url: str, types: Collection[str], by: Actor) -> Endpoint:
-    """Send to a checked address from now on, and these types. Raises `NotFoundError`."""
-    told_there = partial(replace, url=url, types=_ordered(types))
-    return _change(context, endpoint_id, told_there, OperatorAction.ENDPOINT_CHANGED, by)
+    """Change the types and the checked address of an endpoint; raises `NotFoundError`."""
+    changed = partial(replace, url=url, types=_ordered(types))
+    return _change(context, endpoint_id, changed, OperatorAction.ENDPOINT_CHANGED, by)
 
 
 def rotate_endpoint(context: Context, endpoint_id: str, overlap: int, by: Actor) -> IssuedEndpoint:
-    """Give an endpoint a new secret; the old one signs too for ``overlap`` seconds. Raises `NotFoundError`."""
+    """Change an endpoint's secret; the previous secret signs too for ``overlap`` seconds. Raises `NotFoundError`."""
     secret = new_webhook_secret()
 
-    def other(found: Endpoint) -> Endpoint:
-        until = now() + 1000 * overlap
+    def rotated(endpoint: Endpoint) -> Endpoint:
         return replace(
-            found, secret=_seal(context, found, secret), previous=found.secret if overlap else "", previous_until=until
+            endpoint,
+            secret=_seal(context, endpoint, secret),
+            previous=endpoint.secret if overlap else "",
+            previous_until=now() + 1000 * overlap,
         )
 
-    endpoint = _change(context, endpoint_id, other, OperatorAction.ENDPOINT_ROTATED, by)
+    endpoint = _change(context, endpoint_id, rotated, OperatorAction.ENDPOINT_ROTATED, by)
     return IssuedEndpoint(shown_secret(secret), endpoint)
 
 
 def enable_endpoint(context: Context, endpoint_id: str, by: Actor) -> Endpoint:
-    """Send to an endpoint again; what was held meanwhile goes with a replay. Raises `NotFoundError`."""
+    """Send to an endpoint again; webhooks held meanwhile go with a replay. Raises `NotFoundError`."""
     enabled = partial(replace, status=EndpointStatus.ENABLED, failing_since=None)
     return _change(context, endpoint_id, enabled, OperatorAction.ENDPOINT_ENABLED, by)
 
 
 def disable_endpoint(context: Context, endpoint_id: str, by: Actor) -> Endpoint:
-    """Send an endpoint nothing more; what it would be told is held. Raises `NotFoundError`."""
+    """Stop sending to an endpoint, and hold its webhooks; raises `NotFoundError`."""
     disabled = partial(replace, status=EndpointStatus.DISABLED)
     return _change(context, endpoint_id, disabled, OperatorAction.ENDPOINT_DISABLED, by)
 
 
 def remove_endpoint(context: Context, endpoint_id: str, by: Actor) -> Endpoint:
-    """Remove an endpoint for good, and its secrets. Raises `NotFoundError`."""
+    """Remove an endpoint and its secrets for good; raises `NotFoundError`."""
     without_secrets = partial(replace, secret="", previous="", status=EndpointStatus.DISABLED)
     return _change(context, endpoint_id, without_secrets, OperatorAction.ENDPOINT_REMOVED, by, removes=True)
 
@@ -160,7 +156,7 @@ def _change(
 ) -> Endpoint:
     if not is_endpoint_id(endpoint_id):
         raise NotFoundError(_UNKNOWN)
-    operator_action = by.operator_action(action, about=endpoint_id)
+    operator_action = by.operator_action(action, subject=endpoint_id)
     changed = context.ledger.endpoints.change(endpoint_id, by.application, change, operator_action, removes=removes)
     if changed is None:
         raise NotFoundError(_UNKNOWN)
@@ -184,24 +180,27 @@ def _open(context: Context, endpoint: Endpoint, sealed: str) -> bytes:
 
 
 def root_keys_in_use(endpoints: Iterable[Endpoint], now: int) -> Mapping[str, int]:
-    """Return the ids of the root keys that secrets in force are sealed under, with the number of endpoints."""
-    return Counter(root for one in endpoints for root in set(map(sealing_root, one.sealed_secrets(now))))
+    """Return the ids of the root keys of secrets in force, with their numbers of endpoints."""
+    return Counter(root for endpoint in endpoints for root in set(map(sealing_root, endpoint.sealed_secrets(now))))
 
 
 def reseal_secrets(context: Context, by: str) -> tuple[int, int]:
-    """Seal all secrets under the active root key; return of how many endpoints, and how many could not be opened.
+    """Seal all secrets under the active root key; return the numbers of changed and of unreadable endpoints.
 
-    Then the root keys before it may go, as far as endpoints are concerned. Raises `LedgerUnavailableError`.
+    Endpoints need no former root key after that. Raises `LedgerUnavailableError`.
     """
     unreadable: list[str] = []
 
     def seal(endpoint: Endpoint) -> Endpoint:
         try:
-            sealed = [_resealed(context, endpoint, one) for one in (endpoint.secret, endpoint.previous)]
+            return replace(
+                endpoint,
+                secret=_resealed(context, endpoint, endpoint.secret),
+                previous=_resealed(context, endpoint, endpoint.previous),
+            )
         except SealBrokenError:
             unreadable.append(endpoint.id)
             return endpoint
-        return replace(endpoint, secret=sealed[0], previous=sealed[1])
 
     operator_action = OperatorActionEntry(OperatorAction.WEBHOOKS_RESEALED, by)
     return context.ledger.endpoints.reseal(seal, operator_action), len(unreadable)
@@ -217,30 +216,30 @@ def _resealed(context: Context, endpoint: Endpoint, sealed: str) -> str:
 
 
 def send_webhook(context: Context, delivery: WebhookDelivery) -> None:
-    """Call an endpoint once, and note what became of it; raises `LedgerUnavailableError`, and it is sent once more."""
+    """Call an endpoint once, and record the attempt; after a `LedgerUnavailableError` the webhook is sent again."""
     began, endpoint = now(), delivery.endpoint
     try:
-        keys = [_open(context, endpoint, one) for one in endpoint.sealed_secrets(began)]
+        keys = [_open(context, endpoint, sealed) for sealed in endpoint.sealed_secrets(began)]
     except SealBrokenError:
         context.ledger.webhook_outbox.put_back(delivery, _UNREADABLE_DELAY)
         _log.error("webhook_secret_unreadable", endpoint=endpoint.id, application=endpoint.application)
         return
     body = delivery.webhook.body(delivery.sequence)
     headers = signature_headers(keys, delivery.webhook.id, began // 1000, body)
-    tried = _call(context, endpoint, headers, body, began)
-    disabled = context.ledger.webhook_outbox.settle(delivery, tried)
-    metrics.webhooks.count(application=endpoint.application, outcome="delivered" if tried.delivered else "failed")
+    attempt = _call(context, endpoint, headers, body, began)
+    disabled = context.ledger.webhook_outbox.settle(delivery, attempt)
+    metrics.webhooks.count(application=endpoint.application, outcome="delivered" if attempt.delivered else "failed")
     _log.info(
         "webhook_sent",
         webhook=delivery.webhook.id,
         endpoint=endpoint.id,
         application=endpoint.application,
         verification=delivery.webhook.verification or None,
-        status=tried.status,
-        reason=tried.reason,
-        milliseconds=tried.milliseconds,
+        status=attempt.status,
+        reason=attempt.reason,
+        milliseconds=attempt.milliseconds,
     )
-    latency = endpoint.latency_after(tried.milliseconds)
+    latency = endpoint.latency_after(attempt.milliseconds)
     if latency is not None and endpoint.latency is None:
         _log.warning("endpoint_slow", endpoint=endpoint.id, application=endpoint.application, milliseconds=latency)
     if disabled:
@@ -252,7 +251,7 @@ def _call(context: Context, endpoint: Endpoint, headers: dict[str, str], body: b
 
     sent = {**headers, "Content-Type": "application/json", "User-Agent": _USER_AGENT}
     try:
-        answer = guarded_client(context.webhooks).post(endpoint.url, sent, body)
+        answer = _guarded_client(context.webhooks).post(endpoint.url, sent, body)
     except HttpCallError as failed:
         return WebhookAttempt(began, now() - began, 0, failed.code)
     return WebhookAttempt(began, now() - began, answer.status, retry_after=answer.retry_after)
@@ -262,9 +261,9 @@ def _call(context: Context, endpoint: Endpoint, headers: dict[str, str], body: b
 
 
 def replay_since(context: Context, endpoint_id: str, since: int, by: Actor, *, delivered: bool = False) -> int:
-    """Send what happened from a time on once more, also what was ``delivered``; return how many webhooks that is.
+    """Send the webhooks of events from a time on again, also ``delivered`` ones; return how many.
 
-    Raises `NotFoundError`, `ConflictError` while the endpoint is disabled, and `LedgerUnavailableError`.
+    Raises `NotFoundError`, `ConflictError` for a disabled endpoint, and `LedgerUnavailableError`.
     """
     endpoint = find_endpoint(context, endpoint_id, by.application)
     if endpoint.status is not EndpointStatus.ENABLED:
@@ -278,11 +277,11 @@ def replay_since(context: Context, endpoint_id: str, since: int, by: Actor, *, d
 
 
 def replay_webhook(context: Context, webhook_id: str, by: Actor) -> int:
-    """Send a webhook once more to all endpoints that it was for, but those that are disabled; count them.
+    """Send a webhook again to its enabled endpoints; return how many.
 
-    Raises `NotFoundError`, `ConflictError` when it goes to none, and `LedgerUnavailableError`.
+    Raises `NotFoundError`, `ConflictError` without such an endpoint, and `LedgerUnavailableError`.
     """
-    operator_action = by.operator_action(OperatorAction.WEBHOOKS_REPLAYED, about=webhook_id)
+    operator_action = by.operator_action(OperatorAction.WEBHOOKS_REPLAYED, subject=webhook_id)
     known = is_webhook_id(webhook_id)
     count = context.ledger.webhook_outbox.replay(by.application, webhook_id, operator_action) if known else None
     if count is None:
