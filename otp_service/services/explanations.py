@@ -54,7 +54,7 @@ SENTENCES: Final[Mapping[Why, Phrase]] = {
     ),
     Why.NO_CONSENT: Phrase("The code was not sent: the consent to such messages was withdrawn meanwhile."),
     Why.TOO_LATE: Phrase(
-        "The code was not sent: nobody delivered the message while the code lived; tell the operator."
+        "The code was not sent: no worker delivered the message while the code lived; tell the operator."
     ),
     Why.ENDED_FIRST: Phrase("The code was not sent: the verification had ended before ({status})."),
     Why.UNREADABLE: Phrase(

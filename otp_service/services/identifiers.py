@@ -13,46 +13,47 @@ from otp_service.services.context import Context
 from otp_service.services.explanations import find_decisions
 from otp_service.store.events import Decision
 
-MOST: Final = 20
-"""Verifications that one identifier leads to: references of several gateways may be the same."""
+MAX_VERIFICATIONS: Final = 20
+"""Verifications of an identifier: references of several gateways may be the same."""
 DAYS: Final = 2
-"""Days in which a dispatch or a reference is looked for where nobody says."""
+"""Days in which a dispatch or a reference is searched by default."""
 _DAY: Final = 86_400_000
 _MARGINS: Final = (2_000, 60_000)
-"""Milliseconds by which the clock of an API host, which is in a request's identifier, differs from Redis': hardly ever
-more than the first, never more than the last."""
+"""Milliseconds between the clock of an API host, which is in a request's identifier, and Redis': the first is rarely
+exceeded, the last never."""
 
 
 @dataclass(frozen=True, slots=True)
 class FactorHistory:
-    """What happened to an authenticator app, oldest first."""
+    """The events of an authenticator app."""
 
     id: str
     application: str
     events: tuple[Event, ...]
+    """Oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """What an identifier belongs to; all empty where nothing is known of it."""
+    """The records of an identifier; all empty for an unknown one."""
 
     verifications: tuple[str, ...] = ()
     """Their identifiers, newest first."""
     decisions: tuple[Decision, ...] = ()
     factor: FactorHistory | None = None
     complete: bool = True
-    """Whether all was read that may name it."""
+    """Whether all records were read that may name the identifier."""
     from_ledger: bool = True
-    """Whether the ledger was read, where it may name it; while it is away there is only what Redis remembers."""
+    """False if the ledger was away, and only Redis was searched."""
 
     def __bool__(self) -> bool:
         return bool(self.verifications or self.decisions or self.factor)
 
 
 def identify(context: Context, name: str, days: int = DAYS) -> Identified:
-    """Return what an identifier belongs to; dispatches and references are looked for in the last ``days``.
+    """Return the records of an identifier; dispatches and references are searched in the last ``days``.
 
-    While the ledger is away only Redis is searched; raises `LedgerUnavailableError` for what only the ledger has.
+    While the ledger is away only Redis is searched; raises `LedgerUnavailableError` for records of the ledger alone.
     """
     if context.keyring.bucket_of_id(name, retired=True):
         return Identified((name,))
@@ -62,12 +63,11 @@ def identify(context: Context, name: str, days: int = DAYS) -> Identified:
         return _of_request(context, name, at)
     if decisions := find_decisions(context, name):
         return Identified(decisions=decisions)
-    if known := _of_dispatch(context, name) or _of_reference(context, name) or _of_webhook(context, name):
-        return Identified((known,))
-    return _of_days(context, name, days) if REFERENCE.fullmatch(name) else Identified()
-
-
-def _of_days(context: Context, name: str, days: int) -> Identified:
+    verification = _of_dispatch(context, name) or _of_reference(context, name)
+    if verification is None and name.startswith("wh_"):
+        verification = context.ledger.webhook_outbox.verification_of(name)
+    if verification or not REFERENCE.fullmatch(name):
+        return Identified((verification,) if verification else ())
     member = "dispatch" if context.keyring.bucket_of_dispatch(name) else "reference"
     since = context.store.decisions.now() - days * _DAY
     spans = {
@@ -91,21 +91,16 @@ def _of_request(context: Context, name: str, at: int) -> Identified:
 def _search(
     context: Context, member: str, value: str, since: int, until: int | None, spans: Mapping[str, tuple[str, str]]
 ) -> Identified:
-    """Look through the ledger from a time to another, and through a span of each bucket's events."""
+    """Search the ledger from a time to another, and a span of each bucket's events."""
     identifiers, complete = context.store.history.verifications_with(member, value, spans)
     from_ledger = True
     try:
-        identifiers = (
-            *identifiers,
-            *context.ledger.verifications.verifications_with(member, value, since, until, MOST),
-        )
+        recorded = context.ledger.verifications.verifications_with(member, value, since, until, MAX_VERIFICATIONS)
+        identifiers = (*identifiers, *recorded)
     except LedgerUnavailableError:
         from_ledger = False
-    return Identified(tuple(dict.fromkeys(identifiers))[:MOST], complete=complete, from_ledger=from_ledger)
-
-
-def _of_webhook(context: Context, name: str) -> str | None:
-    return context.ledger.webhook_outbox.verification_of(name) if name.startswith("wh_") else None
+    distinct = tuple(dict.fromkeys(identifiers))
+    return Identified(distinct[:MAX_VERIFICATIONS], complete=complete, from_ledger=from_ledger)
 
 
 def _of_dispatch(context: Context, dispatch_id: str) -> str | None:
@@ -114,7 +109,7 @@ def _of_dispatch(context: Context, dispatch_id: str) -> str | None:
 
 
 def _of_reference(context: Context, reference: str) -> str | None:
-    """Return the verification of a reference that Redis remembers, as it does of gateways with connections."""
+    """Return the verification of a reference in Redis, which stores those of gateways with connections."""
     for name, gateway in context.gateways.items():
         if isinstance(gateway, SupportsConnections) and (
             dispatch_id := context.store.references.known(name, (reference,))
@@ -124,15 +119,12 @@ def _of_reference(context: Context, reference: str) -> str | None:
 
 
 def find_factor(context: Context, factor_id: str) -> FactorHistory | None:
-    """Return what happened to an authenticator app; ``None`` when nothing is known of it, or it is none.
-
-    Raises `LedgerUnavailableError`.
-    """
+    """Return the history of an authenticator app, ``None`` for an unknown one; raises `LedgerUnavailableError`."""
     user = user_of_factor(factor_id)
     if user is None:
         return None
     bucket, ledger = context.keyring.bucket(user), context.ledger
-    begin = context.store.events.unrecorded_from(bucket)  # first: what is recorded from now on is read twice
+    begin = context.store.events.unrecorded_from(bucket)  # first: events recorded from now on are read twice
     recorded = (
         *ledger.factors.changes_of(factor_id, user),
         *ledger.verifications.events_of([factor_id])[factor_id],

@@ -1,4 +1,4 @@
-"""A person's number, or an application's user, as a whole: freeze it, export and erase what is held of it."""
+"""Freeze, export and erase a number or an application's user."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,17 +28,17 @@ from otp_service.telemetry.logging import get_logger
 _log = get_logger(__name__)
 
 _FROZEN, _ERASED = "frozen", "erased"
-"""Why verifications are ended, as events tell it."""
+"""Reasons of ended verifications, in events."""
 
 
 @dataclass(frozen=True, slots=True)
 class FreezeStatus:
-    """What freezes a number now, and what a freeze ended."""
+    """The freezes in force, and the verifications that were ended."""
 
     entries: tuple[Suppression, ...]
-    """What freezes it, oldest first; nothing when it is not frozen. For an application, its own and those for all."""
+    """Oldest first. For an application, its own and those for all."""
     ended: tuple[str, ...] = ()
-    """Identifiers of the verifications that were pending, and were ended."""
+    """Identifiers of pending verifications that were ended."""
 
 
 def freeze(
@@ -49,13 +49,12 @@ def freeze(
     reason: str = "",
     by: str | None = None,
 ) -> FreezeStatus:
-    """Freeze a number for an application, or `EVERY_APPLICATION`, and end its pending verifications; or a user.
+    """Freeze a number or user for an application, or `EVERY_APPLICATION`, and end its pending verifications.
 
-    Once this returns nothing starts, no message is handed to a gateway and no code is approved, also of a verification
-    that is too old to be found here: a check looks whether its number or user is frozen. Earlier approvals are evidence
-    of nothing any more. To freeze again ends again what is pending. ``by`` says which operator does it, for the
-    ledger; ``None``: the application itself. Raises `LedgerUnavailableError` or `StoreUnavailableError`: it may be
-    recorded, and is in force as soon as both answer.
+    On return nothing starts, no message goes to a gateway and no code is approved, also of verifications too old to be
+    ended: a check looks for freezes. Earlier approvals are no evidence any more. Freezing again ends again what is
+    pending. ``by`` names the operator for the ledger; ``None``: the application itself. Raises `LedgerUnavailableError`
+    or `StoreUnavailableError`: the freeze may be recorded, and is in force as soon as both answer.
     """
     entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, reason)
     add_silently(context, (entry,), _freeze_action(OperatorAction.SUBJECT_FROZEN, by, application))
@@ -67,10 +66,10 @@ def freeze(
 def unfreeze(
     context: Context, to: Named, application: str, source: SuppressionSource, by: str | None = None
 ) -> tuple[FreezeStatus, bool]:
-    """Lift a freeze of an application's, or that for all; return how the number stands, and whether there was one.
+    """Lift the freeze of an application, or that for all; return the status, and whether there was a freeze.
 
-    What was started before that stays ended, however much it is: what of it is found here is ended first, and the
-    mirror tells checks of the rest. Raises as `freeze` does.
+    Earlier verifications stay ended: recent ones are ended first, and the mirror refuses checks of the rest. Raises as
+    `freeze` does.
     """
     entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, lifted=True)
     if not context.ledger.suppressions.in_force(*entry.about):
@@ -82,20 +81,19 @@ def unfreeze(
 
 
 def _freeze_action(action: OperatorAction, by: str | None, application: str) -> OperatorActionEntry | None:
-    return (
-        None if by is None else OperatorActionEntry(action, by, "" if application == EVERY_APPLICATION else application)
-    )
+    if by is None:
+        return None
+    return OperatorActionEntry(action, by, "" if application == EVERY_APPLICATION else application)
 
 
 def _freezes_in_force(context: Context, to: Named, application: str) -> tuple[Suppression, ...]:
-    """Return what freezes a number for an application; of every one where it is about all."""
     return active_freezes(
         suppressions_of(context, to.pseudonym, None if application == EVERY_APPLICATION else application)
     )
 
 
 def _end_pending(context: Context, to: Named, application: str, reason: str) -> Iterator[str]:
-    """End the pending ones of a number's or user's last verifications, of an application or all; yield which."""
+    """End the pending ones of the last verifications, of an application or all; yield their identifiers."""
     for verification in recent_verifications(context, to, None if application == EVERY_APPLICATION else application):
         bucket = context.keyring.bucket(verification.pseudonym)
         if verification.status is Status.PENDING and isinstance(
@@ -107,42 +105,30 @@ def _end_pending(context: Context, to: Named, application: str, reason: str) -> 
 
 @dataclass(frozen=True, slots=True)
 class SubjectExport:
-    """What is held of a number, within one application or all."""
+    """The data of a number or user, of an application or all."""
 
     mask: str
     """Of a number; empty for a user."""
     holding: SubjectData
-    """In the ledger, for as long as the configuration says."""
+    """In the ledger."""
     recent: tuple[Verification, ...]
-    """Verifications whose records are in Redis, until some minutes after their codes; the newest first."""
+    """Records in Redis, until some minutes after their codes; newest first."""
     refusals: tuple[Decision, ...] = ()
-    """What the guard refused, or would have; the first ones first."""
+    """Decisions of the guard, also of record-only rules; oldest first."""
     inbox: tuple[WaitingMessage, ...] = ()
-    """What the person wrote, while it waits to be read by support."""
+    """Messages that wait to be read by support."""
     counters: Mapping[str, Counters] = field(default_factory=dict)
-    """What is counted in Redis, by application; ``*`` for what all share."""
+    """Counters in Redis by application; ``*`` for those that all share."""
 
 
 def export(context: Context, to: Named, application: str | None) -> SubjectExport:
-    """Return what is held of a number or user, within an application, ``None`` for all; raises `OtpServiceError`."""
+    """Return the data of a number or user, of an application, ``None`` for all; raises `OtpServiceError`."""
     holding = context.ledger.subjects.export(to.pseudonym, application)
     recent = recent_verifications(context, to, application)
     names = [to.pseudonym, *(recorded.id for recorded in holding.verifications), *(record.id for record in recent)]
     refusals = context.store.decisions.of_subject(to.bucket, names)
     inbox = context.store.inbox.of(to.pseudonym)
-    return SubjectExport(
-        getattr(to, "mask", ""),
-        holding,
-        recent,
-        tuple(decision for decision in refusals if application in {None, decision.application}),
-        tuple(message for message in inbox if application in {None, message.application}),
-        _counters(context, to, application),
-    )
-
-
-def _counters(context: Context, to: Named, application: str | None) -> Mapping[str, Counters]:
-    names, devices = _standing_at(context, to, application)
-    shared, own = context.store.guard.counters(to, names, devices)
+    shared, own = context.store.guard.counters(to, *_standing_at(context, to, application))
     if isinstance(to, UserKey):
         at_own = own.get(to.application, Counters())
         own = {to.application: replace(at_own, approved=shared.approved, devices=shared.devices)}
@@ -150,13 +136,20 @@ def _counters(context: Context, to: Named, application: str | None) -> Mapping[s
         own = {application: replace(own.get(application, Counters()), devices=shared.devices)}
     else:
         own = {EVERY_APPLICATION: shared, **own}
-    return {name: counters for name, counters in own.items() if not counters.is_empty}
+    return SubjectExport(
+        getattr(to, "mask", ""),
+        holding,
+        recent,
+        tuple(decision for decision in refusals if application in {None, decision.application}),
+        tuple(message for message in inbox if application in {None, message.application}),
+        {name: counters for name, counters in own.items() if not counters.is_empty},
+    )
 
 
 def _standing_at(context: Context, to: Named, application: str | None) -> tuple[Sequence[str], str]:
-    """Return the applications that somebody is known at, and what the names of the devices begin with, empty for all.
+    """Return the applications with a standing of a subject, and the prefix of its devices' names, empty for all.
 
-    A number's devices of an application begin alike; a user is of one application.
+    A number's devices of an application share a prefix; a user belongs to a single application.
     """
     if application is None:
         return list(context.applications), ""
@@ -167,19 +160,18 @@ def _standing_at(context: Context, to: Named, application: str | None) -> tuple[
 def erase(
     context: Context, to: Named, application: str | None, operator_action: OperatorActionEntry | None = None
 ) -> Erasure:
-    """Erase what no dispute needs, and record the ``operator_action``; raises `OtpServiceError`.
+    """Erase all data that no dispute needs, and record the ``operator_action``; raises `OtpServiceError`.
 
-    No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. Pending verifications end,
-    and earlier approvals are evidence of nothing. Redis forgets approvals and known devices, apps that wait for their
-    first code, and messages that wait to be read. Consents that wait there are recorded, without what is erased. What
-    else is there ends by itself (docs/subjects.md).
+    Budgets, locks and suppressions stay: otherwise an erasure would buy new guesses. Pending verifications end, and
+    earlier approvals are no evidence any more. Redis forgets approvals, known devices, unfinished enrolments and unread
+    messages. Consents in events are recorded, without the erased data. Other data expires (docs/subjects.md).
     """
     if isinstance(to, UserKey):
-        end_enrolments(context, to)  # first: what is activated now is recorded by then, and is removed below
+        end_enrolments(context, to)  # first: an app activated until then is recorded, and is removed below
     unread = [message for message in context.store.inbox.of(to.pseudonym) if application in {None, message.application}]
     elsewhere = {"inbox": len(unread)} if unread else {}
     done = context.ledger.subjects.erase(to.pseudonym, application, operator_action, elsewhere)
-    for message in unread:  # after the ledger: what it does not record is not erased, and is there for a repetition
+    for message in unread:  # after the ledger: a message that it did not record stays for a repetition
         context.store.inbox.remove(message.id)
     context.mirror_sync.write_through(done.place, [to.pseudonym])
     ended = tuple(_end_pending(context, to, application or EVERY_APPLICATION, _ERASED))
