@@ -24,13 +24,8 @@ from otp_service.gateways.base import (
     SupportsSignedReceiptUrl,
 )
 from otp_service.gateways.http_client import reference_of
-from otp_service.policies.base import PolicyRequest, PolicyRunner, Verdict, VerdictKind
-from otp_service.services.call_outcomes import (
-    call_result,
-    record_call_result,
-    result_after_failure,
-    sanitize_reason,
-)
+from otp_service.policies.base import PolicyRequest, PolicyRunner, VerdictKind
+from otp_service.services.call_outcomes import call_result, record_call_result, result_after_failure, sanitize_reason
 from otp_service.services.context import Context
 from otp_service.services.pricing import message_cost
 from otp_service.services.receipts import link_reference, receipt_url
@@ -70,15 +65,15 @@ class PolicyDecision:
 
 _ACCEPTED_STATUSES = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED})
 _SETTLE_RETRY_DELAY = 0.5
-"""Seconds between attempts to record that a gateway accepted a message."""
+"""Seconds between attempts to record an accepted message."""
 _STALE_MIRROR_DELAY = 200
-"""Milliseconds until the next attempt if the mirror was too stale: it is synchronised each second."""
+"""Milliseconds until the next attempt after a stale mirror, which is synchronised each second."""
 _NO_PLACE_DELAY = 100
-"""Milliseconds until the next attempt if policies have as many messages as they may."""
+"""Milliseconds until the next attempt while policies have as many messages as they may."""
 MAX_DEFER = 1000
-"""Longest time that a job is deferred, milliseconds."""
+"""Milliseconds."""
 _MIN_BACKOFF_ROOM = 1000
-"""Milliseconds that a back-off may take even if less than twice that is left of the code's life."""
+"""Milliseconds that a back-off may take at the end of the code's life, too."""
 _SILENT_DROP_REASONS = frozenset(
     {
         Status.APPROVED,
@@ -93,15 +88,15 @@ _SILENT_DROP_REASONS = frozenset(
         "consent-required",
     }
 )
-"""Reasons to drop a message silently; with any other it becomes a dead letter."""
+"""Reasons to drop a message; with any other it becomes a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often a message is sent again, and after which delays."""
+    """Limits and delays of repeated calls for a message."""
 
     max_ambiguous: int
-    """Failed calls that may have sent the message all the same, after which delivery still goes on."""
+    """Failed calls that may have sent the message, after which delivery still goes on."""
     backoff: tuple[float, ...]
     """Minimum seconds after the first, second … round through the gateways; the last repeats."""
 
@@ -113,14 +108,13 @@ class DeferredJob:
     job: Job
     milliseconds: int
     gateways: frozenset[str] = frozenset()
-    """Gateways that may take it: it goes on sooner if a call to one of them ends."""
+    """Gateways that may take it: the end of a call to any of them ends the delay."""
 
 
 def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> DeferredJob | None:
-    """Deliver one job, put it back for later, or give it up; return it if the worker is to hold it.
+    """Deliver a job, put it back for later, or give it up; return it if the worker is to hold it.
 
-    Raises `StoreUnavailableError` if the outcome cannot be recorded: the job then stays in the outbox and is taken
-    again.
+    Raises `StoreUnavailableError` if the outcome cannot be recorded: the job stays in the outbox and is taken again.
     """
     route = context.routes.gateways_for(job.country, job.purpose, job.channel)
     try:
@@ -174,7 +168,6 @@ def _dispatch(
 
 
 def _call_gateway(context: Context, job: Job, dispatched: Dispatched) -> NextStep:
-    """Compose the message, call the gateway and record the outcome; return what follows."""
     message = _compose_or_give_up(context, job, dispatched)
     if message is None:
         return NextStep.DONE
@@ -225,7 +218,7 @@ def _call_gateway(context: Context, job: Job, dispatched: Dispatched) -> NextSte
 
 
 def _compose_or_give_up(context: Context, job: Job, dispatched: Dispatched) -> Message | None:
-    """Return the message; if none can be composed, give the job up and return ``None``."""
+    """Return the message, or give the job up and return ``None``."""
     try:
         return compose_message(context, job, dispatched)
     except SealBrokenError:  # its root key is no longer configured
@@ -241,11 +234,7 @@ def _compose_or_give_up(context: Context, job: Job, dispatched: Dispatched) -> M
 
 
 def compose_message(context: Context, job: Job, dispatched: Dispatched) -> Message:
-    """Return the message of a dispatch.
-
-    Raises `SealBrokenError` if its root key is no longer configured, and `MessageNotAllowedError` if the rules of the
-    country forbid it.
-    """
+    """Return the message of a dispatch; raises `SealBrokenError` and `MessageNotAllowedError`."""
     verification, keyring = dispatched.verification, context.keyring
     application = context.applications[verification.application]
     transaction = unseal_details(keyring, verification).transaction
@@ -297,11 +286,7 @@ def _send(gateway: Gateway, message: Message) -> Accepted | GatewayError:
 
 
 def _record_outcome(context: Context, job: Job, dispatched: Dispatched, result: DispatchResult) -> FinishResult:
-    """Record an outcome; return whether this worker still had the job.
-
-    An accepted message is recorded again and again while Redis is away, as long as the code lives: otherwise it would
-    be sent twice. Recording it twice does no harm.
-    """
+    """Record an outcome, that of an accepted message also after Redis was away: otherwise it would be sent twice."""
     end = time.monotonic() + (dispatched.verification.expires - dispatched.now) / 1000
     while True:
         try:
@@ -315,7 +300,7 @@ def _record_outcome(context: Context, job: Job, dispatched: Dispatched, result: 
 def _hold_or_back_off(
     context: Context, job: Job, route: Collection[str], blocked: NoGatewayFree, retry_policy: RetryPolicy
 ) -> DeferredJob | None:
-    """Hold a message until a gateway is free; after a round through all, put it back for the back-off."""
+    """Hold a message until a gateway is free; after a round through all gateways put it back."""
     delay = backoff_delay(blocked, job, retry_policy)
     if delay is None:
         return DeferredJob(job, max(1, min(blocked.wait, MAX_DEFER)), frozenset(route) - job.called)
@@ -328,10 +313,10 @@ def _hold_or_back_off(
 
 
 def backoff_delay(blocked: NoGatewayFree, job: Job, retry_policy: RetryPolicy) -> int | None:
-    """Return the back-off after a round through all gateways, in milliseconds; ``None`` if one is free sooner.
+    """Return the back-off after a round through all gateways, in milliseconds; ``None`` if a gateway is free sooner.
 
-    Up to a quarter is added at random, so that messages that failed together do not return together. The delay is at
-    most half of what is left of the code's life.
+    Up to a quarter is added at random, so that messages that failed together do not return together; the maximum is
+    half of the code's remaining life.
     """
     if not job.called:
         return None
@@ -372,10 +357,7 @@ def _give_up(context: Context, job: Job, slot: str, reason: str, gateway: str = 
 def _apply_policies(
     context: Context, job: Job, route: Collection[str], mirror_query: MirrorQuery
 ) -> NextStep | DeferredJob:
-    """Ask the policies that a message has to pass, once for a message and a channel, and apply their decision.
-
-    Returns `NextStep.NEXT` if the message may go.
-    """
+    """Ask the policies once for a message and a channel, and apply their decision; `NextStep.NEXT` lets it go."""
     key = job.id, job.message, job.channel
     policies = context.policies.applicable(job.application, job.purpose, job.channel)
     if not policies or context.policies.has_passed(key):
@@ -405,7 +387,10 @@ def _ask_policies(
     Policies get the number, so they are not asked if its holder wants no messages: the dispatch refuses that.
     """
     verification = context.store.verifications.read(job.bucket, job.id)
-    if verification is None or not _needs_verdict(verification, job):
+    if verification is None or verification.status is not Status.PENDING or verification.generation != job.generation:
+        return None
+    calls = [delivery for delivery in verification.deliveries if delivery.message == job.message and delivery.gateway]
+    if any(call.channel == job.channel or call.status in _ACCEPTED_STATUSES for call in calls):
         return None
     if not context.store.dispatches.is_allowed(job, mirror_query):
         return None
@@ -427,20 +412,10 @@ def _ask_policies(
     return decision
 
 
-def _needs_verdict(verification: Verification, job: Job) -> bool:
-    """Return whether a message is still wanted and no gateway was called for it through this channel."""
-    calls = [delivery for delivery in verification.deliveries if delivery.message == job.message and delivery.gateway]
-    return (
-        verification.status is Status.PENDING
-        and verification.generation == job.generation
-        and not any(call.channel == job.channel or call.status in _ACCEPTED_STATUSES for call in calls)
-    )
-
-
 def _ask_in_turn(
     context: Context, policies: tuple[PolicyRunner, ...], request: PolicyRequest, verification: Verification, job: Job
 ) -> PolicyDecision | None:
-    """Ask policies in turn: the first that denies decides, and each may narrow the channels that are left."""
+    """Ask policies in turn: the first denial decides, and each may narrow the channels."""
     is_queued = any(
         delivery.message == job.message and delivery.status is DeliveryStatus.QUEUED and not delivery.gateway
         for delivery in verification.deliveries
@@ -448,7 +423,19 @@ def _ask_in_turn(
     slot = job.first_slot if is_queued else ""
     channels, reason = frozenset(map(str, Channel)), ""
     for policy in policies:
-        verdict = _ask_policy(policy, request, job)
+        verdict = policy.judge(request)
+        metrics.policy_verdicts.count(policy=policy.name, verdict=verdict.kind)
+        _log.log(
+            logging.WARNING if verdict.kind is VerdictKind.UNKNOWN else logging.INFO,
+            "policy_asked",
+            policy=policy.name,
+            verdict=str(verdict.kind),
+            reason=sanitize_reason(verdict.reason),
+            enforced=policy.is_enforced,
+            channel=job.channel,
+            verification=job.id,
+            message=job.message,
+        )
         if not policy.is_enforced:
             continue
         denial = sanitize_reason(f"policy {policy.name}")
@@ -463,21 +450,3 @@ def _ask_in_turn(
         return None
     further = next_channel(context, verification.purpose, verification.country, job.channel, among=channels)
     return PolicyDecision(reason, further, slot)
-
-
-def _ask_policy(policy: PolicyRunner, request: PolicyRequest, job: Job) -> Verdict:
-    """Return the verdict of one policy, counted and logged."""
-    verdict = policy.judge(request)
-    metrics.policy_verdicts.count(policy=policy.name, verdict=verdict.kind)
-    _log.log(
-        logging.WARNING if verdict.kind is VerdictKind.UNKNOWN else logging.INFO,
-        "policy_asked",
-        policy=policy.name,
-        verdict=str(verdict.kind),
-        reason=sanitize_reason(verdict.reason),
-        enforced=policy.is_enforced,
-        channel=job.channel,
-        verification=job.id,
-        message=job.message,
-    )
-    return verdict

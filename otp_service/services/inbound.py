@@ -4,7 +4,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from operator import itemgetter
 from typing import Final
 
@@ -60,7 +60,6 @@ from otp_service.telemetry.logging import get_logger
 _log = get_logger(__name__)
 
 REPLY_KIND: Final = "reply"
-"""Kind of a sealed reply."""
 REPLY_EXPIRES_IN: Final = 600
 """Seconds until a reply is obsolete: the handset was on when its holder wrote."""
 FROZEN: Final = "frozen"
@@ -75,7 +74,6 @@ class Reply:
     """A reply that is due. The ``repr`` shows no number."""
 
     gateway: str
-    """Gateway that the message came through."""
     application: str
     to: str = field(repr=False)
     """E.164."""
@@ -101,8 +99,8 @@ class ReplyContent:
 def reply_content(context: Context, reply: Reply) -> ReplyContent | None:
     """Return the content of a reply; ``None`` if its application is gone.
 
-    Raises `FrozenError` if the number is frozen, `MessageNotAllowedError` if the rules of the country forbid the reply,
-    and `LedgerUnavailableError` if freezes or the application cannot be looked up.
+    Raises `FrozenError` for a frozen number, `MessageNotAllowedError` if the country's rules forbid the reply, and
+    `LedgerUnavailableError`.
     """
     application = context.access_cache.find(reply.application)
     if application is None:
@@ -119,7 +117,7 @@ def reply_content(context: Context, reply: Reply) -> ReplyContent | None:
 
 
 def queue_reply(context: Context, reply: Reply) -> None:
-    """Queue a reply for a worker, sealed and without its text. Raises `StoreUnavailableError`."""
+    """Queue a reply for a worker, sealed and without its text; raises `StoreUnavailableError`."""
     keyring = context.keyring
     name = keyring.new_verification_id(first_byte(keyring.pseudonym(reply.to)))
     plain = json.dumps(asdict(reply)).encode().ljust(_SEALED_LENGTH)  # its length would reveal the number's
@@ -128,10 +126,7 @@ def queue_reply(context: Context, reply: Reply) -> None:
 
 
 def send_replies(context: Context, has_expired: Callable[[], bool] = lambda: False) -> int:
-    """Send the queued replies in turn until ``has_expired``; return how many were taken.
-
-    Raises `StoreUnavailableError` if Redis does not answer.
-    """
+    """Send the queued replies in turn until ``has_expired``; return how many were taken."""
     for count in range(BATCH_SIZE):
         if has_expired() or (entry := context.store.replies.take()) is None:
             return count
@@ -152,7 +147,7 @@ def send_replies(context: Context, has_expired: Callable[[], bool] = lambda: Fal
 
 
 def _send_reply(context: Context, reply: Reply, name: str) -> str:
-    """Send a reply; return the outcome as the metric has it."""
+    """Send a reply; return the outcome for the metric."""
     gateway = context.gateways.get(reply.gateway)
     if gateway is None or reply.channel not in gateway.channels:
         return "no_gateway"
@@ -203,24 +198,13 @@ ANSWERED_WITHIN: Final = 90 * 24 * 3600 * 1000
 """Milliseconds after which a message counts as unanswered."""
 
 
-@dataclass(frozen=True, slots=True)
-class _AnsweredMessage:
-    """The message of ours that an inbound one answers."""
-
-    application: str
-    """Empty if unknown."""
-    locale: str = ""
-    """BCP 47; empty if unknown."""
-
-
 _MAY_HAVE_ARRIVED: Final = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.UNKNOWN})
-"""Statuses of a message that may have arrived."""
 
 
 def handle_message(context: Context, gateway: str, message: InboundMessage) -> Reply | None:
     """Act on an authentic message of a gateway; return the reply that is due, which is then used up.
 
-    Raises `LedgerUnavailableError` or `StoreUnavailableError`: the message has to come again.
+    Raises `LedgerUnavailableError` or `StoreUnavailableError`: the message has to be sent again.
     """
     sender = _sender(message, context.inbound.region)
     if sender is None:
@@ -236,23 +220,35 @@ def handle_message(context: Context, gateway: str, message: InboundMessage) -> R
             return None
     number = subject_key(context.keyring, sender)
     pseudonym = number.pseudonym
-    answered = _answered_message(context, pseudonym, gateway)
-    if meaning is Meaning.START and answered.application:
-        outcome = _apply_start(context, name, pseudonym, answered.application, gateway)
+    application, locale = _answered_message(context, pseudonym, gateway)
+    if meaning is Meaning.START and application:
+        outcome = _apply_start(context, name, pseudonym, application, gateway)
         is_new = outcome != "repeated"
     else:
-        outcome = _apply_keyword(context, pseudonym, answered.application, meaning)
-        is_new = context.ledger.inbound.record(name, pseudonym, answered.application, gateway, meaning)
+        outcome = _apply_keyword(context, pseudonym, application, meaning)
+        is_new = context.ledger.inbound.record(name, pseudonym, application, gateway, meaning)
         if is_new and meaning is Meaning.OTHER:
-            outcome = _keep_for_support(context, number, answered.application, gateway, message.text)
+            outcome = _keep_for_support(context, number, application, gateway, message.text)
     metrics.inbound_messages.count(gateway=gateway, meaning=meaning, outcome=outcome)
-    if answered.application or meaning is Meaning.OTHER:
-        _log.info("inbound_message", gateway=gateway, application=answered.application, meaning=str(meaning))
+    if application or meaning is Meaning.OTHER:
+        _log.info("inbound_message", gateway=gateway, application=application, meaning=str(meaning))
     else:
         _log.warning("inbound_message_to_nobody", gateway=gateway, meaning=str(meaning))
     if not is_new or message.opt_out or meaning not in context.inbound.replies:
         return None
-    return _reply(context, gateway, message.channel, sender, answered, meaning)
+    return _reserve(context, Reply(gateway, application, sender.e164, message.channel, locale, meaning))
+
+
+def _reserve(context: Context, reply: Reply) -> Reply | None:
+    """Return a reply with its locale; ``None`` if the number had one of this kind today, or for no application."""
+    application = context.access_cache.find(reply.application) if reply.application else None
+    if application is None:
+        return None
+    pseudonym = context.keyring.pseudonym(reply.to)
+    bucket = context.keyring.bucket(pseudonym)
+    if not context.store.replies.reserve(bucket, application.name, pseudonym, reply.meaning):
+        return None
+    return replace(reply, locale=reply.locale or application.locale)
 
 
 def _sender(message: InboundMessage, region: str | None) -> Destination | None:
@@ -269,8 +265,11 @@ def _sender(message: InboundMessage, region: str | None) -> Destination | None:
     return None
 
 
-def _answered_message(context: Context, pseudonym: str, gateway: str) -> _AnsweredMessage:
-    """Return the last message to a number through a gateway: Redis has the latest, the ledger all others."""
+def _answered_message(context: Context, pseudonym: str, gateway: str) -> tuple[str, str]:
+    """Return application and locale of the last message to a number through a gateway; empty for unknown.
+
+    Redis has the latest messages, the ledger all others, without locale.
+    """
     bucket = context.keyring.bucket(pseudonym)
     recent = context.store.history.recent(bucket, pseudonym)
     records = filter(None, (context.store.verifications.read(bucket, past.id) for past in recent))
@@ -283,12 +282,12 @@ def _answered_message(context: Context, pseudonym: str, gateway: str) -> _Answer
     latest = max(sent, key=itemgetter(0), default=None)
     recorded = context.ledger.verifications.last_sender(pseudonym, gateway, now() - ANSWERED_WITHIN)
     if latest and (recorded is None or latest[0] >= recorded[1]):
-        return _AnsweredMessage(latest[1].application, latest[1].locale)
-    return _AnsweredMessage(recorded[0] if recorded else "")
+        return latest[1].application, latest[1].locale
+    return (recorded[0] if recorded else "", "")
 
 
 def _apply_keyword(context: Context, pseudonym: str, application: str, meaning: Meaning) -> str:
-    """Suppress the number if the message is a STOP; return the outcome as the metric has it."""
+    """Suppress the number after a STOP; return the outcome for the metric."""
     if meaning not in {Meaning.STOP, Meaning.START}:
         return "recorded"
     if not application:
@@ -298,7 +297,7 @@ def _apply_keyword(context: Context, pseudonym: str, application: str, meaning: 
 
 
 def _keep_for_support(context: Context, number: SubjectKey, application: str, gateway: str, text: str) -> str:
-    """Put a readable message into the inbox; return the outcome as the metric has it."""
+    """Put a readable message into the inbox; return the outcome for the metric."""
     readable = readable_text(text) if context.inbound.inbox else ""
     if not readable:
         return "recorded"
@@ -308,8 +307,8 @@ def _keep_for_support(context: Context, number: SubjectKey, application: str, ga
 def stop_for(context: Context, message: WaitingMessage, by: str) -> None:
     """Suppress the sender of a message that support read as a STOP, and remove the message from the inbox.
 
-    The suppression is for the application that the message answers, or for all if that is unknown; START lifts it.
-    Repeating it is harmless. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
+    The suppression is for the answered application, or for all if that is unknown; START lifts it. Repeating is
+    harmless.
     """
     entry = _suppression_entry(message.pseudonym, message.application or EVERY_APPLICATION, Meaning.STOP)
     action = OperatorActionEntry(OperatorAction.SUPPRESSION_ADDED, by, message.application, str(entry.scope))
@@ -318,16 +317,13 @@ def stop_for(context: Context, message: WaitingMessage, by: str) -> None:
 
 
 def dismiss(context: Context, message: WaitingMessage, by: str) -> bool:
-    """Remove a message that needs no action from the inbox; return whether it was still in it.
-
-    Raises `LedgerUnavailableError` and `StoreUnavailableError`.
-    """
+    """Remove a message that needs no action from the inbox; return whether it was still in it."""
     action = OperatorActionEntry(OperatorAction.MESSAGE_DISMISSED, by, message.application)
     return bool(perform_action(context, action, lambda: int(context.store.inbox.remove(message.id))))
 
 
 def _apply_start(context: Context, name: str, pseudonym: str, application: str, gateway: str) -> str:
-    """Record a START and lift the holder's own suppressions; return the outcome as the metric has it."""
+    """Record a START and lift the holder's own suppressions; return the outcome for the metric."""
     entry = _suppression_entry(pseudonym, application, Meaning.START)
     is_new, lifted = context.ledger.inbound.record_start(name, gateway, entry, HOLDER_SOURCES)
     if not is_new:
@@ -351,35 +347,15 @@ def _suppression_entry(pseudonym: str, application: str, meaning: Meaning) -> Su
     )
 
 
-def _reply(
-    context: Context, gateway: str, channel: str, to: Destination, answered: _AnsweredMessage, meaning: Meaning
-) -> Reply | None:
-    """Return the reply to a message, unless the number had one of this kind today."""
-    application = context.access_cache.find(answered.application) if answered.application else None
-    if application is None:
-        return None
-    pseudonym = context.keyring.pseudonym(to.e164)
-    if not context.store.replies.reserve(context.keyring.bucket(pseudonym), application.name, pseudonym, meaning):
-        return None
-    return Reply(
-        gateway=gateway,
-        application=application.name,
-        to=to.e164,
-        channel=channel,
-        locale=answered.locale or application.locale,
-        meaning=meaning,
-    )
-
-
 def inbound_url(context: Context, gateway: str) -> str:
     """Return the address for a provider's inbound messages, which is part of its signatures."""
     return f"{context.public_url}/v1/inbound/{gateway}/{context.keyring.address_token(gateway)}"
 
 
 def require_receiver(context: Context, gateway: str, token: str) -> SupportsInbound:
-    """Return a gateway that receives messages; called before a message is read.
+    """Return a gateway that receives messages; to be called before a message is read.
 
-    Raises `NotFoundError` for a wrong token, and if no messages come in: only the provider has the token.
+    Raises `NotFoundError`, also for a wrong token: only the provider knows it.
     """
     receiver = context.gateways.get(gateway)
     if not is_address_token(context, gateway, token) or not isinstance(receiver, SupportsInbound):
@@ -398,37 +374,34 @@ def authenticate_message(receiver: SupportsInbound, request: ProviderRequest) ->
 def receive_message(
     context: Context, gateway: str, receiver: SupportsInbound, message: InboundMessage
 ) -> InboundResponse | None:
-    """Act on an authentic message; return the answer to the provider, if any.
-
-    Raises `LedgerUnavailableError` and `StoreUnavailableError`.
-    """
-    reply = handle_message(context, gateway, message)
+    """Act on an authentic message; return the answer to the provider, if any."""
+    reply, text = handle_message(context, gateway, message), None
     if isinstance(receiver, SupportsInboundResponse):
-        return _answer(context, receiver, reply)
+        if reply is not None and receiver.carries_reply:
+            text = _text_of_answer(context, reply)
+        elif reply is not None:
+            queue_reply(context, reply)
+        return receiver.inbound_response(text)
     if reply is not None:
         queue_reply(context, reply)
     return None
 
 
-def _answer(context: Context, receiver: SupportsInboundResponse, reply: Reply | None) -> InboundResponse:
-    if reply is None:
-        return receiver.inbound_response(None)
-    if not receiver.carries_reply:
-        queue_reply(context, reply)
-        return receiver.inbound_response(None)
+def _text_of_answer(context: Context, reply: Reply) -> str | None:
+    """Return the text of a reply for the answer to the provider; ``None`` for a queued or dropped reply."""
     try:
         content = reply_content(context, reply)
     except MessageNotAllowedError as refused:
         metrics.replies.count(gateway=reply.gateway, outcome=refused.violation)
-        return receiver.inbound_response(None)
+        return None
     except FrozenError:
         metrics.replies.count(gateway=reply.gateway, outcome=FROZEN)
-        return receiver.inbound_response(None)
+        return None
     if content and content.sender:  # an answer would go out under the number that the message came to
         queue_reply(context, reply)
-        return receiver.inbound_response(None)
+        return None
     metrics.replies.count(gateway=reply.gateway, outcome="answered" if content else "no_application")
-    return receiver.inbound_response(content.text if content else None)
+    return content.text if content else None
 
 
 class InboundReceiver:
@@ -439,7 +412,7 @@ class InboundReceiver:
         self._gateway = gateway
 
     def accept(self, message: InboundMessage) -> bool:
-        """Act on a message; return whether that succeeded, so that it need not come again."""
+        """Act on a message; return whether that succeeded."""
         try:
             reply = handle_message(self._context, self._gateway, message)
             if reply is not None:
