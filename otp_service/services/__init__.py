@@ -1,1 +1,4 @@
-"""Use cases, one function each: what the API, the worker and the CLI call."""
+"""Use cases of API, worker, console and command line.
+
+They raise `StoreUnavailableError` while Redis does not answer, and `LedgerUnavailableError` while the ledger does not.
+"""

@@ -102,28 +102,21 @@ class IssuedKey:
 def issue_key(
     context: Context, application: str, scopes: Collection[KeyScope], networks: tuple[Network, ...], by: str
 ) -> IssuedKey:
-    """Make a key for an application; ``by`` names the actor for log and ledger.
-
-    Raises `NotFoundError` for an unknown application, and `LedgerUnavailableError`.
-    """
+    """Make a key for an application; raises `NotFoundError`. ``by`` names the actor for log and ledger."""
     if context.access_cache.find(application) is None:
         raise NotFoundError("There is no such application.")
     return _issue(context, application, APPLICATION_SCOPES.intersection(scopes), networks, by)
 
 
 def issue_operator_key(context: Context, networks: tuple[Network, ...], by: str) -> IssuedKey:
-    """Make a key that manages applications and keys, and belongs to none; raises `LedgerUnavailableError`.
-
-    Only for the command line, never over HTTP: a leaked key must make no other.
-    """
+    """Make a key that manages applications and keys; never over HTTP: a leaked key must make no other."""
     return _issue(context, NO_APPLICATION, frozenset({KeyScope.ADMIN}), networks, by)
 
 
 def rotate_key(context: Context, key_id: str, overlap: int, by: str, application: str | None = None) -> IssuedKey:
     """Replace a key by a new key with the same rights; the old key ends in ``overlap`` seconds.
 
-    With an ``application``, only its own keys count. Raises `NotFoundError`, `ConflictError` for a key that has ended,
-    and `LedgerUnavailableError`.
+    With an ``application``, only its own keys count. Raises `NotFoundError`, and `ConflictError` for an ended key.
     """
     _require_key_id(key_id)
     secret = new_api_key()
@@ -137,10 +130,7 @@ def rotate_key(context: Context, key_id: str, overlap: int, by: str, application
 
 
 def revoke_key(context: Context, key_id: str, by: str, application: str | None = None) -> ApiKey:
-    """End a key for good; return it. With an ``application``, only its own keys count.
-
-    Raises `NotFoundError` and `LedgerUnavailableError`.
-    """
+    """End a key for good; return it. With an ``application``, only its own keys count. Raises `NotFoundError`."""
     _require_key_id(key_id)
     revoked = context.ledger.api_keys.revoke(key_id, by, application)
     if revoked is None:
@@ -175,8 +165,7 @@ def _issue(
 def add_application(context: Context, name: str, settings: str, by: str) -> StoredApplication:
     """Add an application with settings (JSON, as in the configuration, without keys).
 
-    ``by`` names the actor for log and ledger. Raises `InvalidApplicationError`, `NameTakenError` and
-    `LedgerUnavailableError`.
+    Raises `InvalidApplicationError` and `NameTakenError`.
     """
     if context.access_cache.is_configured(name):
         raise NameTakenError("There is an application of this name in the configuration.")
@@ -190,8 +179,7 @@ def add_application(context: Context, name: str, settings: str, by: str) -> Stor
 def change_application(context: Context, name: str, settings: str, by: str) -> StoredApplication:
     """Change the settings of an application; live verifications keep those of their start.
 
-    Raises `InvalidApplicationError`, `NotFoundError`, `ConflictError` for a configured application, and
-    `LedgerUnavailableError`.
+    Raises `InvalidApplicationError`, `NotFoundError`, and `ConflictError` for a configured application.
     """
     if context.access_cache.is_configured(name):
         raise ConflictError("The application is in the configuration: change it there.")

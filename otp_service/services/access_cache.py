@@ -84,7 +84,7 @@ class AccessCache:
         return name in self._configured
 
     def find(self, name: str) -> Application | None:
-        """Return an application, after a `refresh` for an unknown name; raises `LedgerUnavailableError`."""
+        """Return an application, after a `refresh` for an unknown name."""
         if name not in self.snapshot.applications:
             self.refresh()
         return self.snapshot.applications.get(name)
@@ -98,10 +98,7 @@ class AccessCache:
                 self._take(listing)
 
     def follow(self) -> None:
-        """As `refresh`, for a serving process: it writes the copy, and reads it while the ledger was never read.
-
-        Raises `StoreUnavailableError`, too.
-        """
+        """As `refresh`, for a serving process: it writes the copy, and reads it while the ledger was never read."""
         try:
             self.refresh()
         except LedgerUnavailableError:

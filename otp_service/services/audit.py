@@ -11,7 +11,6 @@ from otp_service.domain.audit import (
     GENESIS,
     ChainEntry,
     ChainHead,
-    PurgeRecord,
     canonical_json,
     digest_of,
     short_digest,
@@ -25,7 +24,6 @@ from otp_service.ledger.audit import (
     Audit,
     ChainLink,
     DisputeFilter,
-    IncidentCounts,
     IncidentScope,
     SignedHead,
     class_of,
@@ -40,7 +38,7 @@ from otp_service.telemetry.redaction import SafeNumber, SafeText
 _log = get_logger(__name__)
 
 BATCH_SIZE: Final = 1000
-"""Entries read in one step."""
+"""Entries read in a step."""
 _DAY: Final = 24 * 3600 * 1000
 _RECORDING_DELAY: Final[Mapping[str, int]] = {TRAFFIC: 7 * _DAY}
 """Milliseconds by which rows may be recorded late, and so be purged earlier than their entries show, by class."""
@@ -48,7 +46,7 @@ _DEFAULT_RECORDING_DELAY: Final = 60_000
 _PURGED_BY_NAME: Final = frozenset({CONSENTS, SUPPRESSIONS})
 """Classes of data that age alone does not end: a purge names the rows that it deleted."""
 _MAX_ROWS_NAMED: Final = 20
-"""Rows without an entry that are reported, by table."""
+"""Reported rows without an entry, by table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,6 @@ class ChainViolation:
 
     @property
     def sentence(self) -> str:
-        """The phrase in English."""
         return str(self.phrase)
 
 
@@ -88,16 +85,13 @@ class HeadSigner:
     """Signs the chain's head and exports it to a place out of reach of those that can change the ledger."""
 
     def __init__(self, context: Context, every: int, export: Callable[[SignedHead], None] | None) -> None:
-        """Take the seconds between two heads, and a function that exports a head or raises `OSError`.
-
-        With ``None`` heads stay in the ledger until a later process exports them.
-        """
+        """Sign ``every`` so many seconds; ``export`` raises `OSError`, ``None`` leaves the heads to a later process."""
         self._context = context
         self._every = 1000 * every
         self._export = export
 
     def sign_if_due(self) -> None:
-        """Sign a head if one is due and the chain has grown; export new ones. Raises `LedgerUnavailableError`."""
+        """Sign a head if it is due and the chain has grown; export new heads."""
         audit = self._context.ledger.audit
         last, head = audit.last_signed(), audit.head()
         is_signed = last is not None and (head.sequence <= last.head.sequence or head.at < last.head.at + self._every)
@@ -126,10 +120,7 @@ def head_to_json(context: Context, signed: SignedHead) -> str:
 
 
 def read_heads(lines: Iterable[str]) -> Iterator[SignedHead]:
-    """Yield the heads of exported lines, which may have a prefix of syslog; lines without braces are skipped.
-
-    Raises `ValueError` for a line with braces that is no head.
-    """
+    """Yield the heads of exported lines with or without syslog prefix; other lines with braces raise `ValueError`."""
     for line in lines:
         _, brace, rest = line.partition("{")
         if brace:
@@ -142,7 +133,6 @@ def read_heads(lines: Iterable[str]) -> Iterator[SignedHead]:
 
 
 def sign_head(context: Context, head: ChainHead) -> SignedHead:
-    """Return a head with the installation's signature."""
     return SignedHead(head, context.keyring.signer.sign(head.signed))
 
 
@@ -151,8 +141,7 @@ def verify_chain(
 ) -> Iterator[ChainViolation]:
     """Verify the whole chain, and the rows that still exist; yield the violations in the chain's order.
 
-    ``outside`` are exported heads: they alone show that the last entries were cut off. Raises
-    `LedgerUnavailableError`.
+    ``outside`` are exported heads: they alone show that the last entries were cut off.
     """
     ledger, key = context.ledger, context.keyring.signer.public_key
     heads = [*ledger.audit.heads(), *outside]
@@ -189,22 +178,20 @@ class _PurgeRecords:
         if mark == self._mark:
             return False
         for record in self._purges.records():
-            if record.id not in self._known:
-                self._known.add(record.id)
-                self._read(record)
+            if record.id in self._known:
+                continue
+            self._known.add(record.id)
+            if not is_valid_signature(record.signed, record.signature, self._key):
+                text = Phrase("the purge {purge} is not this installation's")
+                self.violations.append(_violation(0, text, purge=record.id))
+                continue
+            days, after = (record.at - record.before) // _DAY, self._progress.purged_after
+            after[record.data] = min(days, after.get(record.data, days))
+            self._before[record.data] = max(self._before[record.data], record.before)
+            self._named.update((record.data, row, digest) for row, digest in record.names.items())
+            if record.last_sequence > self.last_sequence:
+                self.last_sequence, self.link = record.last_sequence, record.link
         return True
-
-    def _read(self, record: PurgeRecord) -> None:
-        if not is_valid_signature(record.signed, record.signature, self._key):
-            text = Phrase("the purge {purge} is not this installation's")
-            self.violations.append(_violation(0, text, purge=record.id))
-            return
-        days, after = (record.at - record.before) // _DAY, self._progress.purged_after
-        after[record.data] = min(days, after.get(record.data, days))
-        self._before[record.data] = max(self._before[record.data], record.before)
-        self._named.update((record.data, row, digest) for row, digest in record.names.items())
-        if record.last_sequence > self.last_sequence:
-            self.last_sequence, self.link = record.last_sequence, record.link
 
     def covers_entry(self, sequence: int) -> bool:
         """Return whether an entry of the chain was purged."""
@@ -245,7 +232,6 @@ class _ChainWalk:
             yield _missing(place + 1, head.sequence)
 
     def _check(self, linked: ChainLink, place: int, link: str) -> Iterator[ChainViolation]:
-        """Check the next entry after a place, and its row."""
         entry, sequence = linked.entry, linked.entry.sequence
         self._progress.first = self._progress.first or sequence
         self._progress.entries += 1
@@ -262,7 +248,6 @@ class _ChainWalk:
             yield from self._check_row(entry, linked.digest)
 
     def _check_row(self, entry: ChainEntry, digest: str | None) -> Iterator[ChainViolation]:
-        """Check the row of an entry by its present digest."""
         if digest is None:
             self._progress.gone += 1
             if self._purged.covers_row(entry) or (self._purged.refresh() and self._purged.covers_row(entry)):
@@ -278,7 +263,7 @@ class _ChainWalk:
 def _check_heads(
     audit: Audit, progress: AuditProgress, heads: Iterable[SignedHead], purged: _PurgeRecords
 ) -> Iterator[ChainViolation]:
-    """Yield the signed heads that the chain contradicts; entries before its present beginning were purged."""
+    """Yield the signed heads that the chain contradicts, but those of purged entries."""
     for signed in heads:
         sequence = signed.head.sequence
         link = audit.link_at(sequence)
@@ -299,7 +284,7 @@ def _missing(first: int, last: int) -> ChainViolation:
 
 
 def count_entries(context: Context) -> int:
-    """Return the length of the chain; raises `LedgerUnavailableError`."""
+    """Return the length of the chain."""
     audit = context.ledger.audit
     first = next((linked.entry.sequence for linked in audit.links(0, 1)), 1)
     return audit.head().sequence - first + 1
@@ -335,10 +320,7 @@ PACK_FORMAT: Final = 1
 
 
 def build_dispute_evidence(context: Context, selection: DisputeFilter, shown: Mapping[str, str]) -> dict[str, Any]:
-    """Return a dispute pack, ready to be written as JSON; raises `LedgerUnavailableError`.
-
-    ``shown`` is the selection as it may be shown: a number as its mask.
-    """
+    """Return a dispute pack for JSON; ``shown`` is the selection as it may be shown: a number as its mask."""
     rows = context.ledger.disputes.find(selection)
     verifications = [str(proven.row["id"]) for proven in rows if proven.table == "verifications"]
     document: dict[str, Any] = {
@@ -364,10 +346,7 @@ def build_dispute_evidence(context: Context, selection: DisputeFilter, shown: Ma
 
 
 def verify_dispute_pack(document: Mapping[str, Any], key: str) -> Iterator[str]:
-    """Yield the faults of a dispute pack as ends of sentences; ``key`` is its maker's public key.
-
-    Raises `ValueError` for another document.
-    """
+    """Yield the faults of a dispute pack by its maker's public ``key``; raises `ValueError` for another document."""
     try:
         rows = [dict(row) for row in document["rows"]]
         signature = str(document["signature"])
@@ -400,19 +379,55 @@ def write_incident_report(
 ) -> str:
     """Return an incident report as Markdown: counts and names of systems, no personal data.
 
-    ``when`` is the time span in words; ``progress`` shows how far the audit chain is verified. Raises
-    `LedgerUnavailableError`.
+    ``when`` is the time span in words; ``progress`` shows how far the audit chain is verified.
     """
     counted = context.ledger.incidents.count(span)
     flaws = sum(1 for _ in verify_chain(context, progress))
     state = f"The audit chain holds, over {progress.entries} entries."
     if flaws:
         state = f"The audit chain has flaws: {flaws}. See `otp-service audit verify`."
-    return "\n".join(_report_lines(span, incident, when, counted, state)) + "\n"
+    people = _count_as_text(counted.people)
+    lines = [
+        "# Incident report",
+        "",
+        f"- Time: {when}",
+        f"- Application: {span.application or 'all'}",
+        f"- Nature: {incident.nature or 'to be described'}",
+        f"- Measures taken: {incident.measures or 'to be described'}",
+        f"- People concerned, about: {people} (telephone numbers of which anything was recorded)",
+        "",
+        "## Categories of data",
+        "",
+        "| kept | holds, of a person | records of this time |",
+        "|---|---|---:|",
+    ]
+    for name, count in counted.records.items():
+        kinds = (column.info["personal"] for column in METADATA.tables[name].columns)
+        personal = ", ".join(dict.fromkeys(filter(None, kinds))) or "nothing"
+        lines.append(f"| {name} | {personal} | {_count_as_text(count)} |")
+    acts = ", ".join(f"{name} {count}" for name, count in counted.operator_actions.items())
+    lines += [
+        *_table("Verifications, by how they ended", counted.statuses),
+        *_table("Verifications, by country", counted.countries),
+        *_table("Systems: messages handed over, by gateway", counted.gateways),
+        "",
+        "## Actions that were recorded in this time",
+        "",
+        f"- Operators' actions: {acts or 'none'}",
+        f"- Suppressions: {counted.records['suppressions']}; erasures: {counted.records['erasures']}",
+        f"- Rows deleted by purges: {counted.purged}",
+        "",
+        "## State of the record",
+        "",
+        f"- {state}",
+        "- Numbers are kept as keyed pseudonyms: which people they are, only who has the key and the number can tell.",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def count_incident(context: Context, span: IncidentScope, progress: AuditProgress) -> dict[str, Any]:
-    """Return the counts of the report; a small one is ``None``. Raises `LedgerUnavailableError`."""
+    """Return the counts of the report; ``None`` for a small count."""
     counted = asdict(context.ledger.incidents.count(span))
     whole = {"operator_actions": counted.pop("operator_actions"), "purged": counted.pop("purged")}
     flaws = sum(1 for _ in verify_chain(context, progress))
@@ -424,38 +439,6 @@ def _without_small(counts: Any) -> Any:  # noqa: ANN401 - a count, or counts by 
     if isinstance(counts, dict):
         return {name: _without_small(count) for name, count in counts.items()}
     return None if 0 < counts < MIN_SHOWN_COUNT else counts
-
-
-def _report_lines(
-    span: IncidentScope, incident: Incident, when: str, counted: IncidentCounts, state: str
-) -> Iterator[str]:
-    yield from ("# Incident report", "")
-    yield from (f"- Time: {when}", f"- Application: {span.application or 'all'}")
-    yield f"- Nature: {incident.nature or 'to be described'}"
-    yield f"- Measures taken: {incident.measures or 'to be described'}"
-    people = _count_as_text(counted.people)
-    yield f"- People concerned, about: {people} (telephone numbers of which anything was recorded)"
-    yield from (
-        "",
-        "## Categories of data",
-        "",
-        "| kept | holds, of a person | records of this time |",
-        "|---|---|---:|",
-    )
-    for name, count in counted.records.items():
-        kinds = (column.info["personal"] for column in METADATA.tables[name].columns)
-        personal = ", ".join(dict.fromkeys(filter(None, kinds))) or "nothing"
-        yield f"| {name} | {personal} | {_count_as_text(count)} |"
-    yield from _table("Verifications, by how they ended", counted.statuses)
-    yield from _table("Verifications, by country", counted.countries)
-    yield from _table("Systems: messages handed over, by gateway", counted.gateways)
-    yield from ("", "## Actions that were recorded in this time", "")
-    acts = ", ".join(f"{name} {count}" for name, count in counted.operator_actions.items())
-    yield f"- Operators' actions: {acts or 'none'}"
-    yield f"- Suppressions: {counted.records['suppressions']}; erasures: {counted.records['erasures']}"
-    yield f"- Rows deleted by purges: {counted.purged}"
-    yield from ("", "## State of the record", "", f"- {state}")
-    yield "- Numbers are kept as keyed pseudonyms: which people they are, only who has the key and the number can tell."
 
 
 def _table(title: str, counts: Mapping[str, int]) -> Iterator[str]:

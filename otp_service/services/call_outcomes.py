@@ -1,4 +1,4 @@
-"""What a call to a gateway, or a receipt for it, means for the message and for the gateway's breaker."""
+"""Effects of gateway calls and receipts on the message and the gateway's breaker."""
 
 import logging
 import re
@@ -21,11 +21,9 @@ FINAL_FAILURES = frozenset({FailureKind.DESTINATION, FailureKind.REJECTED, Failu
 
 
 def result_after_failure(failure: GatewayError, further: str | None, cost: int) -> DispatchResult:
-    """Decide what follows a failed call; ``further`` is the next channel, if any.
+    """Return what follows a failed call: another gateway, the ``further`` channel, or the end of the message.
 
-    *unavailable*, *error*, *throttled* and *account* go on to another gateway, as long as the code lives; *channel*
-    goes on through the next channel; nothing else does. The next dispatch is refused when too many calls may have been
-    sent although they failed, and calls no gateway that answered the message with too many errors.
+    The next dispatch is refused after too many ambiguous calls, and calls no gateway with too many errors.
     """
     status = DeliveryStatus.UNKNOWN if failure.ambiguous else DeliveryStatus.FAILED
     reason = sanitize_reason(f"{failure.kind} {failure.provider_code}")
@@ -38,7 +36,7 @@ def result_after_failure(failure: GatewayError, further: str | None, cost: int) 
 
 
 def call_result(outcome: Accepted | GatewayError, seconds: float, allowance: GatewayLimits) -> CallResult:
-    """Return how a gateway did: one that answers in time is well, whatever it says of the message."""
+    """Return the result for the breaker: a gateway that answers in time is well, whatever its answer."""
     kind = None if isinstance(outcome, Accepted) or outcome.message_specific else outcome.kind
     if kind is FailureKind.THROTTLED:
         return CallResult.THROTTLED
@@ -55,10 +53,10 @@ def record_call_result(
     refusal: str = "",
     counted: Iterable[CountedCalls] | None = None,
 ) -> None:
-    """Tell the breaker of a call or of a receipt for it; log and count what changes.
+    """Report a call or its receipt to the breaker; log and count a change.
 
-    ``throttled_for``: milliseconds for which the gateway wants no calls. ``refusal``: why it refuses our account.
-    ``counted``: the calls that a closed breaker counts; by default this one. Raises `StoreUnavailableError`.
+    ``throttled_for`` is the gateway's requested pause in milliseconds, ``refusal`` its reason to refuse our account,
+    ``counted`` the calls that a closed breaker counts, by default this call.
     """
     if refusal:
         metrics.gateway_account_errors.count(gateway=gateway)
@@ -71,7 +69,7 @@ def record_call_result(
 
 
 def record_slow_calls(context: Context) -> None:
-    """Tell the breakers of the calls in flight that last too long by now. Raises `StoreUnavailableError`."""
+    """Report the calls in flight that last too long by now to their breakers."""
     for call, counted in context.gateway_calls.judge_slow():
         record_call_result(context, call.gateway, call.dispatch_id, CallResult.LATE, counted=counted)
 
@@ -79,16 +77,16 @@ def record_slow_calls(context: Context) -> None:
 _NOT_A_REASON = re.compile(r"[^a-z0-9_. -]")
 _NOT_A_STATUS = re.compile(r"[^A-Za-z0-9_. -]")
 _DIGITS = re.compile(r"[0-9](?:[_. -]*[0-9]){5,}")
-"""What could be a number or a code: signs may stand between its digits."""
+"""A possible number or code, also with signs between its digits."""
 _MAX_REASON = 40
 _MAX_STATUS = 24
 
 
 def sanitize_reason(reason: str) -> str:
-    """Return a reason as a record may keep it: short, lower case, nothing that could hold a message or a number."""
+    """Return a reason for a record: short, lower case, without a possible message or number."""
     return _DIGITS.sub("_", _NOT_A_REASON.sub("_", reason.lower()))[:_MAX_REASON]
 
 
 def sanitize_status(raw_status: str) -> str:
-    """Return a provider's own status as a record may keep it, in the same way."""
+    """Return a provider's own status for a record, in the same way."""
     return _DIGITS.sub("_", _NOT_A_STATUS.sub("_", raw_status))[:_MAX_STATUS]

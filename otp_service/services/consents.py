@@ -41,15 +41,12 @@ _MAX_CLOCK_AHEAD = 300_000
 def give_consent(
     context: Context, application: Application, to: SubjectKey, purpose: str, evidence: ConsentEvidence
 ) -> tuple[Consent, ...]:
-    """Record a consent, in force on return; return the entries as `read_consent` does.
-
-    Raises `OtpServiceError`: `ConsentOutdatedError` for a consent older than the last entry.
-    """
+    """Record a consent, in force on return; raises `ConsentOutdatedError` for a consent older than the last entry."""
     return _add(context, application, to, make_consent(application, to, purpose, evidence))
 
 
 def make_consent(application: Application, to: SubjectKey, purpose: str, evidence: ConsentEvidence) -> Consent:
-    """Return a valid consent; raises `OtpServiceError`."""
+    """Return a valid consent; raises as `check_purpose` and `check_evidence` do."""
     check_purpose(application, purpose)
     check_evidence(application, evidence)
     return Consent(to.pseudonym, application.name, purpose, evidence)
@@ -62,10 +59,10 @@ def end_consent(
     purpose: str,
     operator_action: OperatorActionEntry | None = None,
 ) -> tuple[Consent, ...]:
-    """Record a withdrawal and the ``operator_action``; return the entries as `read_consent` does.
+    """Record a withdrawal and the ``operator_action``; return all entries.
 
     Queued messages are blocked too on return. A withdrawal is recorded even without a known consent. It is newer than
-    consents of starts that are not in the ledger yet, even where their clock was ahead. Raises `OtpServiceError`.
+    consents of starts that are not in the ledger yet, even where their clock was ahead.
     """
     check_purpose(application, purpose)
     last = 0
@@ -77,7 +74,7 @@ def end_consent(
 
 
 def read_consent(context: Context, application: Application, to: SubjectKey, purpose: str) -> tuple[Consent, ...]:
-    """Return the entries of a number and a purpose, oldest first; raises `OtpServiceError`."""
+    """Return the entries of a number and a purpose, oldest first; raises as `check_purpose` does."""
     check_purpose(application, purpose)
     return context.ledger.consents.of(to.pseudonym, application.name, purpose)
 
@@ -192,7 +189,7 @@ _MAX_LISTED_LINES = 20
 
 @dataclass(frozen=True, slots=True)
 class ImportSource:
-    """What all entries of an imported list have in common."""
+    """The common part of an imported list's entries."""
 
     application: str
     scope: SuppressionScope

@@ -1,4 +1,4 @@
-"""What every use case needs, wired once by the composition root."""
+"""The parts of an installation that use cases need, wired by the composition root."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,56 +29,48 @@ from otp_service.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The parts of one installation."""
+    """The parts of an installation."""
 
     keyring: Keyring
     store: Store
     ledger: Ledger
     mirror_sync: MirrorSync
-    """The ledger's mirror in the store."""
     access_cache: AccessCache
-    """Applications and keys."""
     key_uses: KeyUsage
     purposes: Mapping[str, Purpose]
     limits: Limits
     pending_limits: PendingLimits
     """Of authenticator apps that wait for their first code."""
     destinations: DestinationRules
-    """The rules of the guard that count nothing."""
+    """The rules of the guard without counters."""
     routes: Routes
     gateways: Mapping[str, Gateway]
-    """By name."""
+    """This, and the other mappings of gateways, by name."""
     gateway_limits: Mapping[str, GatewayLimits]
-    """What each gateway may be asked to do, by its name."""
     gateway_calls: GatewayCalls
-    """The calls that this process makes."""
     policies: Policies
-    """A site's own rules, asked before a dispatch."""
+    """A site's own rules before a dispatch."""
     human_checks: Mapping[str, HumanCheckRunner]
     """Verifiers of human checks, by name."""
     proof_signer: ProofSigner | None
     """Signs proofs of approvals; ``None`` where no issuer is configured."""
     prices: Mapping[str, Prices]
-    """What messages cost, by the name of the gateway."""
     templates: MessageTemplates
-    """The words of messages."""
     text_segments: SegmentCounter
-    """How long text messages without a payment are."""
+    """The length of text messages without a payment."""
     sending_rules: SendingRules
-    """What countries ask of messages, and what is registered there."""
+    """Rules of countries, with the registered senders and templates."""
     inbound: InboundRules
-    """How what people write back is read and answered."""
     webhooks: WebhookRules
-    """Where webhooks may go, and for how long a call lasts."""
     public_url: str | None
     """Where gateways reach this service for receipts; ``None``: no receipts."""
 
     @property
     def applications(self) -> Mapping[str, Application]:
-        """Those in force now, by name."""
+        """The applications in force now, by name."""
         return self.access_cache.snapshot.applications
 
     @property
     def rulesets(self) -> Mapping[str, CompiledRuleset]:
-        """The rules of the guard in force now, by the name of the application."""
+        """The rules of the guard in force now, by application."""
         return self.access_cache.snapshot.rulesets

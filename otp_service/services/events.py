@@ -16,11 +16,7 @@ MAX_AT_ONCE = 25
 
 
 def roll_back(context: Context, batch: EventBatch) -> None:
-    """Roll back the guard's counts for the approvals among some events, once each.
-
-    Has to run before the records go (see `Verifications.roll_back`). Raises `StoreUnavailableError`, and
-    `LedgerUnavailableError` where an application may be in the ledger only.
-    """
+    """Roll back the guard's counts for the approvals among some events, once each, before their records expire."""
     by_application: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     for event in batch.events:
         if event.type == APPROVED and event.member("known"):
@@ -29,14 +25,14 @@ def roll_back(context: Context, batch: EventBatch) -> None:
         is_known = context.access_cache.find(application) is not None  # it may have been removed meanwhile
         ruleset = context.rulesets[application] if is_known else NO_RULES
         for place in range(0, len(approved), MAX_AT_ONCE):
-            some = dict(approved[place : place + MAX_AT_ONCE])
-            context.store.verifications.roll_back(batch.bucket, application, some, ruleset)
+            part = dict(approved[place : place + MAX_AT_ONCE])
+            context.store.verifications.roll_back(batch.bucket, application, part, ruleset)
 
 
 def record_events(context: Context, events: Sequence[Event]) -> None:
     """Record events, all or none of them; a repetition changes nothing.
 
-    Raises `LedgerUnavailableError`, and `StoreUnavailableError` when they are recorded and not in force yet.
+    After a `StoreUnavailableError` they are recorded, and not in force yet.
     """
     recorded = context.ledger.verifications.record([event for event in events if event.type != HUMAN_CHECK_ASKED])
     for opt_out in recorded.opt_outs:

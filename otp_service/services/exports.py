@@ -1,4 +1,4 @@
-"""What is held of a number or a user as the API answers it, and as console and command line write it."""
+"""Answers with the data of a number or user, for API, console and command line."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -224,7 +224,6 @@ class SubjectExportAnswer:
 
 
 def consent_entry_answer(entry: Consent) -> ConsentEntryAnswer:
-    """Return an entry as callers see it."""
     evidence = entry.evidence
     if evidence is None:
         return ConsentEntryAnswer("withdrawn", entry.purpose, entry.recorded)
@@ -243,7 +242,6 @@ def consent_entry_answer(entry: Consent) -> ConsentEntryAnswer:
 
 
 def suppression_answer(entry: Suppression) -> SuppressionAnswer:
-    """Return an entry as callers see it."""
     return SuppressionAnswer(
         scope=entry.scope,
         lifted=entry.lifted,
@@ -261,12 +259,10 @@ def event_answers(events: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any
 
 
 def erasure_answers(data: SubjectData) -> tuple[ErasureAnswer, ...]:
-    """Return earlier erasures."""
     return tuple(ErasureAnswer(row["at"], row["erased"], row["kept"], row["reason"]) for row in data.erasures)
 
 
 def webhook_answers(data: SubjectData) -> tuple[RecordedWebhookAnswer, ...]:
-    """Return webhooks with their deliveries."""
     return tuple(
         RecordedWebhookAnswer(
             id=row["id"],
@@ -290,19 +286,20 @@ def webhook_answers(data: SubjectData) -> tuple[RecordedWebhookAnswer, ...]:
 
 def counters_answer(export: SubjectExport) -> CountersAnswer | None:
     """Return the counters of the export's application."""
-    for counters in export.counters.values():
-        return CountersAnswer(
-            approved_at=counters.approved or None,
-            devices=tuple(counters.devices),
-            messages=tuple(counters.messages),
-            wrong_codes=tuple(counters.wrong_codes),
-            locked_until=counters.locked_until or None,
-        )
-    return None
+    counters = next(iter(export.counters.values()), None)
+    if counters is None:
+        return None
+    return CountersAnswer(
+        approved_at=counters.approved or None,
+        devices=tuple(counters.devices),
+        messages=tuple(counters.messages),
+        wrong_codes=tuple(counters.wrong_codes),
+        locked_until=counters.locked_until or None,
+    )
 
 
 def export_answer(export: SubjectExport) -> SubjectExportAnswer:
-    """Return an export of one application."""
+    """Return the answer for an export of a single application."""
     data = export.holding
     return SubjectExportAnswer(
         to=export.mask,
@@ -362,9 +359,9 @@ def _verification_answer(recorded: RecordedVerification) -> RecordedVerification
 
 
 def export_document(context: Context, to: Named, applications: Collection[str]) -> dict[str, Any]:
-    """Return what is held of a number at some applications, at all where none is named, ready to be written as JSON.
+    """Return the data of a number at some applications, or at all, for JSON.
 
-    Each application's part is what ``POST /v1/subjects/export`` answers. Raises `OtpServiceError`.
+    Each application's part is the answer of ``POST /v1/subjects/export``.
     """
     if applications:
         parts: Mapping[str, SubjectExport] = {name: export(context, to, name) for name in sorted(applications)}
@@ -376,7 +373,7 @@ def export_document(context: Context, to: Named, applications: Collection[str]) 
 
 
 def _split_by_application(whole: SubjectExport) -> Mapping[str, SubjectExport]:
-    """Return an export of all applications as one for each, by name; what belongs to all of them is under ``*``."""
+    """Return an export of all applications as parts by name; ``*`` has the data that belong to all of them."""
     data = whole.holding
     objects: Iterable[Any] = (
         *(*data.verifications, *data.consents, *data.suppressions),
@@ -412,5 +409,5 @@ def _part(whole: SubjectExport, name: str) -> SubjectExport:
 
 
 def _part_of(application: str) -> str:
-    """Return the part of an export for an application's name; what is of no known one is in the part of all."""
+    """Return the name of an application's part; data of an unknown application are in the part of all."""
     return application or EVERY_APPLICATION

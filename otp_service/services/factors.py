@@ -48,7 +48,7 @@ from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeText
 
 RESEAL_BATCH: Final = 200
-"""Factors sealed again, or changed otherwise, in one transaction."""
+"""Factors sealed again, or changed otherwise, in a transaction."""
 _RECOVERY_EVENTS: Final = {
     RIGHT: "recovery.used",
     FactorFailure.WRONG_CODE: "recovery.failed",
@@ -68,7 +68,7 @@ class FactorView:
     """``None`` after an erasure."""
     parameters: TotpParameters
     created: int | None = None
-    """Time of its activation."""
+    """Time of activation."""
     used: int | None = None
     removed: int | None = None
 
@@ -98,7 +98,6 @@ class FactorCheck:
 
     @property
     def valid(self) -> bool:
-        """Whether the code was accepted."""
         return self.reason is None
 
 
@@ -110,9 +109,9 @@ class RecoveryCheck:
     left: int
     """Unused codes, with the replacement."""
     replacement: str | None = field(default=None, repr=False)
-    """A new code for the used one."""
+    """A new code for the used code."""
     proof: str | None = field(default=None, repr=False)
-    """Proof of the approval, if it is for a purpose and the application gets proofs."""
+    """As in `FactorCheck`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +126,6 @@ class Intent:
 
 
 def user_key(context: Context, application: str, user: str) -> UserKey:
-    """Return the key under which an application's user is stored."""
     pseudonym = context.keyring.user_pseudonym(application, user)
     return UserKey(application, pseudonym, context.keyring.bucket(pseudonym))
 
@@ -142,8 +140,7 @@ def enrol(
 ) -> Enrolment:
     """Enrol an app with a new secret or that of a ``uri``; its first code is due within ten minutes.
 
-    A repeated request returns the first enrolment.
-    Raises `InvalidSecretError`, `FactorLimitError`, `RateLimitedError`, and other `OtpServiceError`.
+    A repeated request returns the first enrolment. Raises `InvalidSecretError`, `FactorLimitError`, `RateLimitedError`.
     """
     owner = user_key(context, application.name, user)
     secret, parameters = (new_secret(), TotpParameters()) if uri is None else parse_otpauth_uri(uri)
@@ -174,10 +171,9 @@ def activate(
     device: str | None = None,
     retry: IdempotentRequest | None = None,
 ) -> FactorCheck:
-    """Activate an enrolled factor by its first code, which is then used up.
+    """Activate an enrolled factor by its first code, which is then used up; a wrong code is a result, and counted.
 
-    A wrong code is a result, and counted. Raises `FactorNotActiveError` if the factor is active already or was removed,
-    `NotFoundError` if it waited too long, and other `OtpServiceError`.
+    Raises `FactorNotActiveError` for an active or removed factor, and `NotFoundError` for an expired enrolment.
     """
     user, known = _known(context, application.name, factor_id)
     seed = context.keyring.new_recovery_seed()
@@ -203,7 +199,7 @@ def _take_first_code(
 ) -> tuple[CodeOutcome, tuple[int, ...]]:
     """Use up the first code of a pending factor; return the outcome and the code's steps.
 
-    For another factor only a repeated request has an outcome; others raise `FactorNotActiveError`.
+    For other factors only a repeated request has an outcome.
     """
     steps: tuple[int, ...] = ()
     if known.pending is not None:
@@ -257,10 +253,10 @@ def check(
     user_name: str | None = None,
     retry: IdempotentRequest | None = None,
 ) -> FactorCheck:
-    """Check a code of an active factor, which is then used up.
+    """Check a code of an active factor, which is then used up; a wrong code is a result.
 
-    A wrong code is a result. With a ``user_name`` the factor has to be that user's. Raises `InvalidCodeError` for
-    another format, `FactorNotActiveError`, `NotFoundError`, and other `OtpServiceError`.
+    With a ``user_name`` the factor has to be that user's. Raises `InvalidCodeError`, `FactorNotActiveError`,
+    `NotFoundError`.
     """
     purpose = _require_purpose(context, application, intent, FactorKind.TOTP)
     user, known = _known(context, application.name, factor_id)
@@ -303,10 +299,7 @@ def check(
 def _require_purpose(
     context: Context, application: Application, intent: Intent, factor: FactorKind | None
 ) -> Purpose | None:
-    """Return the purpose of a code, if any; raise `ForbiddenError` if it does not take the factor.
-
-    ``None`` as the ``factor`` means recovery codes.
-    """
+    """Return the purpose of a code, if any; raise `ForbiddenError` unless it takes the factor (``None``: recovery)."""
     if intent.purpose is None:
         return None
     purpose = require_purpose(context, application, intent.purpose)
@@ -317,7 +310,7 @@ def _require_purpose(
 
 
 def active_factors(context: Context, application: Application, user: str) -> tuple[str, ...]:
-    """Return the identifiers of a user's active apps, by the mirror; raises `StoreUnavailableError`."""
+    """Return the identifiers of a user's active apps, by the mirror."""
     return context.store.factors.active(user_key(context, application.name, user))
 
 
@@ -353,9 +346,9 @@ def rename(context: Context, application: Application, factor_id: str, label: st
 def remove(
     context: Context, application: str, factor_id: str, reason: str, operator_action: OperatorActionEntry | None = None
 ) -> FactorView:
-    """Remove a factor without a code, for a ``reason``, and record the ``operator_action``.
+    """Remove a factor without a code, for a ``reason``, and record the ``operator_action``; raises `NotFoundError`.
 
-    Afterwards no code of it is accepted. Removing it again changes nothing. Raises `NotFoundError`.
+    On return no code of it is accepted. A repetition changes nothing.
     """
     user, known = _known(context, application, factor_id)
     if known.pending is not None:
@@ -373,7 +366,6 @@ def remove(
 
 
 def end_enrolments(context: Context, user: UserKey) -> None:
-    """End all pending enrolments of a user."""
     for factor_id in context.store.factors.pending(user):
         context.store.factors.forget_pending(user, factor_id)
 
@@ -405,9 +397,9 @@ def check_recovery_code(
     intent: Intent = Intent(),
     retry: IdempotentRequest | None = None,
 ) -> RecoveryCheck:
-    """Check a recovery code and use it up; the same new code replaces it in a repeated request.
+    """Check a recovery code and use it up; a repeated request gets the same new code. A wrong code is a result.
 
-    A wrong code is a result. Raises `InvalidCodeError` for another format, and other `OtpServiceError`.
+    Raises `InvalidCodeError`.
     """
     purpose = _require_purpose(context, application, intent, None)
     owner, normalised = user_key(context, application.name, user), normalise_recovery_code(code)
@@ -435,19 +427,13 @@ def check_recovery_code(
 
 
 def unlock(context: Context, application: str, user: str, operator_action: OperatorActionEntry) -> int:
-    """Remove a user's wrong codes and their consequences; return how many kinds of state were removed.
-
-    Records the ``operator_action`` if any was. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
-    """
+    """Remove a user's wrong codes and their consequences; record any change; return the number of removed states."""
     owner, ruleset = user_key(context, application, user), context.rulesets[application]
     return perform_action(context, operator_action, lambda: context.store.factors.unlock(owner, ruleset))
 
 
 def reseal(context: Context) -> Iterator[int]:
-    """Seal factors of other root keys under the active root key; yield the number done after each batch.
-
-    Raises `SealBrokenError` if the root key of a factor is not configured.
-    """
+    """Seal factors under the active root key; yield the number done after each batch; raises `SealBrokenError`."""
     active, done = context.keyring.active_root, 0
     while factors := context.ledger.factors.sealed_by_others(active, RESEAL_BATCH):
         resealed = []
@@ -476,10 +462,7 @@ def checks_wait(context: Context) -> bool:
 
 
 def reset_steps(context: Context, operator_action: OperatorActionEntry) -> int:
-    """Lower last steps, and times that checks wait for, to Redis' clock; return how many.
-
-    Records the ``operator_action`` if any was lowered. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
-    """
+    """Lower last steps, and times that checks wait for, to Redis' clock; record any change; return how many."""
     now, done = context.store.decisions.now(), 0
     for application in context.applications.values():
         while factors := _ahead(context, application, now):
@@ -499,11 +482,8 @@ def _ahead(context: Context, application: Application, now: int) -> tuple[Factor
 
 
 def root_key_refusal(context: Context) -> StartRefusal | None:
-    """Return why no process may start: secrets are sealed under a root key that is not configured.
-
-    A process without root keys opens none of them.
-    """
-    if not context.keyring.root_ids:
+    """Return why no process may start: secrets are sealed under a root key that is not configured."""
+    if not context.keyring.root_ids:  # then the process opens no secrets
         return None
     sealed = context.ledger.factors.root_keys()
     unknown = sorted(sealed.keys() - set(context.keyring.root_ids))
@@ -519,7 +499,6 @@ def root_key_refusal(context: Context) -> StartRefusal | None:
 
 
 def view_of(context: Context, factor: Factor) -> FactorView:
-    """Return a recorded factor, unsealed."""
     status = FactorStatus.ACTIVE if factor.removed is None else FactorStatus.REMOVED
     sealed = factor.sealed
     label = _unseal(context, factor.label, LABEL, factor.id, sealed.application).decode() if factor.label else None

@@ -1,11 +1,11 @@
-"""The calls to gateways that a process makes: how many each gateway may have at a time, and how they are judged.
+"""A process' calls to gateways: their limits, and their results for the breaker.
 
-A gateway gets another call only while more threads are free than it holds: so it holds at most half of them, and two
-that begin to hang together a third each. Gateways that do not answer share one such limit.
+A gateway gets another call only while more threads are free than it holds: at most half of them, and a third each for
+two hanging gateways. Silent gateways share a limit.
 
-The breaker counts calls in the order in which they began. Slow calls end last: counted as they end, they would be all
-that is left when nothing new begins, and a gateway of which every fifth call is slow would look dead. A call is bad as
-soon as it has lasted for the gateway's ``slow``, so nothing waits longer than that to be counted.
+The breaker counts calls in the order of their begin: counted at their end, slow calls would come last, and a gateway
+with every fifth call slow would look dead. A call is bad as soon as it has lasted for the gateway's ``slow``: no call
+waits longer to be counted.
 """
 
 import threading
@@ -31,11 +31,11 @@ class TrackedCall:
     began: float
     """By the monotonic clock."""
     result: CallResult | None = None
-    """How it is judged, once it has ended or lasts too long."""
+    """``None`` until it has ended or lasts too long."""
 
 
 class GatewayCalls:
-    """The calls of this process. Used by many threads."""
+    """The calls of this process. Thread-safe."""
 
     def __init__(self, threads: int, limits: Mapping[str, GatewayLimits]) -> None:
         """Share ``threads`` among the gateways; a single gateway may have all of them."""
@@ -43,17 +43,16 @@ class GatewayCalls:
         self._limits = limits
         self._lock = threading.Lock()
         self._callers = 0
-        """Threads that call a gateway, or choose one."""
+        """Threads that call or choose a gateway."""
         self._places = dict.fromkeys(limits, 0)
-        """Of these by gateway: a thread that chooses has a place at each gateway that it may call."""
+        """These threads by gateway: a choosing thread has a place at each gateway that it may call."""
         self._suspended: set[str] = set()
-        """Gateways that may have no call."""
         self._in_flight: dict[str, dict[TrackedCall, None]] = {name: {} for name in limits}
-        """Calls by gateway, the oldest first."""
+        """Calls by gateway, oldest first."""
         self._answered = dict.fromkeys(limits, 0.0)
-        """When each gateway answered last, by the monotonic clock."""
+        """Times of the last answers, by the monotonic clock."""
         self._uncounted: dict[str, deque[TrackedCall]] = {name: deque() for name in limits}
-        """Calls that the breaker has not counted, the oldest first."""
+        """Calls that the breaker has not counted, oldest first."""
 
     def reserve(self, gateways: Iterable[str]) -> Mapping[str, Room]:
         """Take a place at each gateway that has room; return the room of each."""
@@ -65,27 +64,26 @@ class GatewayCalls:
             return rooms
 
     def keep(self, rooms: Mapping[str, Room], chosen: str | None) -> None:
-        """Give back the places that `reserve` took, except at the gateway that was chosen."""
+        """Give back the places that `reserve` took, except at the chosen gateway."""
         with self._lock:
             for gateway, room in rooms.items():
                 self._places[gateway] -= room is Room.FREE and gateway != chosen
             self._callers -= chosen is None and Room.FREE in rooms.values()
 
     def leave(self, gateway: str) -> None:
-        """Give back the place at the gateway that was chosen."""
+        """Give back the place at the chosen gateway."""
         with self._lock:
             self._places[gateway] -= 1
             self._callers -= 1
 
     def suspend(self, gateway: str) -> bool:
-        """Give a gateway no more calls, unless it has some now; return whether it is suspended."""
+        """Stop calls to a gateway without calls now; return whether it is suspended."""
         with self._lock:
             if not self._places[gateway]:
                 self._suspended.add(gateway)
             return gateway in self._suspended
 
     def resume(self, gateway: str) -> None:
-        """Give a gateway calls again."""
         with self._lock:
             self._suspended.discard(gateway)
 
@@ -101,12 +99,11 @@ class GatewayCalls:
         return Room.SILENT if silent else Room.FULL
 
     def _is_silent(self, gateway: str) -> bool:
-        """Tell whether a gateway has answered nothing since the oldest call in flight began, a while ago."""
+        """Tell whether a gateway has not answered since its oldest call in flight began, `_SILENCE` ago."""
         oldest = next(iter(self._in_flight[gateway]), None)
         return oldest is not None and self._answered[gateway] <= oldest.began < time.monotonic() - _SILENCE
 
     def begin(self, gateway: str, dispatch_id: str) -> TrackedCall:
-        """Note a call that begins now."""
         with self._lock:
             call = TrackedCall(gateway, dispatch_id, time.monotonic())
             self._in_flight[gateway][call] = None
@@ -114,7 +111,7 @@ class GatewayCalls:
             return call
 
     def end(self, call: TrackedCall, result: CallResult) -> tuple[CountedCalls, ...]:
-        """Note how a call ended; return the calls that the breaker counts now, in their order."""
+        """Note the end of a call; return the calls that the breaker counts now, in their order."""
         with self._lock:
             del self._in_flight[call.gateway][call]
             if result is not CallResult.BAD:
@@ -134,7 +131,7 @@ class GatewayCalls:
             return judged
 
     def _take_judged(self, gateway: str) -> tuple[CountedCalls, ...]:
-        """Take the calls before the first that is not judged; equal ones in a row are counted together."""
+        """Take the calls before the first without a result; equal results in a row are counted together."""
         waiting, judged, now = self._uncounted[gateway], list[TrackedCall](), time.monotonic()
         while waiting and waiting[0].result:
             judged.append(waiting.popleft())
@@ -143,6 +140,5 @@ class GatewayCalls:
         return tuple(CountedCalls(result, len(calls), round(1000 * (now - calls[0].began))) for result, calls in rows)
 
     def in_flight(self) -> Mapping[str, int]:
-        """Return how many calls each gateway has in flight."""
         with self._lock:
             return {gateway: len(calls) for gateway, calls in self._in_flight.items()}

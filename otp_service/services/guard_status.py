@@ -1,4 +1,4 @@
-"""What the guard's rules did recently, what they hold closed, and how much of each ceiling is spent."""
+"""Recent decisions of the guard, closed countries and blocks, and the use of ceilings."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -36,7 +36,7 @@ UP_TO: Final = Phrase("up to {span}")
 
 @dataclass(frozen=True, slots=True)
 class RefusalCount:
-    """How often a rule refused in a country, or would have."""
+    """The refusals of a rule in a country, also of record-only rules."""
 
     rule: str
     mode: str
@@ -72,7 +72,7 @@ class ClosedCountry:
     application: str
     country: str
     left: int
-    """Milliseconds until it is tried again; 0 while it is."""
+    """Milliseconds until it is tried again; 0 during the trial."""
     times: int
     """Closings in a row."""
 
@@ -82,7 +82,7 @@ Place = tuple[str, str]
 
 
 def closed_countries(context: Context, places: Iterable[Place]) -> list[ClosedCountry]:
-    """Return those of some countries that are closed now; raises `StoreUnavailableError`."""
+    """Return the closed ones of some countries."""
     now = context.store.decisions.now()
     breakers = ((*place, context.store.guard.stop(*place)) for place in sorted(places))
     return [
@@ -95,7 +95,7 @@ def closed_countries(context: Context, places: Iterable[Place]) -> list[ClosedCo
 def closed_blocks(context: Context, decisions: Iterable[Decision]) -> list[int]:
     """Return for how many milliseconds each closed block stays closed; only Redis has their numbers.
 
-    A lift does not name its block: it removes the one that was closed last. Raises `StoreUnavailableError`.
+    A lift does not name its block: it removes the block that was closed last.
     """
     now = context.store.decisions.now()
     closed: list[int] = []
@@ -119,10 +119,7 @@ class Spending:
 
 
 def spending(context: Context, places: Collection[Place]) -> list[Spending]:
-    """Return the use of ceilings, in some countries and in those with a ceiling of their own.
-
-    Raises `StoreUnavailableError`.
-    """
+    """Return the use of ceilings, in some countries and in those with a ceiling of their own."""
     used: list[Spending] = []
     for name, loaded in context.rulesets.items():
         own = {country for country in loaded.ruleset.ceilings_of_countries if country != ANY_COUNTRY}

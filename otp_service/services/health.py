@@ -15,7 +15,7 @@ from otp_service.services.mirror import MISMATCHES, MirrorState
 from otp_service.store.connection import connection_problem
 
 STARTS_ACCEPTED: Final = "accepted"
-"""``starts`` while not every start would be refused."""
+"""``starts`` while starts are accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,13 @@ class Readiness:
     """The readiness of a process, with the details that a probe shows."""
 
     checks: bool
-    """Whether it checks codes and takes receipts and inbound messages."""
+    """Readiness for checks, receipts and inbound messages."""
     starts: bool
     details: Mapping[str, object]
 
 
 def readiness(context: Context) -> Readiness:
-    """Return whether codes can be checked and starts accepted now.
-
-    The age of the last worker and the state of the ledger are shown only: codes are checked without either, as long as
-    any caller is known.
-    """
+    """Return the readiness now; worker and ledger are details only: codes are checked without either."""
     worker_age, ledger = None, context.ledger.database.gate.state or str(context.mirror_sync.state)
     if ledger == MirrorState.OK and context.ledger.database.lacks_space():
         ledger = "disk-full"
@@ -55,7 +51,7 @@ def readiness(context: Context) -> Readiness:
 
 
 def _why_starts_are_closed(context: Context) -> str | None:
-    """Return why every start would be refused now; ``None`` when starts are accepted."""
+    """Return why every start is refused now; ``None`` while starts are accepted."""
     if context.mirror_sync.state in MISMATCHES:
         return f"mirror-{context.mirror_sync.state}"
     if not context.mirror_sync.is_known:
@@ -72,12 +68,11 @@ _PROBE_PERIOD: Final = 60_000
 
 
 def new_probe(keyring: Keyring) -> str:
-    """Return a probe that this installation's keys verify for at least a minute."""
+    """Return a probe that `is_probe` accepts for at least a minute."""
     return _probe(keyring, now() // _PROBE_PERIOD)
 
 
 def is_probe(keyring: Keyring, text: str) -> bool:
-    """Tell whether a text is a new probe of this installation."""
     present = now() // _PROBE_PERIOD
     known = (_probe(keyring, period) for period in (present - 1, present, present + 1))
     return any(hmac.compare_digest(text.encode(), probe.encode()) for probe in known)

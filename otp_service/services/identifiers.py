@@ -53,7 +53,7 @@ class Identified:
 def identify(context: Context, name: str, days: int = DAYS) -> Identified:
     """Return the records of an identifier; dispatches and references are searched in the last ``days``.
 
-    While the ledger is away only Redis is searched; raises `LedgerUnavailableError` for records of the ledger alone.
+    While the ledger is away Redis is searched; `LedgerUnavailableError` is raised for records of the ledger alone.
     """
     if context.keyring.bucket_of_id(name, retired=True):
         return Identified((name,))
@@ -119,7 +119,7 @@ def _of_reference(context: Context, reference: str) -> str | None:
 
 
 def find_factor(context: Context, factor_id: str) -> FactorHistory | None:
-    """Return the history of an authenticator app, ``None`` for an unknown one; raises `LedgerUnavailableError`."""
+    """Return the history of an authenticator app, ``None`` for an unknown one."""
     user = user_of_factor(factor_id)
     if user is None:
         return None

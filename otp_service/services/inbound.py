@@ -97,11 +97,7 @@ class ReplyContent:
 
 
 def reply_content(context: Context, reply: Reply) -> ReplyContent | None:
-    """Return the content of a reply; ``None`` if its application is gone.
-
-    Raises `FrozenError` for a frozen number, `MessageNotAllowedError` if the country's rules forbid the reply, and
-    `LedgerUnavailableError`.
-    """
+    """Return the content of a reply, ``None`` without application; raises `FrozenError`, `MessageNotAllowedError`."""
     application = context.access_cache.find(reply.application)
     if application is None:
         return None
@@ -117,7 +113,7 @@ def reply_content(context: Context, reply: Reply) -> ReplyContent | None:
 
 
 def queue_reply(context: Context, reply: Reply) -> None:
-    """Queue a reply for a worker, sealed and without its text; raises `StoreUnavailableError`."""
+    """Queue a reply for a worker, sealed and without its text."""
     keyring = context.keyring
     name = keyring.new_verification_id(first_byte(keyring.pseudonym(reply.to)))
     plain = json.dumps(asdict(reply)).encode().ljust(_SEALED_LENGTH)  # its length would reveal the number's

@@ -1,4 +1,4 @@
-"""Types whose form in JSON is another one: answers hold plain numbers."""
+"""Types of plain numbers with another form in JSON."""
 
 from typing import Annotated
 

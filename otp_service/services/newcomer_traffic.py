@@ -58,7 +58,7 @@ class PlaceReport:
 
 
 def report_traffic(context: Context) -> Iterator[PlaceReport]:
-    """Yield each country with unknown numbers, and its unusual number prefixes; raises `StoreUnavailableError`."""
+    """Yield each country with unknown numbers, and its unusual number prefixes."""
     minute = context.store.decisions.now() // MINUTE
     for application in context.applications:
         for country, traffic in sorted(context.store.traffic.learnt(application)[1].items()):
@@ -85,7 +85,7 @@ class BlockReport:
 
 
 def report_blocks(context: Context) -> list[BlockReport]:
-    """Return the blocks with the largest numbers of unapproved messages in a day; raises `StoreUnavailableError`."""
+    """Return the blocks with the largest numbers of unapproved messages in a day."""
     now = context.store.decisions.now()
     learnt = [context.store.traffic.learnt(application)[1] for application in context.applications]
     reports = []
@@ -140,19 +140,18 @@ class TrafficJudge:
     loses its lease leaves nothing wrong.
     """
 
-    def __init__(self, context: Context, name: str) -> None:
-        """Prepare; ``name`` is the worker's."""
+    def __init__(self, context: Context, worker: str) -> None:
         self._context = context
-        self._name = name
+        self._worker = worker
         self._learnt: dict[str, _Learnt] = {}
         self._leads: bool | None = None
         self._unwritten: list[Webhook] = []
         """Webhooks of alarms that are not in the ledger yet."""
 
     def judge(self) -> None:
-        """Judge the recorded traffic if this process has the lease; raises `StoreUnavailableError`."""
+        """Judge the recorded traffic if this process has the lease."""
         self._write_webhooks()
-        leads = self._context.store.traffic.lead(self._name)
+        leads = self._context.store.traffic.lead(self._worker)
         if leads is not self._leads:
             self._leads = leads
             self._learnt.clear()

@@ -93,7 +93,7 @@ class GatewayReport:
 
 
 def gateway_reports(context: Context) -> tuple[GatewayReport, ...]:
-    """Return a report of each gateway; raises `StoreUnavailableError`."""
+    """Return a report of each gateway."""
     healths = context.store.health.of(tuple(context.gateways))
     return tuple(GatewayReport(name, health, context.gateway_limits[name]) for name, health in healths.items())
 
@@ -156,10 +156,7 @@ _MAX_LISTED: Final = 50
 
 
 def report_operations(context: Context, sees: Callable[[str], bool]) -> OperationsReport:
-    """Return the overview, with the messages of applications that the operator ``sees``.
-
-    Raises `StoreUnavailableError` and `LedgerUnavailableError`.
-    """
+    """Return the overview, with the messages of applications that the operator ``sees``."""
     store = context.store
     now = store.decisions.now()
     waiting = {name: count for name, count in store.history.waiting_messages().items() if count and sees(name)}
@@ -212,10 +209,7 @@ class TrafficReport:
 
 
 def gateway_traffic(context: Context, hours: int, applications: Collection[str]) -> TrafficReport:
-    """Return outcomes of messages by verifications started in the last hours, with the current hour.
-
-    Raises `StoreUnavailableError` and `LedgerUnavailableError`.
-    """
+    """Return outcomes of messages by verifications started in the last hours, with the current hour."""
     until = (context.store.decisions.now() // HOUR + 1) * HOUR
     query = StatsQuery(until - hours * HOUR, until, ("gateway", "country"), {"application": applications})
     delays = {(row.gateway, row.country, row.until): row for row in count_delays(context, query)}

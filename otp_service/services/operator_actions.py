@@ -28,7 +28,7 @@ class AuditStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuditedAction:
-    """A recorded action, and its proof in the audit chain."""
+    """A recorded action, and its evidence in the audit chain."""
 
     entry: OperatorActionEntry
     proof: AuditStatus
@@ -47,7 +47,7 @@ def record_action(context: Context, operator_action: OperatorActionEntry) -> boo
 def perform_action(context: Context, operator_action: OperatorActionEntry, do: Callable[[], int]) -> int:
     """Change something outside the ledger, and record it if anything changed; return the number of changes.
 
-    Raises `LedgerUnavailableError`; an action that was done by then, or may have been, is in the log.
+    An action that may be done before a `LedgerUnavailableError` is in the log.
     """
     is_done = False
 
@@ -77,12 +77,12 @@ def _log_unrecorded(operator_action: OperatorActionEntry) -> None:
 
 
 def find_actions(context: Context, since: int | None, until: int | None, max_actions: int) -> tuple[AuditedAction, ...]:
-    """Return the operator actions from a time on and before another, oldest first; raises `LedgerUnavailableError`."""
+    """Return the operator actions from a time on and before another, oldest first."""
     return _audited(context, context.ledger.operator_actions.between(since, until, max_actions))
 
 
 def latest_actions(context: Context, max_actions: int, applications: Collection[str] = ()) -> tuple[AuditedAction, ...]:
-    """Return the last operator actions on ``applications``, or all, newest first; raises `LedgerUnavailableError`."""
+    """Return the last operator actions on ``applications``, or all, newest first."""
     return _audited(context, context.ledger.operator_actions.latest(max_actions, applications))
 
 
@@ -94,7 +94,7 @@ def _audited(context: Context, actions: Sequence[OperatorActionEntry]) -> tuple[
     return tuple(AuditedAction(action, statuses.get(action.id, AuditStatus.UNKNOWN)) for action in actions)
 
 
-# ``by`` names the operator. All functions raise `StoreUnavailableError`.
+# ``by`` names the operator.
 
 BLOCK_RULE: Final = "block.conversion"
 COUNTRY_RULE: Final = "country.conversion"
@@ -141,7 +141,7 @@ def address_restriction(context: Context, address: str) -> Restriction:
 
 
 def unblock(context: Context, restriction: Restriction, by: str) -> bool:
-    """Lift a restriction; return whether there was any. Raises `LedgerUnavailableError`."""
+    """Lift a restriction; return whether there was any."""
     operator_action = OperatorActionEntry(OperatorAction.GUARD_UNBLOCKED, by, restriction.application, restriction.kind)
     if not perform_action(context, operator_action, restriction.forget):
         return False
@@ -152,17 +152,14 @@ def unblock(context: Context, restriction: Restriction, by: str) -> bool:
 
 
 def reset_limits(context: Context, to: SubjectKey, applications: Collection[str], by: str) -> int:
-    """Reset a number's limits at some applications, and those that all share; return the number of used windows.
-
-    Raises `LedgerUnavailableError`.
-    """
+    """Reset a number's limits at some applications, and those that all share; return the number of used windows."""
     operator_action = OperatorActionEntry(OperatorAction.LIMITS_RESET, by, about="number")
     reset = context.store.limits.reset
     return perform_action(context, operator_action, lambda: reset(to.bucket, to.pseudonym, applications))
 
 
 def rebuild_mirror(context: Context, by: str) -> None:
-    """Treat the ledger as new, and mirror it again; raises `LedgerUnavailableError`."""
+    """Treat the ledger as new, and mirror it again."""
     context.ledger.operator_actions.add(OperatorActionEntry(OperatorAction.MIRROR_REBUILT, by))
     context.mirror_sync.rebuild()
 
@@ -223,10 +220,9 @@ def fail_over(context: Context, by: str, primary: str = "") -> bool:
 
 
 def fence_store(context: Context, *, restored: bool = False) -> int:
-    """Fence the store, whether or not any process serves; return when, in milliseconds by Redis' clock.
+    """Fence the store as `Fences.put` does; return when, in milliseconds by Redis' clock.
 
-    ``restored`` is as `Fences.put` takes it. Raises `StartRefusedError` for another installation's store, which is left
-    as it is, and `StoreUnavailableError`.
+    Raises `StartRefusedError` for another installation's store, and does nothing to it.
     """
     context.store.server.require_own()
     put = context.store.fences.put(restored=restored)

@@ -1,4 +1,4 @@
-"""Tasks that run by the clock: they keep the mirror in step and purge the ledger."""
+"""Tasks that run by the clock, and the purge of the ledger."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -19,10 +19,7 @@ PERIOD = 1.0
 
 
 class PeriodicTasks:
-    """Runs tasks once a second, each in a thread of its own, until it is stopped; one that fails is run again.
-
-    So a long task, such as to build a mirror, does not keep a revoked key in force.
-    """
+    """Runs tasks once a second until stopped, each in its own thread: a long task must not keep a revoked key alive."""
 
     def __init__(
         self,
@@ -30,7 +27,7 @@ class PeriodicTasks:
         period: float = PERIOD,
         on_stop: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take the tasks by name, and what asks one that takes long to come to an end."""
+        """Take the tasks by name; ``on_stop`` aborts a long task."""
         self._on_stop = on_stop
         self._period = period
         self._stop = threading.Event()
@@ -53,32 +50,29 @@ class PeriodicTasks:
 
     def _run(self, name: str, task: Callable[[], None]) -> None:
         while not self._stop.wait(self._period):
-            self._do(name, task)
-
-    def _do(self, name: str, task: Callable[[], None]) -> None:
-        try:
-            task()
-        except StoreUnavailableError:
-            metrics.store_errors.count(operation=f"periodic_task.{name}")
-        except LedgerUnavailableError:
-            metrics.ledger_errors.count(operation=f"periodic_task.{name}")
-        except Exception:  # noqa: BLE001 - the other tasks have their turn, and this one again
-            _log.exception("periodic_task_defect", task=name)
+            try:
+                task()
+            except StoreUnavailableError:
+                metrics.store_errors.count(operation=f"periodic_task.{name}")
+            except LedgerUnavailableError:
+                metrics.ledger_errors.count(operation=f"periodic_task.{name}")
+            except Exception:  # noqa: BLE001 - a failed task runs again
+                _log.exception("periodic_task_defect", task=name)
 
 
 class Purger:
     """Purges the ledger, in turn with other processes."""
 
     def __init__(self, context: Context, retention_days: RetentionDays, pause: Callable[[], bool]) -> None:
-        """``pause`` is called after each batch, so that others can write, and returns whether to stop."""
+        """Call ``pause`` after each batch, so that other processes can write; it returns whether to stop."""
         self._context = context
         self._retention_days = retention_days
         self._pause = pause
         self.deleted: dict[str, int] = {}
-        """Rows that the present purge deleted, or the last one, by class of data."""
+        """Deleted rows of the present or last purge, by class of data."""
 
     def purge_if_due(self) -> None:
-        """Purge, if no process has in the last hour; raise `LedgerUnavailableError` or `StoreUnavailableError`."""
+        """Purge, if no process has in the last hour."""
         now = self._now()
         if self._context.ledger.purges.claim_turn(now):
             for data, rows in self._purge(now).items():
@@ -86,13 +80,13 @@ class Purger:
                     _log.info("purged", records=data, rows=SafeNumber(rows))
 
     def purge_now(self) -> Mapping[str, int]:
-        """Purge whether or not it is due; return how many rows went, by class of data; raise as `purge_if_due` does."""
+        """Purge in any case; return the numbers of deleted rows, by class of data."""
         now = self._now()
         self._context.ledger.purges.begin(now)
         return self._purge(now)
 
     def _now(self) -> int:
-        """Return the earlier time of two clocks: a host that is years ahead must not delete what others keep."""
+        """Return the earlier time of two clocks: a host that is years ahead must not delete data too early."""
         return min(clock.now(), self._context.store.decisions.now())
 
     def _purge(self, now: int) -> Mapping[str, int]:

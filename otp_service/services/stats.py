@@ -40,10 +40,7 @@ _CHANGE: Final = "change"
 
 
 def record_refusals(context: Context, buckets: Iterable[str]) -> None:
-    """Count the refusals of some buckets since the last call in the stats, once for all processes.
-
-    Decisions that have expired in Redis are not counted. Raises `StoreUnavailableError` and `LedgerUnavailableError`.
-    """
+    """Count the refusals of some buckets since the last call in the stats, once for all processes."""
     for bucket in buckets:
         is_full = True
         while is_full:
@@ -256,7 +253,7 @@ def count_verifications(
 ) -> list[VerificationStatsRow]:
     """Return verification outcomes by some of `BY_VERIFICATION`; without ``first_messages`` not `sent`, `delivered`.
 
-    All queries of this module raise `InvalidTimeError` for too large an answer, and `LedgerUnavailableError`.
+    This and the other queries raise `InvalidTimeError` for too large an answer.
     """
     pivot = _pivot(query, context.ledger.stats.sums, _VERIFICATION_EVENTS)
     firsts: Counter[tuple[_Group, str]] | None = None

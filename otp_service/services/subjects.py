@@ -122,7 +122,7 @@ class SubjectExport:
 
 
 def export(context: Context, to: Named, application: str | None) -> SubjectExport:
-    """Return the data of a number or user, of an application, ``None`` for all; raises `OtpServiceError`."""
+    """Return the data of a number or user, of an application, ``None`` for all."""
     holding = context.ledger.subjects.export(to.pseudonym, application)
     recent = recent_verifications(context, to, application)
     names = [to.pseudonym, *(recorded.id for recorded in holding.verifications), *(record.id for record in recent)]
@@ -160,7 +160,7 @@ def _standing_at(context: Context, to: Named, application: str | None) -> tuple[
 def erase(
     context: Context, to: Named, application: str | None, operator_action: OperatorActionEntry | None = None
 ) -> Erasure:
-    """Erase all data that no dispute needs, and record the ``operator_action``; raises `OtpServiceError`.
+    """Erase all data that no dispute needs, and record the ``operator_action``.
 
     Budgets, locks and suppressions stay: otherwise an erasure would buy new guesses. Pending verifications end, and
     earlier approvals are no evidence any more. Redis forgets approvals, known devices, unfinished enrolments and unread

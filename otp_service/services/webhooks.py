@@ -84,10 +84,7 @@ def check_url(context: Context, url: str) -> None:
 
 
 def add_endpoint(context: Context, application: str, url: str, types: Collection[str], by: Actor) -> IssuedEndpoint:
-    """Add an endpoint for types of events, or groups of them, at a checked address (`check_url`).
-
-    Raises `EndpointLimitError` and `LedgerUnavailableError`.
-    """
+    """Add an endpoint for types of events at a checked address (`check_url`); raises `EndpointLimitError`."""
     secret, name = new_webhook_secret(), new_endpoint_id()
     endpoint = Endpoint(name, application, url, _ordered(types), "", 0)
     endpoint = replace(endpoint, secret=_seal(context, endpoint, secret))
@@ -98,7 +95,7 @@ def add_endpoint(context: Context, application: str, url: str, types: Collection
 
 
 def find_endpoint(context: Context, endpoint_id: str, application: str | None) -> Endpoint:
-    """Return an endpoint; raises `NotFoundError` and `LedgerUnavailableError`."""
+    """Return an endpoint; raises `NotFoundError`."""
     endpoint = context.ledger.endpoints.find(endpoint_id, application) if is_endpoint_id(endpoint_id) else None
     if endpoint is None:
         raise NotFoundError(_UNKNOWN)
@@ -185,10 +182,7 @@ def root_keys_in_use(endpoints: Iterable[Endpoint], now: int) -> Mapping[str, in
 
 
 def reseal_secrets(context: Context, by: str) -> tuple[int, int]:
-    """Seal all secrets under the active root key; return the numbers of changed and of unreadable endpoints.
-
-    Endpoints need no former root key after that. Raises `LedgerUnavailableError`.
-    """
+    """Seal all secrets under the active root key; return the numbers of changed and of unreadable endpoints."""
     unreadable: list[str] = []
 
     def seal(endpoint: Endpoint) -> Endpoint:
@@ -263,7 +257,7 @@ def _call(context: Context, endpoint: Endpoint, headers: dict[str, str], body: b
 def replay_since(context: Context, endpoint_id: str, since: int, by: Actor, *, delivered: bool = False) -> int:
     """Send the webhooks of events from a time on again, also ``delivered`` ones; return how many.
 
-    Raises `NotFoundError`, `ConflictError` for a disabled endpoint, and `LedgerUnavailableError`.
+    Raises `NotFoundError`, and `ConflictError` for a disabled endpoint.
     """
     endpoint = find_endpoint(context, endpoint_id, by.application)
     if endpoint.status is not EndpointStatus.ENABLED:
@@ -279,7 +273,7 @@ def replay_since(context: Context, endpoint_id: str, since: int, by: Actor, *, d
 def replay_webhook(context: Context, webhook_id: str, by: Actor) -> int:
     """Send a webhook again to its enabled endpoints; return how many.
 
-    Raises `NotFoundError`, `ConflictError` without such an endpoint, and `LedgerUnavailableError`.
+    Raises `NotFoundError`, and `ConflictError` without such an endpoint.
     """
     operator_action = by.operator_action(OperatorAction.WEBHOOKS_REPLAYED, subject=webhook_id)
     known = is_webhook_id(webhook_id)

@@ -78,7 +78,7 @@ def compare(
 
 
 def what_if(context: Context, tried: TriedRules, counted: Collection[str] = ()) -> Comparison:
-    """Run the attempts in Redis through rules, as `compare` does; raises `StoreUnavailableError`."""
+    """Run the attempts in Redis through rules, as `compare` does."""
     return compare(context.store.attempts.all(), tried, usual_approvals(context), counted)
 
 
