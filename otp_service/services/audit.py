@@ -7,14 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from otp_service.clock import now
-from otp_service.domain.audit import (
-    GENESIS,
-    ChainEntry,
-    ChainHead,
-    canonical_json,
-    digest_of,
-    short_digest,
-)
+from otp_service.domain.audit import GENESIS, ChainEntry, ChainHead, canonical_json, digest_of, short_digest
 from otp_service.domain.keyring import is_valid_signature
 from otp_service.domain.phrases import Phrase
 from otp_service.domain.stats import MIN_SHOWN_COUNT

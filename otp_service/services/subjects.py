@@ -42,12 +42,7 @@ class FreezeStatus:
 
 
 def freeze(
-    context: Context,
-    to: Named,
-    application: str,
-    source: SuppressionSource,
-    reason: str = "",
-    by: str | None = None,
+    context: Context, to: Named, application: str, source: SuppressionSource, reason: str = "", by: str | None = None
 ) -> FreezeStatus:
     """Freeze a number or user for an application, or `EVERY_APPLICATION`, and end its pending verifications.
 
