@@ -10,7 +10,7 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter, RateLimiter, SlidingWindowCounterRateLimiter
 
-from otp_service.domain.guard import Limit, LimitScope, Strategy
+from otp_service.domain.guard import STRATEGY_OF, Limit, LimitScope, Strategy
 from otp_service.store import keys
 from otp_service.store.library import part_texts
 
@@ -62,7 +62,7 @@ class Window:
     @property
     def key(self) -> str:
         """Where its count is: moving windows share the times of events."""
-        shared = "" if self.limit.strategy is Strategy.MOVING_WINDOW else self.limit.seconds
+        shared = "" if STRATEGY_OF[self.limit.scope] is Strategy.MOVING_WINDOW else self.limit.seconds
         return f"{self.limit.scope}:{self.name}:{shared}"
 
 
@@ -86,7 +86,7 @@ def hit(client: redis.Redis, windows: Sequence[Window]) -> Verdict:
 
 @cache
 def _script(limits: tuple[Limit, ...]) -> str:
-    rules = [{**asdict(one), "strategy": one.strategy} for one in limits]
+    rules = [{**asdict(one), "strategy": STRATEGY_OF[one.scope]} for one in limits]
     return "\n".join(
         [
             f"local windows, ruleset = cjson.decode('{json.dumps(rules)}'), {{ windows = {{}} }}",
@@ -116,7 +116,7 @@ class _Item(RateLimitItemPerSecond):
 def library(client: redis.Redis, scope: LimitScope) -> RateLimiter:
     """Return the library's own strategy for a scope, over the same Redis."""
     storage = RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix="oracle")
-    moving = Limit(scope, 1, 1).strategy is Strategy.MOVING_WINDOW
+    moving = STRATEGY_OF[scope] is Strategy.MOVING_WINDOW
     return MovingWindowRateLimiter(storage) if moving else SlidingWindowCounterRateLimiter(storage)
 
 

@@ -72,7 +72,6 @@ class Application:
     countries: frozenset[str] | None
     """ISO 3166-1 alpha-2; ``None`` for all (development only)."""
     region: str | None
-    """For numbers in national spelling."""
     locale: str
     """BCP 47 tag of messages when a start has none."""
     client_ip: ClientIpSource
@@ -96,7 +95,6 @@ class Application:
     page_color: str = DEFAULT_COLOR
     """RGB in hexadecimal digits."""
     dialects: frozenset[str] = field(default_factory=frozenset)
-    """Other forms of the API that it may call."""
 
     @property
     def consent_for_resend(self) -> ConsentMode:
@@ -117,7 +115,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 NO_APPLICATION: Final = ""
 """The application of an operator's key, which reads no application's data."""
 MAX_NETWORKS: Final = 50
-"""Of one key."""
 _KEY_ID: Final = re.compile(r"ak_[0-9a-f]{32}")
 _IPV4_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 
@@ -127,12 +124,10 @@ class KeyScope(StrEnum):
 
     VERIFY = "verify"
     CONSENT = "consent"
-    """Suppressions too."""
     SUBJECTS = "subjects"
     """Data stored about a number, its erasure, and its freeze."""
     WEBHOOKS = "webhooks"
     FACTORS = "factors"
-    """Recovery codes too."""
     STATS = "stats"
     ADMIN = "admin"
     """All applications and their keys, but no application's data."""
@@ -153,10 +148,8 @@ class ApiKey:
     hash: str = field(repr=False)
     scopes: frozenset[KeyScope]
     networks: tuple[Network, ...] = ()
-    """Networks that may use it; empty for any."""
     created: int = 0
     expires: int | None = None
-    """``None`` for never."""
     revoked: int | None = None
     used: int | None = None
     """The last use, to the minute."""

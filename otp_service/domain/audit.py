@@ -19,16 +19,14 @@ GONE: Final = ""
 
 @dataclass(frozen=True, slots=True)
 class ChainEntry:
-    """The entry of a recorded row."""
+    """The entry of a recorded row; ``at`` is in milliseconds since the epoch."""
 
     sequence: int
     """From 1, without a gap."""
     at: int
-    """Milliseconds since the epoch."""
     table: str
     row: str
     digest: str
-    """`digest_of` the row."""
 
     def matches(self, digest: str) -> bool:
         """Tell whether its row has this digest."""
@@ -41,14 +39,12 @@ class ChainEntry:
 
 @dataclass(frozen=True, slots=True)
 class ChainHead:
-    """A signed head of the chain."""
+    """A signed head of the chain; ``ledger`` is the ledger's identity, ``at`` in milliseconds since the epoch."""
 
     ledger: str
-    """Identity of the ledger."""
     sequence: int
     link: str
     at: int
-    """Milliseconds since the epoch."""
 
     @property
     def signed(self) -> bytes:
@@ -91,7 +87,6 @@ class Event:
     at: int
     """Milliseconds since the epoch, by Redis' clock."""
     type: str
-    """Such as ``verification.started``."""
     fields: Mapping[str, str]
 
     def member(self, name: str) -> str:
@@ -121,7 +116,6 @@ class OperatorAction(StrEnum):
     """All verifications in Redis were ended."""
     FAILOVER_BEGUN = "failover-begun"
     FAILOVER_ENDED = "failover-ended"
-    """It succeeded or failed."""
     SUBJECT_FROZEN = "subject-frozen"
     SUBJECT_UNFROZEN = "subject-unfrozen"
     SUBJECT_ERASED = "subject-erased"
@@ -129,7 +123,6 @@ class OperatorAction(StrEnum):
     FACTOR_REMOVED = "factor-removed"
     FACTORS_UNLOCKED = "factors-unlocked"
     FACTORS_RESEALED = "factors-resealed"
-    """Under the active root key."""
     FACTOR_STEPS_RESET = "factor-steps-reset"
     """Steps ahead of the clock were lowered to the present one."""
     SUPPRESSION_ADDED = "suppression-added"
@@ -140,7 +133,6 @@ class OperatorAction(StrEnum):
     GATEWAY_PAUSED = "gateway-paused"
     GATEWAY_RESUMED = "gateway-resumed"
     MESSAGES_REDRIVEN = "messages-redriven"
-    """Dead letters are put back."""
     ENDPOINT_ADDED = "endpoint-added"
     ENDPOINT_CHANGED = "endpoint-changed"
     ENDPOINT_ROTATED = "endpoint-rotated"
@@ -149,7 +141,6 @@ class OperatorAction(StrEnum):
     ENDPOINT_REMOVED = "endpoint-removed"
     WEBHOOKS_REPLAYED = "webhooks-replayed"
     WEBHOOKS_RESEALED = "webhooks-resealed"
-    """Secrets, under the active root key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +153,11 @@ class OperatorActionEntry:
     """A login at a command line (``cli:ali``), users of the console (``console:ali with sara``), or an operator's
     API key by name."""
     application: str = ""
-    """Empty for none, or for all."""
     about: str = ""
     """The object of the action, such as the name of a key, or its outcome. Never a number."""
     at: int = 0
     """Milliseconds since the epoch."""
     id: str = ""
-    """Random; empty until it is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +176,7 @@ class PurgeRecord:
     last_sequence: int = 0
     """The last deleted entry of the chain, which begins after it; 0 for none."""
     link: str = ""
-    """That entry's link."""
     signature: str = ""
-    """Base64."""
 
     @property
     def signed(self) -> bytes:

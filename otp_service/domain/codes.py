@@ -50,10 +50,8 @@ def normalise_code(typed: str) -> str:
 
 
 DESTINATION = "destination"
-"""The kind of seal of a number."""
 _MEMBERS = tuple(member.name for member in fields(Transaction))
 DETAILS = "details"
-"""The kind of seal of a start's details."""
 
 
 @dataclass(frozen=True, slots=True)

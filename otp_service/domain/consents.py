@@ -25,13 +25,11 @@ class ConsentEvidence:
     text_sha256: str
     """Of the words, in 64 hexadecimal digits."""
     locale: str
-    """BCP 47."""
     channel: str
     """Such as ``web`` or ``app``."""
     given: int
     """Milliseconds since the epoch, by the caller."""
     source: str
-    """Page, screen or paper."""
     address_prefix: str = ""
     """The end user's IPv4 /24 or IPv6 /48, empty when it is not known."""
 
@@ -48,17 +46,18 @@ class ConsentEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """An entry of a consent with its evidence, or of its withdrawal. Only later entries change its effect."""
+    """An entry of a consent, or without evidence of its withdrawal. Only later entries change its effect.
+
+    Times are milliseconds since the epoch, by the ledger's host.
+    """
 
     pseudonym: str
     application: str
     purpose: str
     evidence: ConsentEvidence | None
-    """``None`` for a withdrawal."""
     counts_from: int | None = None
     """The ledger's place from which it counts; ``None`` for the place where it is recorded."""
     recorded: int = 0
-    """Milliseconds since the epoch, by the ledger's host."""
     said: int = 0
     """When it was given; of a withdrawal the later of its recording and the withdrawn consent. It orders entries."""
 
@@ -76,7 +75,6 @@ class Consent:
 EVERY_APPLICATION: Final = "*"
 """In place of an application's name, for operators only."""
 MAX_REASON: Final = 200
-"""In characters."""
 
 
 class SuppressionScope(StrEnum):
@@ -94,7 +92,6 @@ class SuppressionScope(StrEnum):
 SETTABLE_SCOPES: Final = (SuppressionScope.ALL, SuppressionScope.MARKETING_ONLY)
 """Scopes for calls, commands and lists; freezes have their own."""
 BLOCKING_SCOPES: Final = frozenset({SuppressionScope.ALL, SuppressionScope.FROZEN})
-"""Scopes that block messages of this service."""
 
 
 class SuppressionSource(StrEnum):
@@ -105,9 +102,7 @@ class SuppressionSource(StrEnum):
     INBOUND = "inbound"
     """The holder's message, such as STOP."""
     GATEWAY = "gateway"
-    """A gateway's answer that the holder wants no messages."""
     IMPORT = "import"
-    """A list."""
 
 
 HOLDER_SOURCES: Final = frozenset({SuppressionSource.INBOUND, SuppressionSource.GATEWAY})
@@ -116,7 +111,10 @@ HOLDER_SOURCES: Final = frozenset({SuppressionSource.INBOUND, SuppressionSource.
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """An entry of a suppression, or of its lift. Only later entries change its effect."""
+    """An entry of a suppression, or of its lift. Only later entries change its effect.
+
+    Times are milliseconds since the epoch, by the ledger's host.
+    """
 
     pseudonym: str
     application: str
@@ -129,7 +127,6 @@ class Suppression:
     lifted: bool = False
     """Whether it lifts the earlier entries of the same application and scope."""
     recorded: int = 0
-    """Milliseconds since the epoch, by the ledger's host."""
 
     @property
     def about(self) -> tuple[str, str, SuppressionScope]:
@@ -188,7 +185,6 @@ class LedgerPosition:
     """A point in the history of a ledger, for itself or its mirror."""
 
     identity: str
-    """Random name of the ledger."""
     sequence: int
     """Number of the last change for the mirror."""
     entry: int

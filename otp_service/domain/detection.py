@@ -53,10 +53,8 @@ class Slot:
     attempts: int
     """Starts, also those that wait for a human check and sent nothing yet."""
     messages: int
-    """Starts with a message."""
     approvals: int
     money: int
-    """The cost of the messages, in millionths."""
 
 
 @lru_cache(maxsize=4096)
@@ -128,7 +126,6 @@ class Alarm:
     """A share that has fallen, and has not come back."""
 
     raised: int
-    """The minute in which it was raised."""
     unusual: float = 0.0
     """Messages since the fall began beyond the usual number for their approvals."""
     recovery: float = 0.0

@@ -90,13 +90,11 @@ class GuardRule:
     id: str
     """Scope and name: ``number.sends``."""
     sentence: str
-    """The refused request, as a sentence."""
     disclosure: Disclosure = Disclosure.UNIFORMLY
     without_store: WithoutStore = WithoutStore.REFUSES
     vital: bool = False
     """Whether codes could be guessed or numbers flooded without it; production must enforce it."""
     mode: Mode = Mode.ENFORCE
-    """The default."""
 
     @property
     def scope(self) -> str:
@@ -156,9 +154,7 @@ class LimitScope(StrEnum):
     NUMBER = "number"
     """Messages to one number, all applications together."""
     IP = "ip"
-    """Starts from one end-user network."""
     APPLICATION = "application"
-    """Starts and resends of one application."""
     FAILED_CHECKS = "failed_checks"
     """Wrong codes for one number, per application, across verifications."""
 
@@ -188,11 +184,6 @@ class Limit:
     scope: LimitScope
     amount: int
     seconds: int
-
-    @property
-    def strategy(self) -> Strategy:
-        """The strategy of its scope."""
-        return STRATEGY_OF[self.scope]
 
     @property
     def name(self) -> str:
@@ -237,10 +228,7 @@ def ceil_seconds(milliseconds: int) -> int:
 
 
 def coarse_retry_after(milliseconds: int) -> int:
-    """Return whole seconds to wait, rounded up so that they do not reveal when others used the number.
-
-    The maximum of a day does not reveal that the number is locked.
-    """
+    """Return whole seconds, rounded up so that they reveal neither others' use of the number nor a lock."""
     seconds = ceil_seconds(milliseconds)
     step = 10 if seconds <= 60 else 60 if seconds <= 3600 else 3600  # noqa: PLR2004 - 10 s, minutes, hours
     return min(-(-seconds // step) * step, 86_400)
@@ -298,11 +286,9 @@ class Bucket(BucketRule):
 
     rule: str
     part: str
-    """The counter that holds it."""
     exempts: str
     """``approved`` numbers or the ``known_device`` do not count."""
     starts: bool = False
-    """Whether it counts starts only."""
     new: str | None = None
     """Counts only a new ``number`` or ``country`` of an address."""
     zone: str | None = None
@@ -313,7 +299,6 @@ class Bucket(BucketRule):
     checked: str | None = None
     """Counts only unknown numbers that passed a human check (``yes``), or did not (``no``)."""
     asks: bool = False
-    """Whether a human check lifts it."""
     record_only: bool = False
 
 
@@ -326,7 +311,6 @@ class ConversionBreaker(ConversionRule):
     exempts: str
     zone: str | None = None
     asks: bool = False
-    """Whether a human check lifts it."""
     record_only: bool = False
 
 
@@ -387,7 +371,6 @@ class Ruleset:
     devices: int = 8
     """Maximum known devices of a number in an application."""
     lifetimes: Mapping[str, int] = field(default_factory=dict)
-    """Milliseconds from the last write, by part."""
 
     def ceilings_of(self, country: str) -> tuple[Ceiling, ...]:
         """Return the ceilings of a country: its own, or those of all others."""
@@ -406,7 +389,6 @@ class DestinationRules:
     allowlisted: frozenset[str] = field(default=frozenset(), repr=False)
     """Whole numbers that pass the rules against fraud."""
     modes: Mapping[str, Mode] = field(default_factory=dict)
-    """By rule, where it is not the default."""
 
     def check(self, application: Application, destination: Destination) -> tuple[str, ...]:
         """Return the record-only rules that would refuse a destination; raise the error of a rule that refuses."""
@@ -454,13 +436,11 @@ class SendAttempt:
     zone: Zone = Zone.DOMESTIC
     allowlisted: bool = False
     price: int = 0
-    """Maximum cost in millionths."""
     record_only_rules: tuple[str, ...] = ()
     """Static rules that would have refused it."""
     number_prefix: str = ""
     """The calling code and three digits."""
     checked: bool = False
-    """Whether the end user passed a human check."""
 
     @property
     def encoded(self) -> str:

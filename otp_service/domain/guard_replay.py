@@ -241,10 +241,7 @@ class PartState:
         return bounded_capacity(rule.amount, rule.factor, approved, usual * max(rule.window, DAY // 4) / DAY)
 
     def level(self, rule: BucketRule, now: int) -> float:
-        """Return the level of a bucket, leaked since it was read last.
-
-        A bucket that shrank because approvals faded is full, not more.
-        """
+        """Return the leaked level of a bucket; a bucket that shrank because approvals faded is full, not more."""
         if rule.name not in self.levels:
             return 0.0
         capacity = self.capacity(rule, now)
@@ -420,7 +417,7 @@ class _GuardState:
     """The guard's counters, each under the name of its key in Redis."""
 
     def __init__(self, usual: Mapping[str, float] | None) -> None:
-        self._usual = usual
+        self.usual = usual
         self.reputation: ExpiringItems[Reputation] = ExpiringItems(Reputation)
         self.cooldown: ExpiringItems[dict[bool, Streak]] = ExpiringItems(dict)
         self.guesses: ExpiringItems[_WrongCodes] = ExpiringItems(_WrongCodes)
@@ -430,10 +427,6 @@ class _GuardState:
         self.spent: dict[tuple[str, str], tuple[int, int]] = {}
         self._windows: dict[tuple[str, str, int], MovingWindow | SlidingWindow] = {}
 
-    def usual_in_a_day(self, country: str) -> float:
-        """Return how many unknown numbers of an application's country approve in a usual day."""
-        return _NO_BOUND if self._usual is None else self._usual.get(country, 0.0)
-
     def window(self, rule: Window, name: str) -> MovingWindow | SlidingWindow:
         """Return a window of a number, address or application."""
         kind = MovingWindow if STRATEGY_OF[rule.scope] is Strategy.MOVING_WINDOW else SlidingWindow
@@ -442,10 +435,7 @@ class _GuardState:
     def spending(
         self, ruleset: Ruleset, application: str, country: str, now: int
     ) -> Iterator[tuple[Ceiling, tuple[str, str], int, int]]:
-        """Yield each ceiling with its counter's name, the interval that counts, and the amount spent in it.
-
-        A clock that was set back a little counts in the stored interval.
-        """
+        """Yield ceilings with counter, interval and amount; a clock set back a little stays in the stored interval."""
         named = [(ceiling, (application, ceiling.name)) for ceiling in ruleset.ceilings]
         named += [(ceiling, (f"{application}/{country}", ceiling.name)) for ceiling in ruleset.ceilings_of(country)]
         for ceiling, name in named:
@@ -509,7 +499,8 @@ class _Evaluation:
         if part not in self._parts:
             key = self.part_key(part)
             self._parts[part] = self.state.parts.get((part, key), self.now)
-            self._parts[part].usual = self.state.usual_in_a_day(key)
+            usual = self.state.usual
+            self._parts[part].usual = _NO_BOUND if usual is None else usual.get(key, 0.0)
         return self._parts[part]
 
     def keep(self, part: str) -> None:
@@ -541,8 +532,6 @@ class _Evaluation:
             return False
         self._count()
         return True
-
-    # --- testing ----------------------------------------------------------------------------------------------
 
     def _test(self) -> None:
         self.test_windows(self._scopes())
@@ -617,8 +606,6 @@ class _Evaluation:
     def _refuse(self, rule: str, wait: int, *, records: bool) -> None:
         if wait > self._wait and not records:
             self.refused_by, self._wait = rule, wait
-
-    # --- counting ---------------------------------------------------------------------------------------------
 
     def _count(self) -> None:
         """Count the message in everything that was tested."""
@@ -701,11 +688,6 @@ class _Verification:
     sends: Counter[tuple[str, str]]
     """How often its messages were counted, by part and bucket."""
 
-    @property
-    def is_exempt(self) -> bool:
-        """Whether nothing was counted of a known number, which may become a stranger by further messages."""
-        return self.approved and all(part in _OF_ITS_ADDRESS for part, _ in self.sends)
-
 
 @dataclass(slots=True)
 class ReplayTotals:
@@ -732,11 +714,10 @@ class ReplayTotals:
 class Replay:
     """Recorded attempts, judged again under other rules, in memory; ``rulesets`` by application.
 
-    With ``applications``, by name, their present destinations and home count, not those of then. A start that was
-    refused and would pass now has no answer in the log, since its code was never typed in: it counts as never
-    approved. ``usual`` is how many unknown numbers approve in a usual day, by application and country (``shop/PK``);
-    with ``None`` buckets grow without bound. All attempts are tried, since rules count across applications; the totals
-    are of the ``counted`` applications, or of all.
+    The destinations and home of ``applications``, by name, replace the recorded ones. A start that was refused and
+    passes now counts as never approved, since its code was never typed in. ``usual``: approvals of unknown numbers in a
+    usual day, by application and country (``shop/PK``); with ``None`` buckets grow without bound. All attempts are
+    tried, since rules count across applications; the totals are of the ``counted`` applications, or of all.
     """
 
     def __init__(
@@ -866,8 +847,10 @@ class Replay:
         if first.allowlisted:
             return
         back = _Evaluation(state, ruleset, evaluation.application, evaluation.country, first, AttemptKind.START, now)
+        # nothing was counted of a known number, which may become unknown by further messages
+        is_exempt = verification.approved and all(part in _OF_ITS_ADDRESS for part, _ in verification.sends)
         for part in ("block", "country", "address", "network", "provider"):
-            spared = verification.known_device if part in _OF_ITS_ADDRESS else verification.is_exempt
+            spared = verification.known_device if part in _OF_ITS_ADDRESS else is_exempt
             if back.part_key(part) and not spared:
                 counts = part in _OF_ITS_ADDRESS or not evaluation.approved
                 _roll_back_part(back, verification, part, counts=counts)

@@ -12,7 +12,6 @@ from otp_service.domain.keyring import Keyring
 PAGE: Final = "page"
 """The use of the signature in a page's address."""
 _ENDS: Final = {True: "approved", False: "ended"}
-"""The use of a result's signature, by whether the verification was approved."""
 RESULT_LIFE: Final = 300
 """Seconds in which the result of a page may be redeemed."""
 RESULT: Final = "result"
@@ -33,15 +32,11 @@ _COLOR = re.compile(r"[0-9a-f]{6}")
 
 @dataclass(frozen=True, slots=True)
 class PageResult:
-    """The result of a page for the browser to carry.
-
-    It does not reveal an approval. It is signed, so that a write to Redis makes no approval.
-    """
+    """The signed result of a page for the browser to carry, which does not reveal an approval."""
 
     verification_id: str
     purpose: str
     at: int
-    """Milliseconds since the epoch."""
     approved: bool
 
     def sign(self, keyring: Keyring) -> str:

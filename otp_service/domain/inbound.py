@@ -124,10 +124,7 @@ class InboundRules:
 
 
 def normalise_message(text: str) -> str:
-    """Return the letters and digits of a message, with single blanks between words and for signs.
-
-    Width, case, accents, vowel signs, and invisible characters such as marks of direction do not matter.
-    """
+    """Return the letters and digits of a message, without case, accents and signs, and single blanks between words."""
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
     seen = "".join(" " if character.isspace() else _as_compared(character) for character in folded)
     return " ".join(seen.translate(_SAME_LETTER).split())

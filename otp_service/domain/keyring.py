@@ -245,10 +245,7 @@ class Keyring:
         return self._requests.name(_framed(*parts))
 
     def new_verification_id(self, byte: str) -> str:
-        """Return a new identifier: the active root key's id, the number's `first_byte` twice, and 120 random bits.
-
-        `verification_ids` needs only the last 32 digits.
-        """
+        """Return a new identifier: active root key's id, the number's `first_byte` twice, and 120 random bits."""
         return f"vf_{self.active_root}_{byte}{byte}{secrets.token_hex(_ID_BYTES - 1)}"
 
     def verification_ids(self, digits: str) -> tuple[str, ...]:
@@ -275,10 +272,7 @@ class Keyring:
         return ".".join((verification_id.removeprefix("vf_"), *parts, base64url(mac)))
 
     def read_signed(self, use: str, text: str) -> list[str] | None:
-        """Return the verification and the parts of a text from `signed`; ``None`` for any other.
-
-        The comparison is of the text, to the last character, not of its decoded form.
-        """
+        """Return the verification and the parts of a text exactly as from `signed`; ``None`` for any other."""
         name, *rest = text.split(".")
         parts = [f"vf_{name}", *rest[:-1]]
         if not text.isascii() or self.bucket_of_id(parts[0]) is None:
@@ -308,16 +302,19 @@ class Keyring:
 
     def seal(self, plain: bytes, *, verification_id: str, application: str, kind: str) -> bytes:
         """Return ``plain`` under AES-256-GCM with the verification's own key, bound to its place."""
-        return _encrypt(self._root_of(verification_id), plain, verification_id, application, kind)
+        cipher = _cipher(self._root_of(verification_id), verification_id, kind)
+        return _encrypt(cipher, plain, verification_id, application, kind)
 
     def unseal(self, sealed: bytes, *, verification_id: str, application: str, kind: str) -> bytes:
         """Return the plain bytes; raise `SealBrokenError` after any change."""
-        return _decrypt(self._root_of(verification_id), sealed, verification_id, application, kind)
+        cipher = _cipher(self._root_of(verification_id), verification_id, kind)
+        return _decrypt(cipher, sealed, verification_id, application, kind)
 
     def seal_secret(self, plain: bytes, *, owner: str, application: str, kind: str, root: str = "") -> str:
         """Return ``plain`` sealed for an ``owner`` that outlives root keys; the text names the active, or ``root``."""
         root = root or self.active_root
-        return f"{root}.{base64url(_encrypt(self._roots[root], plain, owner, application, kind))}"
+        cipher = _cipher(self._roots[root], owner, kind)
+        return f"{root}.{base64url(_encrypt(cipher, plain, owner, application, kind))}"
 
     def unseal_secret(self, sealed: str, *, owner: str, application: str, kind: str) -> bytes:
         """Return the plain bytes from `seal_secret`; raise `SealBrokenError` after any change."""
@@ -325,26 +322,17 @@ class Keyring:
         root = self._roots.get(root_id)
         if root is None:
             raise SealBrokenError(f"The root key that sealed the {kind} of {owner} is not known.")
-        try:
-            raw = from_base64url(text)
-        except ValueError as broken:
-            raise SealBrokenError(f"The sealed {kind} of {owner} is no base64.") from broken
-        return _decrypt(root, raw, owner, application, kind)
+        return _decrypt_text(_cipher(root, owner, kind), text, owner, application, kind)
 
     def seal_without_root_key(self, plain: bytes, *, owner: str, kind: str) -> str:
         """Return ``plain`` sealed for an ``owner`` under the pseudonym key, for processes without a root key."""
-        nonce = os.urandom(_NONCE_BYTES)
         cipher = AESGCM(self._without_root_key.digest(_framed(owner, kind)))
-        return base64url(nonce + cipher.encrypt(nonce, plain, _associated(owner, "", kind)))
+        return base64url(_encrypt(cipher, plain, owner, "", kind))
 
     def unseal_without_root_key(self, sealed: str, *, owner: str, kind: str) -> bytes:
         """Return the plain bytes from `seal_without_root_key`; raise `SealBrokenError` after any change."""
-        try:
-            raw = from_base64url(sealed)
-            cipher = AESGCM(self._without_root_key.digest(_framed(owner, kind)))
-            return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _associated(owner, "", kind))
-        except (InvalidTag, ValueError) as broken:
-            raise SealBrokenError(f"The sealed {kind} of {owner} cannot be opened.") from broken
+        cipher = AESGCM(self._without_root_key.digest(_framed(owner, kind)))
+        return _decrypt_text(cipher, sealed, owner, "", kind)
 
     def _root_of(self, verification_id: str) -> _RootKey:
         root = self._roots.get(verification_id.split("_")[1])
@@ -375,17 +363,25 @@ def sealing_root(sealed: str) -> str:
     return sealed.partition(".")[0]
 
 
-def _encrypt(root: _RootKey, plain: bytes, owner: str, application: str, kind: str) -> bytes:
+def _encrypt(cipher: AESGCM, plain: bytes, owner: str, application: str, kind: str) -> bytes:
     nonce = os.urandom(_NONCE_BYTES)
-    return nonce + _cipher(root, owner, kind).encrypt(nonce, plain, _associated(owner, application, kind))
+    return nonce + cipher.encrypt(nonce, plain, _associated(owner, application, kind))
 
 
-def _decrypt(root: _RootKey, sealed: bytes, owner: str, application: str, kind: str) -> bytes:
+def _decrypt(cipher: AESGCM, sealed: bytes, owner: str, application: str, kind: str) -> bytes:
     nonce, text = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
     try:
-        return _cipher(root, owner, kind).decrypt(nonce, text, _associated(owner, application, kind))
+        return cipher.decrypt(nonce, text, _associated(owner, application, kind))
     except (InvalidTag, ValueError) as broken:
         raise SealBrokenError(f"The sealed {kind} of {owner} cannot be opened.") from broken
+
+
+def _decrypt_text(cipher: AESGCM, sealed: str, owner: str, application: str, kind: str) -> bytes:
+    try:
+        raw = from_base64url(sealed)
+    except ValueError as broken:
+        raise SealBrokenError(f"The sealed {kind} of {owner} is no base64.") from broken
+    return _decrypt(cipher, raw, owner, application, kind)
 
 
 def _cipher(root: _RootKey, owner: str, kind: str) -> AESGCM:
@@ -444,10 +440,7 @@ def parse_root_keys(text: str) -> dict[str, bytes]:
 
 
 def parse_key(material: str) -> bytes:
-    """Return the bytes of a base64 key of at least 256 bits; raise `ConfigurationError`, or `SampleKeyError`.
-
-    No error text shows the key.
-    """
+    """Return the bytes of a base64 key; raise `ConfigurationError`, or `SampleKeyError`, which do not show it."""
     try:
         key = base64.b64decode(material.strip(), validate=True)
     except ValueError as malformed:

@@ -33,7 +33,6 @@ class MessageContent:
     """Remaining life of the code, rounded down."""
     transaction: Transaction | None = field(default=None, repr=False)
     languages: tuple[str, ...] = ()
-    """Allowed language tags; empty for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,6 @@ class RenderedMessage:
 
     text: str = field(repr=False)
     locale: str
-    """BCP 47."""
     variables: Mapping[str, str] = field(repr=False)
     template: TemplateRef = field(repr=False)
 
@@ -70,22 +68,14 @@ def render(content: MessageContent, words: ChosenTemplate, style: AmountStyle) -
         Variable.NEVER_SHARE: words.language.never_share,
         Variable.ACCOUNT: account or "",
     }
-    lines = [words.template.fill(values)]
+    text = words.template.fill(values)
     if content.channel is Channel.SMS:
-        lines += last_line(content.application, content.code)
-    return RenderedMessage("\n".join(lines), words.locale, variables, words.reference(content.channel))
-
-
-def last_line(application: Application, code: str) -> list[str]:
-    """Return the line for machines, or none: ``@origin #code``, an app's hash, or both.
-
-    By the WICG's "Origin-bound one-time codes delivered via SMS" browsers offer the code on that site only. Its parser
-    ignores text after the code, such as the hash of Android's SMS Retriever, but reads only the last line.
-    """
-    origin = (f"@{application.origin}", f"#{code}") if application.origin else ()
-    app_hash = (application.app_hash,) if application.app_hash else ()
-    line = " ".join((*origin, *app_hash))
-    return [line] if line else []
+        # By the WICG's "Origin-bound one-time codes delivered via SMS" browsers offer the code on that site only. The
+        # parser reads the last line, and ignores text after the code, such as the hash of Android's SMS Retriever.
+        origin, app_hash = content.application.origin, content.application.app_hash
+        marks = ([f"@{origin}", f"#{content.code}"] if origin else []) + ([app_hash] if app_hash else [])
+        text += "\n" + " ".join(marks) if marks else ""
+    return RenderedMessage(text, words.locale, variables, words.reference(content.channel))
 
 
 def spell_digits(digits: str) -> str:
@@ -102,7 +92,6 @@ class Message:
     text: str = field(repr=False)
     channel: str
     locale: str
-    """BCP 47."""
     expires_in: int
     """Remaining life of the code in seconds; later the message is worthless."""
     dispatch_id: str

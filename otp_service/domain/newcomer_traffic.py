@@ -211,10 +211,7 @@ class UsualTraffic:
         return _DAY * count / weight if weight else 0.0
 
     def share(self, hour: int, base: UsualShare | None = None) -> UsualShare:
-        """Return the usual share at an hour (since the epoch), from a cache; the ``base`` of a prefix is its country's.
-
-        The hour of the week shrinks to the hour of the day, and that to all hours.
-        """
+        """Return the usual share at an hour (since the epoch), cached; the ``base`` of a prefix is its country's."""
         place = hour % HOURS
         if self._cached and self._cached[0] == (place, base):
             return self._cached[1]
@@ -226,7 +223,7 @@ class UsualTraffic:
             overall = (approved + _SHRINK * base.overall) / (started + _SHRINK)
             share = _within(base.share * overall / base.overall)
             variance = base.variance + share * (1 - share) / (started + _SHRINK)
-        day = slice(place % _DAY, None, _DAY)
+        day = slice(place % _DAY, None, _DAY)  # the hour of the week shrinks to that of the day, and that to all hours
         share, variance = _shrunk(share, variance, sum(self.started[day]), sum(self.approved[day]))
         share, variance = _shrunk(share, variance, self.started[place], self.approved[place])
         wandered = (self.wandered + _SPREAD_WEIGHT * SPREAD**2) / (self.pairs + _SPREAD_WEIGHT)
@@ -531,14 +528,11 @@ class PlaceTraffic:
         self.usual.rebase(max(_MIN_REBASED, remaining))
         return Finding.REBASED
 
-    def known_share(self) -> UsualShare:
-        """Return the usual share of approved messages to known numbers."""
+    def _judge_known(self, slot: Slot) -> Finding | None:
         started = self.known_started + _PRIOR_STARTS
         share = _within((self.known_approved + _PRIOR_STARTS * _PRIOR_SHARE) / started)
-        return UsualShare(share, share * (1 - share) / started, _KNOWN_SPREAD, share)
-
-    def _judge_known(self, slot: Slot) -> Finding | None:
-        finding = self.known.judge(slot, self.known_share())
+        usual = UsualShare(share, share * (1 - share) / started, _KNOWN_SPREAD, share)
+        finding = self.known.judge(slot, usual)
         if self.known.alarm is None and self.known.test.evidence <= DOUBTFUL:
             hours = max(0, slot.minute // 60 - self.known_hour)
             faded = 0.5 ** (min(hours, 4 * HOURS) / (4 * HOURS))
@@ -563,10 +557,7 @@ class PlaceTraffic:
         return Suspicion(level, ask, self.trickle(minute), self.checked.alarm is not None)
 
     def trickle(self, minute: int) -> int:
-        """Return how many unknown numbers pass in an hour under suspicion.
-
-        A quarter of the usual approvals; after a day of the alarm, the usual starts.
-        """
+        """Return the numbers that pass in an hour: a quarter of usual approvals, or usual starts after `WIDENED`."""
         alarm = self.newcomers.alarm
         if alarm and minute - alarm.raised >= WIDENED:
             return max(_MIN_TRICKLE, round(self.usual.starts(minute // 60)))

@@ -22,7 +22,6 @@ MAX_SPELLING = 32
 MAX_NUMBER_LENGTH = 16
 """A plus and up to 15 digits."""
 MAX_MASK_LENGTH = MAX_NUMBER_LENGTH + 2
-"""With two blanks."""
 _PUNCTUATION = frozenset("+-./() \u00a0\u2010\u2011\u2012\u2013\u2212\uff0b\uff0d\uff08\uff09\uff0e\uff0f\u3000")
 """Everything but digits that a person may write in a number. No letter (vanity spelling, extension), no
 comma, semicolon, ``#``, ``*`` (extensions, dialling pauses), no control, bidi or zero-width character."""
@@ -67,7 +66,6 @@ class Destination:
     e164: str
     """``+`` and up to 15 digits (ITU-T E.164)."""
     country: str
-    """ISO 3166-1 alpha-2."""
     mask: str
     """The calling code and the last three digits: ``+92 ••• ••••567``."""
     type: NumberType = NumberType.MOBILE
@@ -114,10 +112,7 @@ def parse_any_number(spelling: str, region: str | None, types: Collection[Number
 
 
 def parse_plain_mobile(spelling: str) -> Destination | None:
-    """Return the destination of a mobile number in E.164, in a fifteenth of libphonenumber's time.
-
-    ``None`` for other spellings and types, invalid numbers, and countries that share a calling code.
-    """
+    """Return the destination of a plain mobile number in a fifteenth of libphonenumber's time, ``None`` for others."""
     if not _E164.fullmatch(spelling):
         return None
     for length in _CALLING_CODE_LENGTHS:
@@ -193,10 +188,7 @@ def mask(e164: str, calling_code: int) -> str:
 
 
 def may_hold_number(text: str) -> bool:
-    """Tell whether a text has enough digits, of any script, for a phone number; dates do not count.
-
-    Letters separate numbers; signs and blanks do not.
-    """
+    """Tell whether a text has enough digits, without a letter between, for a phone number; dates do not count."""
     if text.isascii() and (len(text) <= _FEW_DIGITS or sum(map(text.count, "0123456789")) <= _FEW_DIGITS):
         return False  # nearly always
     spelt = "".join(map(_digit_letter_or_sign, unicodedata.normalize("NFKC", text)))
@@ -293,10 +285,7 @@ _PLAIN_IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 
 
 def ip_prefix_of(address: str) -> str:
-    """Return an address's network for counting: an IPv4 address, also in an IPv6 address, or else an IPv6 /64.
-
-    Raises `InvalidRequestError`.
-    """
+    """Return an IPv4 address, also of an IPv6 address, or else its IPv6 /64; raise `InvalidRequestError`."""
     if _PLAIN_IPV4.fullmatch(address):
         return address
     try:

@@ -51,7 +51,6 @@ class Transaction:
     amount: str
     """Canonical with exactly the currency's number of minor digits: ``25000.00``, ``25000`` for JPY."""
     currency: str
-    """ISO 4217."""
     payee: str
     account: str | None = None
     """The last four digits of the payer's own account."""
@@ -64,10 +63,7 @@ class Transaction:
         return tuple("-" if member is None else f"+{member}" for member in members)
 
     def canonical(self, trusted_payees: frozenset[str] = frozenset()) -> "Transaction":
-        """Return the canonical form; raise `InvalidTransactionError` when it cannot be shown safely.
-
-        ``trusted_payees`` may look like a domain.
-        """
+        """Return the canonical form, with any payee in ``trusted_payees``; raise `InvalidTransactionError`."""
         if self.account is not None and not _ACCOUNT.fullmatch(self.account):
             raise InvalidTransactionError("account is the last four digits of the payer's own account.")
         if self.reference is not None and not _REFERENCE.fullmatch(self.reference):
@@ -86,9 +82,7 @@ class PaymentHashes:
     """Keyed hashes of a payment (`Keyring.payment_names`)."""
 
     payment: str = ""
-    """Empty without a payment."""
     reference: str = ""
-    """Empty without one."""
 
 
 NO_TRANSACTION = ""

@@ -25,7 +25,6 @@ MAX_LIFE: Final = 300
 METHODS: Final[Mapping[str, str]] = {channel: channel.traits.amr or channel for channel in Channel}
 """The value of ``amr`` by channel."""
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""The order of P-256 (FIPS 186-5)."""
 _COORDINATE = 32
 _SALT = 16
 NOT_OURS: Final = "This is no proof of ours for this application, or it is too old."
@@ -45,7 +44,6 @@ class Approval:
     purpose: str
     at: int
     methods: tuple[str, ...]
-    """``amr``."""
     verification: str | None = None
     factor: str | None = None
     acr: str | None = None
@@ -53,7 +51,6 @@ class Approval:
     user: str | None = field(default=None, repr=False)
     """The application's own name of its user."""
     transaction: Transaction | None = field(default=None, repr=False)
-    """In canonical form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +58,7 @@ class EarlierApproval:
     """A proven approval that a purpose needs before its own."""
 
     id: str
-    """The proof's ``jti``."""
     bucket: str
-    """The bucket of its evidence."""
     ends: int
     """Milliseconds since the epoch."""
 

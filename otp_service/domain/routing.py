@@ -27,7 +27,6 @@ class Routes:
 
     routes: tuple[Route, ...]
     channels_of: dict[str, frozenset[str]]
-    """By gateway."""
 
     def gateways_for(self, country: str, purpose: str, channel: str) -> tuple[str, ...]:
         """Return the gateways that may carry a message, the preferred one first; empty when there is none."""
@@ -43,12 +42,11 @@ MAX_RETRY_AFTER: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class GatewayLimits:
-    """Limits of a gateway's calls, over all workers."""
+    """Limits of a gateway's calls, over all workers; 0 is no limit."""
 
     per_second: float
-    """Messages; 0 for any number."""
+    """Messages."""
     in_flight: int
-    """0 for any number."""
     lease: int
     """Milliseconds after which a call without an end does not count."""
     slow: float
@@ -64,11 +62,9 @@ class BreakerThresholds:
     """
 
     run: int
-    """Bad calls in a row."""
     calls: int
     """Minimum calls of a window for `percent`."""
     percent: int
-    """Share of bad calls."""
     window: int
     open_for: int
     """At first; the time doubles with each failed probe."""
@@ -87,7 +83,6 @@ class CallResult(StrEnum):
     """It lasts longer than the gateway's `slow`, and goes on."""
     THROTTLED = "throttled"
     NONE = "none"
-    """No call was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +90,6 @@ class CountedCalls:
     """Successive calls with the same result, for a breaker."""
 
     result: CallResult
-    """Well or bad."""
     calls: int
     age: int
     """Milliseconds since the first began."""
@@ -115,31 +109,24 @@ class BreakerState(StrEnum):
     """The state of a gateway's breaker."""
 
     CLOSED = "closed"
-    """Messages pass."""
     OPEN = "open"
-    """No message passes, for a while."""
     HALF_OPEN = "half_open"
     """One message passes, as a probe."""
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayHealth:
-    """A gateway's present health."""
+    """A gateway's present health. Times are milliseconds."""
 
     state: BreakerState
     opened_by: str = ""
-    """Empty when it opened by itself."""
     probe_in: int = 0
-    """Milliseconds."""
     open_for: int = 0
-    """Milliseconds of the last opening."""
     calls: int = 0
-    """In the present window."""
     bad: int = 0
     in_flight: int | None = None
     """``None`` where calls are not counted."""
     throttled_for: int = 0
-    """Milliseconds left."""
     refusal: str = ""
     """Its code for refusing our account; empty when its last answer did not."""
     refused: int = 0

@@ -21,14 +21,11 @@ _SENDER_ID = re.compile(r"[A-Za-z0-9 ]+")
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A registered sender or template: its country, reference and last day."""
+    """A registered sender or template: its country (ISO 3166-1 alpha-2), the registrar's reference and its last day."""
 
     name: str
-    """In the configuration."""
     country: str
-    """ISO 3166-1 alpha-2."""
     reference: str
-    """The registrar's reference."""
     valid_until: date | None
     """``None`` without an end."""
 
@@ -48,13 +45,12 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Sender(Registration):
-    """A registered sender of text messages."""
+    """A registered sender of text messages, for some ``applications``, or for all."""
 
     sender_id: str
     category: str
     """``transactional`` or ``promotional``."""
     applications: frozenset[str]
-    """Empty for all."""
 
     def serves(self, application: str) -> bool:
         """Tell whether an application may send under it."""
@@ -100,12 +96,9 @@ class Violation(StrEnum):
     SENDER_MISSING = "sender-missing"
     """The application has no registered sender there."""
     SENDER_CATEGORY = "sender-category"
-    """The registered sender has another category."""
     SENDER_EXPIRED = "sender-expired"
     SENDER_NOT_SHOWN = "sender-not-shown"
-    """The gateway would show another sender."""
     SIM_BOX = "sim-box"
-    """The gateway sends through SIM cards."""
     TEMPLATE_NOT_APPROVED = "template-not-approved"
     APPROVAL_EXPIRED = "approval-expired"
 
@@ -118,7 +111,6 @@ class CountryRules:
     """Whether a text message needs a registered sender, of the `category`."""
     category: str | None = None
     approved_templates: bool = False
-    """Whether a text message needs an approved template."""
     sim_boxes_refused: bool = False
     """Whether no gateway with SIM cards may carry a text message."""
     languages: tuple[str, ...] = ()
@@ -133,7 +125,6 @@ class SendingRules:
     """The rules of the countries, with senders, approvals and gateways."""
 
     rules: Mapping[str, CountryRules]
-    """By country (ISO 3166-1 alpha-2)."""
     senders: tuple[Sender, ...] = ()
     approvals: tuple[Approval, ...] = ()
     shows_sender: frozenset[str] = frozenset()
@@ -153,10 +144,7 @@ class SendingRules:
     def sender_for(
         self, country: str, channel: str, application: str, template: TemplateRef | None, today: date, gateway: str = ""
     ) -> str | None:
-        """Return the sender's name of a message, ``None`` for the gateway's own and on unregulated channels.
-
-        Raises `MessageNotAllowedError` when the country refuses the message, or the ``gateway``.
-        """
+        """Return the sender's name, ``None`` for the gateway's own; raise `MessageNotAllowedError` for a violation."""
         if not Channel(channel).traits.is_regulated:
             return None
         rules = self.rules_of(country)

@@ -18,7 +18,6 @@ APPROVED: Final = "verification.approved"
 SENT: Final = "delivery.sent"
 DELIVERED: Final = "delivery.delivered"
 _OF_CALLS: Final = frozenset({SENT, "delivery.failed", "delivery.unknown"})
-"""Results of a gateway call."""
 _IN_REPORTS: Final = {"delivery.failed": "delivery.undelivered", SENT: "", "delivery.unknown": ""}
 """The same results in a gateway's later report; empty where they do not count."""
 FAILED_OVER: Final = "message.failed_over"
@@ -49,10 +48,9 @@ MIN_SHOWN_COUNT: Final = 10
 
 
 class StatsKey(NamedTuple):
-    """The key of a count."""
+    """The key of a count; ``hour`` is its beginning in milliseconds since the epoch."""
 
     hour: int
-    """Its beginning: milliseconds since the epoch."""
     application: str
     purpose: str
     country: str
@@ -88,12 +86,11 @@ class DelayKey(NamedTuple):
     what: str
     """The event that ends the delay, from the start: `SENT`, `DELIVERED` or `APPROVED`."""
     at_most: int
-    """One of `DELAYS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationStart:
-    """The members of an event's verification that stats need."""
+    """The members of a verification for stats. Times are milliseconds since the epoch; ``ended`` may be 0."""
 
     application: str
     purpose: str
@@ -102,10 +99,8 @@ class VerificationStart:
     channel: str
     standing: str
     at: int
-    """Milliseconds since the epoch."""
     status: str
     ended: int
-    """Milliseconds since the epoch; 0 for not yet."""
 
 
 def stats_of(events: Iterable[tuple[VerificationStart, Event]]) -> dict[StatsKey, StatsCount]:

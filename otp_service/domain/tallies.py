@@ -30,7 +30,6 @@ class TallyKind(StrEnum):
     """The kind of a count."""
 
     MESSAGE = "m"
-    """A start with a message."""
     MONEY = "p"
     """The maximum cost of those messages, and of resends, in millionths."""
     APPROVAL = "a"
@@ -66,7 +65,6 @@ def parse_tally(text: str) -> Tally:
 
 
 Tallies = Mapping[str, Mapping[Tally, int]]
-"""By the name of the application."""
 
 _STARTED: Final = "verification.started"
 _RESENT: Final = "verification.resent"
@@ -134,10 +132,7 @@ def _counts(event: Event) -> Iterator[tuple[Tally, int]]:
 
 
 def feed(country: CountryTraffic, tallies: Mapping[Tally, int], newest: int) -> list[Notice]:
-    """Count tallies of a country, minute by minute; return the notices of the minutes before.
-
-    Tallies after the ``newest`` minute, made while the clock was ahead, count in the newest.
-    """
+    """Count tallies by minute, later ones in the ``newest``; return the notices of the minutes before."""
     groups: dict[tuple[int, str, Standing], Counter[TallyKind]] = defaultdict(Counter)
     for key, count in tallies.items():
         groups[min(key.minute, newest), key.number_prefix, key.standing][key.kind] += count

@@ -34,7 +34,6 @@ class Variable(StrEnum):
     NEVER_SHARE = "never_share"
     """The language's phrase against passing the code on."""
     AMOUNT = "amount"
-    """With the currency."""
     PAYEE = "payee"
     ACCOUNT = "account"
     """The language's phrase for the payer's account; empty when the payment has none."""
@@ -96,7 +95,6 @@ def parse_template(source: str, allowed: Collection[str]) -> Template:
 
 DEFAULT_LANGUAGE: Final = "en"
 MAX_MINUTES: Final = MAX_CODE_LIFE // 60
-"""Maximum life of a code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +102,10 @@ class PurposeTemplates:
     """The templates of one purpose, or of all purposes of a kind, in one language."""
 
     payment: bool
-    """Whether they name a payment."""
     segments: int
     """Maximum segments of a text message."""
     templates: Mapping[Channel, Template]
     name: str = ""
-    """The purpose, or the kind of purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +113,6 @@ class Language:
     """The content of a file of messages."""
 
     tag: str
-    """BCP 47."""
     alphabet: Encoding
     """The intended encoding of its text messages."""
     never_share: str
@@ -132,7 +127,6 @@ class Language:
     reply_segments: int = 1
     """Maximum segments of a reply."""
     version: str = "1"
-    """From its file."""
     references: Mapping[tuple[str, Channel], TemplateRef] = field(init=False, repr=False, compare=False)
     """By purpose or kind of purpose (`reply_name` for replies), and channel."""
 
@@ -199,10 +193,7 @@ class MessageTemplates:
         return locale
 
     def choose(self, purpose: Purpose, channel: Channel, *requested: str, only: Collection[str] = ()) -> ChosenTemplate:
-        """Return the words for the first requested locale that has them, else of the first in ``only``, else English.
-
-        If ``only`` is not empty, other languages are not allowed, except English.
-        """
+        """Return the words of the first locale that has them: requested (if ``only`` allows it), ``only``, English."""
         for locale, tag, language in self._languages(requested, only):
             if texts := language.texts_for(purpose, channel):
                 return ChosenTemplate(language, texts, texts.templates[channel], _as_asked(locale, tag, language))
@@ -382,7 +373,6 @@ def fallback_tags(tag: str) -> Iterator[str]:
 # Babel reads its data from files and is slow, so its answers are cached.
 
 LATIN: Final = "latn"
-"""The numbering system of ASCII digits."""
 _ASCII: Final = {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'", "\u066b": ".", "\u066c": ","}
 """Replacements for signs that would make a message UCS-2, or that a handset may not show."""
 

@@ -19,9 +19,7 @@ from otp_service.errors import InvalidCodeError, InvalidSecretError
 # the parameters of all apps; other parameters only come with an imported secret.
 
 SECRET: Final = "secret"  # noqa: S105 - a name
-"""The kind of seal of a factor's secret."""
 LABEL: Final = "label"
-"""The kind of seal of its label."""
 TOTP: Final = "totp"
 MIN_SECRET_BITS: Final = 112
 """NIST SP 800-63B-4, section 3.1.4.1."""
@@ -30,14 +28,12 @@ NEW_SECRET_BYTES: Final = 20
 MAX_LABEL: Final = 64
 """In characters: a longer URI makes a code that cameras read badly."""
 MAX_USER: Final = 128
-"""In characters."""
 MAX_URI: Final = 1024
 PERIODS: Final = range(15, 121)
-"""Allowed periods in seconds."""
+"""In seconds."""
 MAX_FACTORS: Final = 5
-"""Of one user."""
 PENDING_SECONDS: Final = 600
-"""Life of an enrolment without its first code."""
+"""For the first code of an enrolment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,6 @@ class PendingLimits:
 
 
 RemovalReason = Literal["lost", "stolen", "replaced", "closed", "other"]
-"""The reason for removing an app without a code of it."""
 
 _ALGORITHMS: Final[Mapping[str, Callable[..., Any]]] = {
     "SHA1": hashlib.sha1,
@@ -67,7 +62,6 @@ class TotpParameters:
     algorithm: str = "SHA1"
     digits: int = 6
     period: int = 30
-    """Life of a code in seconds."""
 
     def step_at(self, milliseconds: int) -> int:
         """Return the step (RFC 6238's T) of a time since the epoch."""
@@ -116,12 +110,10 @@ class Factor:
 
     sealed: SealedFactor
     user: str
-    """The pseudonym."""
     label: str = field(repr=False)
     """Sealed; empty after an erasure."""
     created: int
     used: int | None = None
-    """The last accepted code."""
     removed: int | None = None
 
     @property
@@ -134,7 +126,6 @@ class FactorStatus(StrEnum):
     """The state of a factor."""
 
     PENDING = "pending"
-    """Enrolled, without its first code."""
     ACTIVE = "active"
     REMOVED = "removed"
 

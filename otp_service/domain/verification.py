@@ -65,9 +65,7 @@ class FactorKind(StrEnum):
     """The kind of a factor."""
 
     MESSAGE = "message"
-    """A code in a message."""
     TOTP = "totp"
-    """A code of an authenticator app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,6 @@ class Purpose:
     """Accepted factors. Where an app is first, a start sends nothing to a user with an app, unless it names a
     channel."""
     recovery: bool = False
-    """Whether recovery codes are accepted."""
     after: tuple[str, ...] = ()
     """Step-up: purposes with an earlier approval of the same person; empty for none."""
     after_max_age: int = 600
@@ -159,7 +156,6 @@ class GatewayChoice(StrEnum):
     """The reason for calling a gateway of the route."""
 
     CONFIGURED = "configured"
-    """The route's first gateway."""
     FAIL_OVER = "fail_over"
     """The first failed for this message."""
     ALREADY_TRIED = "already_tried"
@@ -194,11 +190,9 @@ class Delivery:
     choice: GatewayChoice | None = None
     """``None`` while the message waits."""
     begun: int = 0
-    """The time of the call, or of the queueing."""
     raw_status: str | None = None
     """The gateway's own word in its last report."""
     reference: str | None = None
-    """The gateway's."""
     dispatch_id: str | None = None
     """Ours; ``None`` while the message waits."""
 
@@ -215,13 +209,10 @@ class Verification:
     channel: str
     locale: str
     purpose: Purpose
-    """As configured at the start."""
     created: int
     expires: int
     checks: int
-    """Compared codes."""
     sends: int
-    """Queued messages."""
     last_send: int
     generation: int
     transaction_digest: str
@@ -230,7 +221,6 @@ class Verification:
     sealed_mask: bytes
     """Sealed, since beside the name of its block three digits would leave one number in ten."""
     sealed_details: bytes
-    """Transaction and metadata."""
     deliveries: tuple[Delivery, ...] = ()
     consented: int = 0
     """The time of the start's consent; 0 for none."""

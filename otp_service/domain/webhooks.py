@@ -66,15 +66,13 @@ def is_wanted(kind: str, chosen: Collection[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A thin event for an application, without number, code or metadata, which the API has."""
+    """A thin event for an application, without number, code or metadata; ``at`` is in milliseconds since the epoch."""
 
     application: str
     type: str
     """A `WebhookType`; a stored one may be of a later release."""
     at: int
-    """Milliseconds since the epoch."""
     verification: str = ""
-    """Empty for none."""
     details: Mapping[str, str] = field(default_factory=dict)
     id: str = field(default_factory=lambda: f"wh_{secrets.token_hex(16)}")
     """The same for all endpoints and repetitions, so that receivers recognise a repetition."""
@@ -149,7 +147,6 @@ def signature_headers(keys: Iterable[bytes], webhook_id: str, timestamp: int, bo
 
 
 MAX_URL: Final = 1000
-"""In characters."""
 
 
 # --- targets --------------------------------------------------------------------------------------------------
@@ -188,7 +185,6 @@ class TargetRules:
     """Rules on the targets of webhooks."""
 
     ports: frozenset[int] = frozenset({443})
-    """Of public hosts."""
     networks: tuple[Network, ...] = ()
     """Allowed private networks, at any port and without TLS."""
     nat64: tuple[IPv6Network, ...] = ()
@@ -216,7 +212,6 @@ class WebhookRules:
     timeout: float
     """Seconds of one call, with the look-up of the host."""
     max_endpoints: int
-    """Of one application."""
 
 
 # --- retries --------------------------------------------------------------------------------------------------
@@ -231,10 +226,7 @@ DISABLE_AFTER: Final = 5 * _DAY * 1000
 
 
 def next_delay(tries: int, chance: float) -> int | None:
-    """Return the milliseconds from the end of try number ``tries`` to the next, ``None`` after the last.
-
-    ``chance``, from 0 to 1, chooses within the jitter.
-    """
+    """Return the milliseconds after ``tries``, ``None`` after the last; ``chance`` (0 to 1) sets the jitter."""
     if tries >= len(DELAYS):
         return None
     return round(1000 * DELAYS[tries] * (1 - JITTER + 2 * JITTER * chance))
@@ -249,7 +241,6 @@ class EndpointStatus(StrEnum):
 
     ENABLED = "enabled"
     DISABLED = "disabled"
-    """By hand."""
     FAILING = "failing"
     """Disabled after five days of failures."""
     GONE = "gone"
@@ -260,10 +251,8 @@ class WebhookDeliveryStatus(StrEnum):
     """The state of a webhook at an endpoint."""
 
     WAITING = "waiting"
-    """For its next try."""
     DELIVERED = "delivered"
     FAILED = "failed"
-    """All tries failed."""
     HELD = "held"
     """The endpoint is disabled; a replay sends it."""
 
@@ -276,12 +265,10 @@ class Endpoint:
     application: str
     url: str
     types: tuple[str, ...]
-    """Types or groups."""
     secret: str = field(repr=False)
     """Sealed (`Keyring.seal_secret`), as `previous`."""
     created: int
     previous: str = field(default="", repr=False)
-    """The secret before the last rotation; empty for none."""
     previous_until: int = 0
     """The end of its signatures."""
     status: EndpointStatus = EndpointStatus.ENABLED
@@ -341,17 +328,15 @@ ADDRESS_NOT_ALLOWED: Final = "address not allowed"
 
 @dataclass(frozen=True, slots=True)
 class WebhookAttempt:
-    """One call of an endpoint."""
+    """One call of an endpoint. ``at`` is in milliseconds since the epoch, ``retry_after`` in seconds."""
 
     at: int
-    """The beginning: milliseconds since the epoch."""
     milliseconds: int
     status: int
     """Of the response; 0 for none."""
     reason: str = ""
     """Why there is no response, in our words: nothing from the receiver is stored."""
     retry_after: float = 0.0
-    """Seconds, requested by the receiver."""
 
     @property
     def shown_reason(self) -> str:
@@ -419,10 +404,7 @@ class WebhookSlots:
         return Pace.QUICK if endpoint.id in self._quick else Pace.UNKNOWN
 
     def share_out(self, requested: Mapping[Endpoint, int]) -> Mapping[str, int]:
-        """Take slots for the requested calls; return the shares by endpoint's identifier.
-
-        Each slot goes to the application with the fewest, or to the first of equals.
-        """
+        """Take slots, each for the first application with the fewest; return them by endpoint's identifier."""
         queues: dict[str, deque[Endpoint]] = defaultdict(deque)
         for endpoint, calls in requested.items():
             if calls > 0:
