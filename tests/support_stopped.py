@@ -13,11 +13,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 from support_service import PATIENCE, Service, eventually
+from support_worker import run_worker
 
 from otp_service import bootstrap
 from otp_service.ledger.database import Database
 from otp_service.settings import settings_from
-from otp_service.worker.worker import run, stop_on_signals
+from otp_service.worker.worker import stop_on_signals
 
 _LATER = 0.3
 """Seconds by which its main thread, that takes care of its claims, is faster than the one that dispatches."""
@@ -86,7 +87,7 @@ def _work(settings: dict[str, Any], log: Path) -> None:
     alone = _writing_in_turn(installation.context.ledger.database)
     stop = threading.Event()
     stop_on_signals(stop.set)
-    run(installation, stop)
+    run_worker(installation, stop)
 
 
 def _writing_in_turn(database: Database) -> threading.Lock:

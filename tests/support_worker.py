@@ -65,13 +65,20 @@ class Gate(Journal):
         self._opened.set()
 
 
+def run_worker(installation: Installation, stop: threading.Event) -> None:
+    """Deliver messages until ``stop`` is set, and finish the calls in flight."""
+    worker = Worker(installation, stop)
+    worker.work()
+    worker.finish()
+
+
 @contextlib.contextmanager
 def working(*installations: Installation, **gateways: Scripted) -> Iterator[None]:
     """Run a worker over each installation, with these gateways in place of the configured ones."""
     stop = threading.Event()
     for one in installations:
         one.context.gateways.update(gateways)  # type: ignore[attr-defined] # filled once by the composition root
-    threads = [threading.Thread(target=Worker(one, stop).run) for one in installations]
+    threads = [threading.Thread(target=run_worker, args=(one, stop)) for one in installations]
     for thread in threads:
         thread.start()
     try:

@@ -1,6 +1,6 @@
 """The jobs that a worker holds: in flight, or waiting for their gateway's turn.
 
-How long before another worker claims them: `Settings.claim_after`.
+Another worker claims them after `Settings.claim_after`.
 """
 
 import threading
@@ -8,7 +8,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable
 
-from otp_service.store.outbox import Job, Outbox
+from otp_service.store.outbox import Job
 
 
 class InFlight:
@@ -21,11 +21,11 @@ class InFlight:
 
     @property
     def busy(self) -> int:
-        """How many jobs occupy a thread."""
+        """The number of jobs that occupy a thread."""
         return self._busy
 
     def add(self, job: Job) -> bool:
-        """Add a job; return whether it is new here."""
+        """Add a job that occupies a thread; return whether it is new."""
         with self._changed:
             if (job.queue, job.entry) in self._jobs:
                 return False
@@ -40,13 +40,13 @@ class InFlight:
             self._free_one()
 
     def pause(self, job: Job) -> None:
-        """Free the job's thread; the job stays."""
+        """Keep a job that no longer occupies a thread."""
         with self._changed:
             self._jobs[job.queue, job.entry] = job
             self._free_one()
 
     def drop(self, jobs: Iterable[Job]) -> None:
-        """Remove jobs that were paused: they are not renewed any more."""
+        """Remove jobs that were paused: they are no longer renewed."""
         with self._changed:
             for job in jobs:
                 del self._jobs[job.queue, job.entry]
@@ -58,7 +58,7 @@ class InFlight:
             self._busy += 1
 
     def wait_below(self, limit: int, timeout: float) -> int:
-        """Wait until fewer than ``limit`` jobs keep threads busy, at most ``timeout`` seconds; return how many do."""
+        """Wait until fewer than ``limit`` jobs occupy threads, at most ``timeout`` seconds; return their number."""
         with self._changed:
             self._changed.wait_for(lambda: self._busy < limit, timeout)
             return self._busy
@@ -68,7 +68,6 @@ class InFlight:
         self._changed.notify_all()
 
     def jobs(self) -> list[Job]:
-        """Return the jobs as they are now."""
         with self._changed:
             return list(self._jobs.values())
 
@@ -81,44 +80,33 @@ class Periodic:
         self._action = action
         self._next = 0.0
 
-    def run_if_due(self, **about: object) -> None:
-        """Run the action if its time has come, with what it is told."""
+    def run_if_due(self, **arguments: object) -> None:
+        """Run the action, with arguments, if its time has come."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + self._seconds  # also when it fails: the other duties have their turn
-            self._action(**about)
-
-
-def renew(outbox: Outbox, consumer: str, in_flight: InFlight) -> None:
-    """Renew this worker's claims on its jobs."""
-    jobs = in_flight.jobs()
-    if jobs:
-        outbox.renew(consumer, jobs)
+            self._action(**arguments)
 
 
 _RELEASE_INTERVAL = 0.005
-"""Seconds between two jobs of a queue that go on: the first one's answer tells the others how long to wait."""
+"""Seconds between the releases of two jobs of a queue: the gateway's answer to the first sets the others' wait."""
 
 
 class DeferredJobs:
-    """The jobs that are held, by queue; the first to come is the first to go on. Used by many threads."""
+    """Held jobs, by queue, first in first out; no more are taken from a queue with ``limit`` held jobs. Thread-safe."""
 
     def __init__(self, limit: int) -> None:
-        """Let each queue have ``limit`` jobs held before no more are taken from it."""
         self._limit = limit
         self._held: dict[str, deque[Job]] = defaultdict(deque)
-        """Where one goes on since a call ended, its queue goes to the end."""
+        """The queue of a job that `take_next` returns moves to the end."""
         self._gateways: dict[str, frozenset[str]] = {}
-        """Those that may take what was held last in each queue."""
+        """Gateways for the job that was held last in each queue."""
         self._next_turn: dict[str, float] = {}
-        """When the next job of a queue goes on, by the monotonic clock."""
+        """Time of a queue's next release, by the monotonic clock."""
         self._lock = threading.Lock()
 
     def hold(self, job: Job, milliseconds: int, gateways: frozenset[str] = frozenset()) -> None:
-        """Hold a job, and all of its queue, for so long; one that was held before goes to the front again.
-
-        ``gateways``: those that may take it.
-        """
+        """Hold a job that ``gateways`` may take, and its whole queue; a job held before returns to its place."""
         with self._lock:
             self._gateways[job.queue] = gateways
             held = self._held[job.queue]
@@ -129,18 +117,16 @@ class DeferredJobs:
             )
 
     def take_due(self) -> list[Job]:
-        """Return the jobs that go on now: one of each queue whose time has come."""
+        """Remove and return the first job of each queue whose time has come."""
         now = time.monotonic()
         with self._lock:
-            return [
-                self._take_first(queue, now)
-                for queue in [queue for queue, turn in self._next_turn.items() if turn <= now]
-            ]
+            due = [queue for queue, turn in self._next_turn.items() if turn <= now]
+            return [self._take_first(queue, now) for queue in due]
 
     def take_next(self, gateways: Collection[str]) -> Job | None:
-        """Return the first job of a queue that one of these may take, whether or not its time has come.
+        """Remove and return the first job of a queue that one of these may take, even before its time.
 
-        The queues take turns. ``None`` where none is held.
+        The queues take turns. ``None`` if no job matches.
         """
         with self._lock:
             queue = next((queue for queue in self._held if not self._gateways[queue].isdisjoint(gateways)), None)
@@ -157,14 +143,14 @@ class DeferredJobs:
         return job
 
     def seconds_to_next(self) -> float:
-        """Return the seconds until the next job goes on; infinite when none is held."""
+        """Return the seconds until the next release; infinite when no job is held."""
         with self._lock:
             return max(0.0, min(self._next_turn.values()) - time.monotonic()) if self._next_turn else float("inf")
 
     def full_queues(self) -> tuple[str, ...]:
-        """Return the queues from which nothing more is to be taken.
+        """Return the queues from which no more jobs are to be taken.
 
-        Where a message waits that no gateway was called for, those behind it would wait for the same: they stay in the
+        Behind a message that no gateway was called for yet, others would wait for the same gateway: they stay in the
         outbox, in their order.
         """
         with self._lock:

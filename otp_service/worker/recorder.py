@@ -1,6 +1,6 @@
-"""The recorder: copies the event stream into the ledger, at least once; twice does no harm.
+"""The recorder: copies the event stream into the ledger, at least once; a repetition changes nothing.
 
-Before an approval is copied, its messages are given back to the guard: also while the database is away.
+Before an approval is copied, its messages are returned to the guard's limits, also while the database is away.
 """
 
 import threading
@@ -17,27 +17,29 @@ from otp_service.telemetry.logging import get_logger
 from otp_service.worker.jobs import Periodic
 
 BATCH_SIZE = 2000
-"""Events that are recorded in one transaction."""
+"""Events of a transaction."""
 BATCH_INTERVAL = 0.25
 """Seconds between two batches, so that a transaction holds several events; a consent of a start waits as long."""
 _RETRY_DELAY = 1.0
 """Seconds to wait while Redis or the database is away."""
 _CLAIM_AFTER = 15.0
-"""Seconds beyond two transactions after which events that another recorder left are claimed."""
+"""Seconds beyond two transactions after which another recorder's events are claimed."""
 _HOURLY = 3600.0
 _UPKEEP_INTERVAL = 5.0
 """Seconds between two claims, two counts of refusals, and two trims of the stream."""
-_TELL_INTERVAL = 60.0
-"""Seconds between two lines that tell that the database is away."""
+_LOG_INTERVAL = 60.0
+"""Seconds between two log lines about an unavailable database."""
 
 _log = get_logger(__name__)
 
 
 class Recorder:
-    """Records events in a thread of its own, so that a slow database does not hold up messages."""
+    """Records events in a thread of its own, so that a slow database delays no message.
+
+    ``timeout`` of a transaction and ``wait`` for events are in seconds.
+    """
 
     def __init__(self, context: Context, name: str, timeout: float, wait: float) -> None:
-        """Prepare; ``timeout`` of a transaction and ``wait`` for events are in seconds."""
         self._context = context
         self._name = name
         self._events = context.store.events
@@ -54,8 +56,8 @@ class Recorder:
         self._lease = Periodic(LEASE_RENEWAL, lambda: self._events.share.renew(self._name))
         self._claim = Periodic(_UPKEEP_INTERVAL, self._claim_stale)
         self._refusals = Periodic(_UPKEEP_INTERVAL, self._record_refusals)
-        self._tell_away = Periodic(
-            _TELL_INTERVAL, lambda reason: _log.warning("ledger_unavailable", recorder=name, reason=reason)
+        self._log_away = Periodic(
+            _LOG_INTERVAL, lambda reason: _log.warning("ledger_unavailable", recorder=name, reason=reason)
         )
         self._measure = Periodic(
             _UPKEEP_INTERVAL, lambda: metrics.events_unrecorded.set(context.store.events.unrecorded())
@@ -64,11 +66,10 @@ class Recorder:
         self._forget = Periodic(_HOURLY, self._events.forget_recorders)
 
     def start(self) -> None:
-        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Record what is left, and end the thread."""
+        """Record the remaining events, and end the thread."""
         self._stop.set()
         self._thread.join()
 
@@ -76,7 +77,7 @@ class Recorder:
         last = False
         while not last:
             stopping = self._stop.is_set()
-            if stopping:  # others share what comes from now on
+            if stopping:  # other recorders share the events from now on
                 self._events.share.release(self._name)
             recorded = self._run_once()
             last = stopping and not recorded
@@ -87,7 +88,8 @@ class Recorder:
         try:
             self._measure.run_if_due()
             if not self._taken:
-                self._renew_lease()
+                if not self._stop.is_set():  # without the database the lease ends, and leaves the share to others
+                    self._lease.run_if_due()
                 self._taken = self._take()
                 self._claim.run_if_due()
             count = self._record()
@@ -96,35 +98,30 @@ class Recorder:
             self._forget.run_if_due()
         except LedgerUnavailableError as away:
             metrics.ledger_errors.count(operation="recorder")
-            self._tell_away.run_if_due(reason=str(away))
+            self._log_away.run_if_due(reason=str(away))
             self._look_ahead()
         except StoreUnavailableError:
             metrics.store_errors.count(operation="recorder")
-        except Exception:  # noqa: BLE001 - one event's defect must not keep back the others
+        except Exception:  # noqa: BLE001 - one event's defect must not stop the others
             _log.exception("recorder_defect", recorder=self._name)
             self._split()
-            return len(self._taken)  # none: nothing could be taken, and there is nothing to stay for
+            return len(self._taken)  # 0 if none could be taken: then `_run` may end
         else:
             return count
         self._stop.wait(_RETRY_DELAY)
         return 0
 
-    def _renew_lease(self) -> None:
-        """Keep the share; who cannot reach the database, and does not come here, leaves it to those who can."""
-        if not self._stop.is_set():
-            self._lease.run_if_due()
-
     def _record_refusals(self) -> None:
-        """Count what was refused; a defect there is none of the events at hand, which would be taken for it."""
+        """Count refusals; catch defects here, so that they are not taken for faults of the events at hand."""
         try:
             record_refusals(self._context, self._events.buckets)
         except (LedgerUnavailableError, StoreUnavailableError):
             raise
-        except Exception:  # noqa: BLE001 - tried again, and what Redis no longer keeps is left out
+        except Exception:  # noqa: BLE001 - tried again; refusals that expire in Redis meanwhile are not counted
             _log.exception("recorder_defect", recorder=self._name)
 
     def _take(self) -> list[EventBatch]:
-        """Return what was looked at while the database was away, and then what is new."""
+        """Return the events read while the database was away, and then new ones."""
         if self._is_behind and (held := self._events.held(self._name, BATCH_SIZE, self._looked_again)):
             self._looked_again |= {batch.bucket: batch.entries[-1] for batch in held}
             return held
@@ -132,7 +129,7 @@ class Recorder:
         return self._events.take(self._name, BATCH_SIZE, 0 if self._stop.is_set() else self._wait)
 
     def _look_ahead(self) -> None:
-        """Give back what approvals say that wait for the database; all stay this recorder's until they are recorded."""
+        """Roll back limits for approvals that wait for the database; events stay this recorder's until recorded."""
         if not self._is_behind:
             self._is_behind, self._ahead = True, self._taken[1:]
         try:
@@ -146,34 +143,32 @@ class Recorder:
                     self._ahead.pop(0)
         except StoreUnavailableError:
             metrics.store_errors.count(operation="recorder")
-        except LedgerUnavailableError:  # only that knows an application: seen to when it is recorded
+        except LedgerUnavailableError:  # its application is only in the ledger: rolled back when it is recorded
             del self._ahead[:1]
-        except Exception:  # noqa: BLE001 - it shows again when the event is recorded, and is seen to then
+        except Exception:  # noqa: BLE001 - occurs again when the event is recorded, and is handled there
             _log.exception("recorder_defect", recorder=self._name)
             del self._ahead[:1]
 
     def _split(self) -> None:
-        """Split a batch that failed into single events; defer one that fails alone."""
-        failed, others = self._taken[:1], self._taken[1:]
-        if failed and len(failed[0].entries) == 1:
-            self._defer_or_set_aside(failed[0])
-        parts = [part for batch in failed if len(batch.entries) > 1 for part in batch.split()]
-        self._taken = [*parts, *others]
-
-    def _defer_or_set_aside(self, batch: EventBatch) -> None:
-        """Defer an event that could not be recorded; set it aside the second time."""
-        (entry,) = batch.entries
-        if entry in self._failed and self._set_aside(batch):
+        """Split a failed batch into single events; defer an event that fails alone, and set it aside the next time."""
+        if not self._taken:
+            return
+        failed = self._taken.pop(0)
+        if len(failed.entries) > 1:
+            self._taken[:0] = failed.split()
+            return
+        (entry,) = failed.entries
+        if entry in self._failed and self._set_aside(failed):
             self._failed.discard(entry)
         else:
             self._failed.add(entry)
 
     def _set_aside(self, batch: EventBatch) -> bool:
-        """Store an unreadable event raw, so that others can go on; return whether that was done."""
+        """Store an unreadable event raw, so that others can go on; return whether that succeeded."""
         try:
             self._context.ledger.verifications.keep(batch.events)
             self._events.acknowledge(batch)
-        except Exception:  # noqa: BLE001 - then it is left for later
+        except Exception:  # noqa: BLE001 - then it is deferred again
             return False
         metrics.ledger_errors.count(operation="recorder.event")
         _log.error("event_not_understood", entry=batch.events[0].id)
@@ -183,7 +178,7 @@ class Recorder:
         self._taken += self._events.claim(self._name, BATCH_SIZE, self._idle)
 
     def _record(self) -> int:
-        """Give back and record what was taken, and acknowledge it."""
+        """Roll back limits for approvals, record the taken events, and acknowledge them; return their number."""
         count = 0
         while self._taken:
             batch = self._taken[0]

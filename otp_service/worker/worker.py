@@ -1,4 +1,4 @@
-"""The worker process: threads, what they do by turns, signals."""
+"""The worker process: its threads, its periodic duties, signals."""
 
 import secrets
 import signal
@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from types import FrameType
 from typing import Final
 
 from otp_service.bootstrap import Installation, watch
@@ -17,7 +16,7 @@ from otp_service.errors import StoreUnavailableError
 from otp_service.gateways.base import SupportsConnections
 from otp_service.services.audit import HeadSigner, head_to_json
 from otp_service.services.call_outcomes import record_slow_calls
-from otp_service.services.delivery import DeferredJob, RetryPolicy, deliver
+from otp_service.services.delivery import RetryPolicy, deliver
 from otp_service.services.inbound import send_replies
 from otp_service.services.newcomer_traffic import TrafficJudge
 from otp_service.services.periodic_tasks import PeriodicTasks, Purger
@@ -26,7 +25,7 @@ from otp_service.store.leases import LEASE_RENEWAL
 from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import audit_line_writer, get_logger, log_context
-from otp_service.worker.jobs import DeferredJobs, InFlight, Periodic, renew
+from otp_service.worker.jobs import DeferredJobs, InFlight, Periodic
 from otp_service.worker.recorder import Recorder
 from otp_service.worker.webhooks import WebhookSender
 
@@ -37,7 +36,7 @@ _PURGE_PAUSE: Final = 0.05
 
 
 def purge_tasks(installation: Installation, stop: threading.Event) -> PeriodicTasks:
-    """Return the task that purges the ledger, not started; ``stop`` ends a purge between two batches."""
+    """Return the task that purges the ledger; ``stop`` ends a purge between two batches."""
     retention_days = installation.settings.retention.days
     purger = Purger(installation.context, retention_days, lambda: stop.wait(_PURGE_PAUSE))
     return PeriodicTasks({"purge": purger.purge_if_due}, _PURGE_PERIOD)
@@ -48,30 +47,29 @@ _AUDIT_HEAD_PERIOD: Final = 30.0
 
 
 def audit_head_tasks(installation: Installation) -> PeriodicTasks:
-    """Return the task that signs and exports heads of the audit chain, not started."""
+    """Return the task that signs and exports heads of the audit chain."""
     settings, context = installation.settings.audit, installation.context
     outlet = audit_line_writer(settings.export)
-
     export = (lambda signed: outlet(head_to_json(context, signed))) if outlet else None
     return PeriodicTasks({"audit": HeadSigner(context, settings.every, export).sign_if_due}, _AUDIT_HEAD_PERIOD)
 
 
 def registration_tasks(installation: Installation) -> PeriodicTasks:
-    """Return the task that announces the end of registrations, not started."""
+    """Return the task that announces the end of registrations."""
     return PeriodicTasks({"registrations": RegistrationMonitor(installation.context.sending_rules).check_daily})
 
 
 _JUDGE_PERIOD: Final = 5.0
-"""Seconds between two judgements of the traffic of newcomers."""
+"""Seconds between two judgements of the traffic of unknown numbers."""
 
 
 def judge_tasks(installation: Installation, name: str) -> PeriodicTasks:
-    """Return the task that judges the traffic of newcomers, in turn with other workers, not started."""
+    """Return the task that judges the traffic of unknown numbers, in turn with other workers."""
     return PeriodicTasks({"judge": TrafficJudge(installation.context, name).judge}, _JUDGE_PERIOD)
 
 
 def sum_tasks(installation: Installation) -> PeriodicTasks:
-    """Return the task that sums limits which buckets share, not started."""
+    """Return the task that sums limits which buckets share."""
     is_shared = installation.settings.keys.buckets > 1
     return PeriodicTasks({"sums": installation.context.store.limit_sums.update} if is_shared else {})
 
@@ -90,20 +88,14 @@ _BREAKER_VALUES = {BreakerState.CLOSED: 0.0, BreakerState.HALF_OPEN: 0.5, Breake
 _SWEEP_INTERVAL = 3600
 
 
-def run(installation: Installation, stop: threading.Event) -> None:
-    """Deliver messages until ``stop`` is set; then finish those in flight."""
-    Worker(installation, stop).run()
-
-
 class Worker:
-    """One worker process, or what is one after a reload."""
+    """Delivers messages until ``stop`` is set; its ``predecessor`` of before a reload may have calls in flight."""
 
     def __init__(self, installation: Installation, stop: threading.Event, predecessor: "Worker | None" = None) -> None:
-        """Prepare to work until ``stop``; ``predecessor`` may still have calls in flight."""
         settings = installation.settings
         self._predecessor = predecessor
         self.last_round = time.monotonic()
-        """When this worker last looked for messages, or was made, by the monotonic clock."""
+        """When this worker last looked for messages, or was made; by the monotonic clock."""
         self._connected = {
             name: gateway
             for name, gateway in installation.context.gateways.items()
@@ -111,7 +103,7 @@ class Worker:
         }
         """Gateways that keep connections, until they are closed."""
         self._unopened = set(self._connected)
-        """Those that are not connected yet: the predecessor may be, and a provider allows so many at a time."""
+        """Gateways that wait for the predecessor to close its connections: providers limit their number."""
         self._context = installation.context
         self._outbox = installation.context.store.outbox
         self._stop = stop
@@ -121,50 +113,46 @@ class Worker:
         self._poll_interval = min(_POLL_INTERVAL, settings.redis.timeout / 2)
         self._busy_interval = min(_BUSY_POLL_INTERVAL, self._poll_interval)
         self._claim_after = settings.claim_after
-        self._consumer = _new_name()
+        # Letters only: redaction leaves such a name in logs.
+        letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(10))
+        self._consumer = f"{socket.gethostname()}-{letters}"
         self._profile = settings.profile
         self._in_flight = InFlight()
-        self._recorder = Recorder(self._context, self._consumer, settings.ledger.timeout, settings.redis.timeout / 2)
-        self._webhooks = WebhookSender(installation, self._consumer)
-        self._watch = watch(installation)
-        self._purges = purge_tasks(installation, stop)
-        self._heads = audit_head_tasks(installation)
-        self._registrations = registration_tasks(installation)
-        self._judge = judge_tasks(installation, self._consumer)
-        self._sums = sum_tasks(installation)
-        self._replies = PeriodicTasks({"replies": self._send_replies})
         self._replying = threading.Lock()
         """Held while replies are sent: their gateways stay open."""
-        self._slow_calls = PeriodicTasks({"slow_calls": lambda: record_slow_calls(self._context)}, _SLOW_CALLS_PERIOD)
-        self._lease = Periodic(LEASE_RENEWAL, lambda: self._outbox.share.renew(self._consumer))
+        self._threads = (
+            watch(installation),
+            Recorder(self._context, self._consumer, settings.ledger.timeout, settings.redis.timeout / 2),
+            WebhookSender(installation, self._consumer),
+            purge_tasks(installation, stop),
+            audit_head_tasks(installation),
+            registration_tasks(installation),
+            judge_tasks(installation, self._consumer),
+            sum_tasks(installation),
+            PeriodicTasks({"replies": self._send_replies}),
+            PeriodicTasks({"slow_calls": lambda: record_slow_calls(self._context)}, _SLOW_CALLS_PERIOD),
+        )
+        """In the order of their start; the last to start stops first."""
         self._heartbeat = Periodic(_HEARTBEAT_INTERVAL, self._send_heartbeat)
-        self._report = Periodic(_HEARTBEAT_INTERVAL, self._report_gateways)
-        self._connect = Periodic(_BUSY_POLL_INTERVAL, self._open_gateways)
-        self._renew = Periodic(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight))
-        self._claim_stale = Periodic(min(1.0, self._claim_after / 2), self._claim)
-        self._sweep = Periodic(_SWEEP_INTERVAL, lambda: self._outbox.sweep(1000 * _SWEEP_INTERVAL))
-
-    def run(self) -> None:
-        """Work until asked to stop; then finish."""
-        self.work()
-        self.finish()
+        self._renew = Periodic(self._claim_after / 3, self._renew_claims)
+        self._duties = (
+            Periodic(LEASE_RENEWAL, lambda: self._outbox.share.renew(self._consumer)),
+            self._heartbeat,
+            Periodic(_HEARTBEAT_INTERVAL, self._report_gateways),
+            self._renew,
+            Periodic(_BUSY_POLL_INTERVAL, self._open_gateways),
+            Periodic(min(1.0, self._claim_after / 2), self._claim),
+            Periodic(_SWEEP_INTERVAL, lambda: self._outbox.sweep(1000 * _SWEEP_INTERVAL)),
+        )
 
     def work(self) -> None:
-        """Deliver messages until asked to stop; then let others have those that wait."""
+        """Deliver messages until asked to stop; then hand back those that wait."""
         _log.info("worker_started", worker=self._consumer, concurrency=self._concurrency, profile=self._profile)
         for name in self._connected:
             self._context.gateway_calls.suspend(name)
         self._open_gateways()
-        self._watch.start()
-        self._recorder.start()
-        self._webhooks.start()
-        self._purges.start()
-        self._heads.start()
-        self._registrations.start()
-        self._judge.start()
-        self._sums.start()
-        self._replies.start()
-        self._slow_calls.start()
+        for threads in self._threads:
+            threads.start()
         self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="deliver")
         while not self._stop.is_set():
             self._run_once()
@@ -178,26 +166,17 @@ class Worker:
                 self._try(duty)
         self._pool.shutdown()
         self._try(self._hand_back)
-        self._slow_calls.stop()
-        self._replies.stop()
-        self._sums.stop()
-        self._judge.stop()
-        self._registrations.stop()
-        self._heads.stop()
-        self._purges.stop()
-        self._webhooks.stop()
-        self._recorder.stop()
-        self._watch.stop()
+        for threads in reversed(self._threads):
+            threads.stop()
         self._try(self._close_gateways)
         _log.info("worker_stopped", worker=self._consumer)
 
     def has_closed(self, gateway: str) -> bool:
-        """Tell whether neither this worker nor those before it keep connections of a gateway."""
+        """Return whether neither this worker nor its predecessors keep connections of a gateway."""
         before = self._predecessor
         return gateway not in self._connected and (before is None or before.has_closed(gateway))
 
     def _open_gateways(self) -> None:
-        """Connect the gateways that the predecessor has closed."""
         before = self._predecessor
         for name in sorted(self._unopened):
             if before is None or before.has_closed(name):
@@ -208,7 +187,6 @@ class Worker:
             self._predecessor = None
 
     def _close_gateways(self) -> None:
-        """Close the gateways that have no calls any more."""
         if not self._replying.acquire(blocking=False):
             return
         try:
@@ -222,16 +200,13 @@ class Worker:
 
     def _run_once(self) -> None:
         self.last_round = time.monotonic()
-        duties = (
-            self._lease, self._heartbeat, self._report, self._renew, self._connect, self._claim_stale, self._sweep,
-        )  # fmt: skip
-        for duty in duties:
+        for duty in self._duties:
             self._try(duty.run_if_due)
         if not self._try(self._take):
             self._stop.wait(self._poll_interval)
 
     def _try(self, action: Callable[[], None]) -> bool:
-        """Tell whether something could be done: whatever fails, the messages of others are still to be delivered."""
+        """Do an action, and return whether it succeeded: a failure must not stop other messages."""
         try:
             action()
         except StoreUnavailableError:
@@ -245,7 +220,8 @@ class Worker:
 
     def _take(self) -> None:
         for job in self._held_jobs.take_due():
-            self._resume(job)
+            self._in_flight.resume(job)
+            self._pool.submit(self._deliver, job)
         free = self._concurrency - self._in_flight.wait_below(self._concurrency, self._busy_interval)
         if free <= 0:
             self._outbox.pass_on()
@@ -253,15 +229,15 @@ class Worker:
         due = self._outbox.due_buckets()
         jobs = self._outbox.take(self._consumer, free, self._held_jobs.full_queues(), due)
         self._begin(jobs)
-        if not jobs:
-            self._wait()
+        if not jobs:  # wait for a new job, a retry, or the turn of a held one
+            seconds = min(self._poll_interval, self._held_jobs.seconds_to_next())
+            if self._in_flight.busy:  # a job in flight may be held next
+                seconds = min(seconds, self._busy_interval)
+            self._outbox.wait(max(1, round(1000 * seconds)))
 
-    def _wait(self) -> None:
-        """Wait for a new job, a retry, or the turn of a held one."""
-        seconds = min(self._poll_interval, self._held_jobs.seconds_to_next())
-        if self._in_flight.busy:  # what is in flight may be held next
-            seconds = min(seconds, self._busy_interval)
-        self._outbox.wait(max(1, round(1000 * seconds)))
+    def _renew_claims(self) -> None:
+        if jobs := self._in_flight.jobs():
+            self._outbox.renew(self._consumer, jobs)
 
     def _claim(self) -> None:
         free = self._concurrency - self._in_flight.busy
@@ -273,12 +249,8 @@ class Worker:
             if self._in_flight.add(job):
                 self._pool.submit(self._deliver, job)
 
-    def _resume(self, job: Job) -> None:
-        self._in_flight.resume(job)
-        self._pool.submit(self._deliver, job)
-
     def _deliver(self, job: Job) -> None:
-        """Bring a job on, and those that wait for its gateways: where one ended, there may be room for another."""
+        """Deliver a job, and then jobs that wait for its gateways: its end may have made room for them."""
         following: Job | None = job
         while following and self._finish_job(following) and not self._stop.is_set():
             routes, ended = self._context.routes, following
@@ -287,11 +259,16 @@ class Worker:
                 self._in_flight.resume(following)
 
     def _finish_job(self, job: Job) -> bool:
-        """Deliver one job; return whether it ended, or else is held."""
+        """Deliver a job in the trace of the call that queued it; return whether it ended, and is not held."""
         held, ended = None, False
+        span = tracing.span(
+            "deliver", "consumer", job.trace, application=job.application, verification=job.id, message=job.message
+        )
         try:
-            held = self._deliver_traced(job)
-            ended = held is None
+            with log_context(verification=job.id, message=job.message), span:
+                held = deliver(self._context, job, self._retry_policy)
+                ended = held is None
+                tracing.annotate(outcome="ended" if ended else "held")
         except StoreUnavailableError:  # it stays in the outbox, and is claimed again
             metrics.store_errors.count(operation="deliver")
             _log.warning("store_unavailable", verification=job.id)
@@ -304,16 +281,6 @@ class Worker:
                 self._in_flight.pause(held.job)
                 self._held_jobs.hold(held.job, held.milliseconds, held.gateways)
         return ended
-
-    def _deliver_traced(self, job: Job) -> DeferredJob | None:
-        """Deliver one job, in the trace of the call that queued it."""
-        span = tracing.span(
-            "deliver", "consumer", job.trace, application=job.application, verification=job.id, message=job.message
-        )
-        with log_context(verification=job.id, message=job.message), span:
-            held = deliver(self._context, job, self._retry_policy)
-            tracing.annotate(outcome="held" if held else "ended")
-            return held
 
     def _send_replies(self) -> None:
         with self._replying:
@@ -332,44 +299,34 @@ class Worker:
             metrics.gateway_calls_in_flight.set(calls, gateway=name)
 
     def _hand_back(self) -> None:
-        """Let others have at once the jobs that wait here."""
+        """Return the jobs that wait in this worker to the outbox."""
         jobs = self._held_jobs.take_all()
         self._in_flight.drop(jobs)
         self._outbox.requeue_job(self._consumer, jobs)
 
 
-def _new_name() -> str:
-    """Return a unique name, of letters only, so that redaction leaves it in logs."""
-    letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(10))
-    return f"{socket.gethostname()}-{letters}"
-
-
 def stop_on_signals(stop: Callable[[], None]) -> None:
     """Let SIGTERM and SIGINT call ``stop``. Call it in the main thread."""
-
-    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
-        stop()
-
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask_to_stop)
+        signal.signal(number, lambda *_: stop())
 
 
 _STALLED_AFTER: Final = 120.0
-"""Seconds without a round after which a worker has stalled. A round takes half a minute at most, while Redis hangs."""
+"""Seconds without a round after which a worker has stalled. While Redis hangs, a round takes up to 30."""
 _MAX_FINISHING = 4
-"""Workers that finish their calls beside the one that works: further reloads wait."""
+"""Maximum replaced workers with calls in flight: further reloads wait."""
 
 
 class ReloadableWorker:
-    """Runs a worker, and at each reload another one with the new settings, in the same process.
+    """Runs a worker, and at each reload another with the new settings, in the same process.
 
-    The next one works while the calls of the one before it are still in flight. With ``exec`` instead nobody would
-    deliver meanwhile, a Redis that is away at that moment would end it, and its metrics would be gone.
+    The next one works while calls of its predecessor are in flight. An ``exec`` would interrupt deliveries, end while
+    Redis is away, and lose the metrics.
     """
 
     def __init__(self, first: Installation) -> None:
         self.present = first
-        """What the current worker runs with, or the next one will."""
+        """The installation of the current worker, or of the next."""
         self._worker: Worker | None = None
         self._over = False
         self._end = threading.Event()
@@ -379,7 +336,7 @@ class ReloadableWorker:
         self._finishing: set[threading.Thread] = set()
 
     def run(self) -> None:
-        """Work until `stop`, and until all calls have ended. The jobs that a worker holds go to the next."""
+        """Work until `stop`, and until all calls have ended. Jobs held by a worker go to the next."""
         worker = None
         while installation := self._begin():
             self._worker = worker = Worker(installation, self._end, worker)
@@ -387,7 +344,7 @@ class ReloadableWorker:
             thread = threading.Thread(target=self._finish, args=(worker, installation), name="finishing worker")
             self._finishing.add(thread)
             thread.start()
-            if not metrics.is_multiprocess():  # there a value stays until another process tells the next
+            if not metrics.is_multiprocess():  # there a value stays until another process replaces it
                 metrics.gateway_breaker_open.clear()
                 metrics.gateway_calls_in_flight.clear()
         for thread in list(self._finishing):
@@ -403,7 +360,7 @@ class ReloadableWorker:
                 self._changed.notify_all()
 
     def is_healthy(self) -> bool:
-        """Tell whether the worker makes its rounds, also where Redis is away; yes while it begins or stops."""
+        """Return whether the worker makes its rounds, also while Redis is away; true while it begins or stops."""
         return self._over or self._worker is None or time.monotonic() - self._worker.last_round < _STALLED_AFTER
 
     def stop(self) -> None:
@@ -412,7 +369,7 @@ class ReloadableWorker:
         self._end.set()
 
     def reload(self, installation: Installation) -> None:
-        """Replace the worker by one of another installation; return once that has begun."""
+        """Replace the worker by another of the installation; return once that has begun."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._finishing) < _MAX_FINISHING)
             begun = self._count
@@ -422,7 +379,7 @@ class ReloadableWorker:
 
     def _begin(self) -> Installation | None:
         with self._changed:
-            self._end = threading.Event()  # before the look: who stops says first that it is over
+            self._end = threading.Event()  # before the look at _over, which stop() sets first
             self._count += 1
             self._changed.notify_all()
             return None if self._over else self.present
