@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -205,7 +205,13 @@ def merge_settings(configured: Mapping[str, Any], api_key: str) -> Table:
     """Return ``dev``'s settings merged with a configuration file, with the API key among the keys of `dev`."""
     sandbox = _gateways(configured).get(_SANDBOX)
     is_replaced = isinstance(sandbox, Mapping) and sandbox.get("kind", _SANDBOX) != _SANDBOX
-    table = _signing(merge({**DEFAULTS, "gateways": {}} if is_replaced else DEFAULTS, configured))
+    table = merge({**DEFAULTS, "gateways": {}} if is_replaced else DEFAULTS, configured)
+    secrets = {  # of sandbox gateways, to sign reports; they live as long as this process
+        name: {"receipt_secret": new_key()}
+        for name, gateway in _gateways(table).items()
+        if isinstance(gateway, Mapping) and gateway.get("kind") == _SANDBOX and "receipt_secret" not in gateway
+    }
+    table = merge(table, {"gateways": secrets}) if secrets else table
     applications = table["applications"]
     application = applications.get(APPLICATION) if isinstance(applications, dict) else None
     keys = application.get("keys") if isinstance(application, dict) else None
@@ -213,16 +219,6 @@ def merge_settings(configured: Mapping[str, Any], api_key: str) -> Table:
         return table  # malformed: the settings' own checks report it
     key = api_key_hash(api_key)
     return merge(table, {"applications": {APPLICATION: {"keys": [*(other for other in keys if other != key), key]}}})
-
-
-def _signing(table: Table) -> Table:
-    """Give every sandbox gateway without a secret a secret for signed reports, which lives as long as this process."""
-    secrets = {
-        name: {"receipt_secret": new_key()}
-        for name, gateway in _gateways(table).items()
-        if isinstance(gateway, Mapping) and gateway.get("kind") == _SANDBOX and "receipt_secret" not in gateway
-    }
-    return merge(table, {"gateways": secrets}) if secrets else table
 
 
 def _gateways(table: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -360,7 +356,9 @@ def start_valkey(folder: Path) -> EmbeddedValkey:
         if _wait_until_ready(server):
             return server
         server.stop()
-    raise ConfigurationError(f"The embedded Valkey does not start: {_last_line(folder / 'valkey.log')}")
+    log = folder / "valkey.log"
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    raise ConfigurationError(f"The embedded Valkey does not start: {lines[-1] if lines else 'it wrote no log.'}")
 
 
 def binary() -> Path:
@@ -387,27 +385,12 @@ def _wait_until_ready(server: EmbeddedValkey) -> bool:
     """Return whether the server answers in time, which it does not if another process took its port."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and server.child.ended() is None:
-        if _answers(server.port):
-            return server.child.ended() is None
+        with suppress(OSError), socket.create_connection((HOST, server.port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            if connection.recv(64).startswith(b"+PONG"):
+                return server.child.ended() is None
         time.sleep(_VALKEY_POLL)
     return False
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection((HOST, port), timeout=1) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
-    except OSError:
-        return False
-
-
-def _last_line(log: Path) -> str:
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    return lines[-1] if lines else "it wrote no log."
 
 
 STOP_TIMEOUT = 8.0
@@ -415,7 +398,7 @@ STOP_TIMEOUT = 8.0
 _POLL = 0.1
 _LAST_PORT = 65535
 _SHORT_LIFE = 1.0
-"""Seconds after which an ended worker or extension server is started again; before that it would only end again."""
+"""Minimum age in seconds of an ended worker or extension server that is started again: a younger would end again."""
 
 
 class StopSignal(BaseException):
@@ -445,12 +428,7 @@ def _port_option(extension: Extension) -> str:
 )
 @click.option("--workers", type=click.IntRange(1, 64), help="Server processes; default: 2.")
 def dev(
-    port: int | None,
-    folder: Path,
-    api_key: str | None,
-    path: Path | None,
-    workers: int | None,
-    **ports: int | None,
+    port: int | None, folder: Path, api_key: str | None, path: Path | None, workers: int | None, **ports: int | None
 ) -> None:
     """Run a complete service for a trial.
 
@@ -460,11 +438,11 @@ def dev(
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _stop)
     require_own(folder, os.environ)
+    http = {name: value for name, value in (("port", port), ("processes", workers)) if value is not None}
     try:
-        with ExitStack() as stack:
-            stack.enter_context(lock(folder))
-            http = {name: value for name, value in (("port", port), ("processes", workers)) if value is not None}
-            _run(stack, folder, _Options(read_file(path) if path else {}, http, ports, api_key))
+        with lock(folder), ExitStack() as stack:
+            file = read_file(path) if path else {}
+            _run(stack, folder, api_key_of(folder, api_key), file, http, ports)
     except StopSignal:
         note("Stopped.")
 
@@ -486,31 +464,22 @@ def _stop(*_: object) -> None:
     raise StopSignal
 
 
-@dataclass(frozen=True)
-class _Options:
-    """Options of the command line, and the configuration file."""
-
-    file: Table
-    http: Mapping[str, int]
-    """Members of ``http``, which override the environment too."""
-    ports: Mapping[str, int | None]
-    """Of the servers of extensions, by the names of the parameters."""
-    api_key: str | None
-
-
-def _run(stack: ExitStack, folder: Path, options: _Options) -> None:
-    api_key = api_key_of(folder, options.api_key)
-    chosen_ports = [name.replace("_port", "__port") for name, port in options.ports.items() if port is not None]
-    environ = _environment(folder, [*(f"http__{name}" for name in options.http), *chosen_ports])
-    configured = merge(options.file, {"http": options.http})
+def _run(
+    stack: ExitStack, folder: Path, api_key: str, file: Table, http: Mapping[str, int], ports: Mapping[str, int | None]
+) -> None:
+    """Make the configuration and start all processes; ``http`` and ``ports`` override the file and the environment."""
+    chosen_ports = [name.replace("_port", "__port") for name, port in ports.items() if port is not None]
+    environ = _environment(folder, [*(f"http__{name}" for name in http), *chosen_ports])
+    overriding = read_environment(environ)
+    configured = merge(file, {"http": http})
     table = merge_settings(configured, api_key)
-    table = merge(table, _own_address(merge(table, read_environment(environ))))
-    settings = settings_from(merge(table, read_environment(environ)))
-    servers = extension_servers(settings, options.ports, merge(table, read_environment(environ)))
+    table = merge(table, _own_address(merge(table, overriding)))
+    settings = settings_from(merge(table, overriding))
+    servers = extension_servers(settings, ports, merge(table, overriding))
     table = merge(table, {extension.name: section for extension, section in servers})
     check_port(settings.http.host, settings.http.port, "--port")
     store: list[Child] = []
-    elsewhere = merge(configured, read_environment(environ))
+    elsewhere = merge(configured, overriding)
     if "url" not in elsewhere.get("redis", {}):
         valkey = start_valkey(folder / "valkey")
         stack.callback(valkey.stop)
@@ -524,20 +493,24 @@ def _run(stack: ExitStack, folder: Path, options: _Options) -> None:
     _supervise(stack, _Plan(settings, environ, api_key, shell, servers), store)
 
 
-ExtensionServer = tuple[Extension, Table]
-"""An extension with a server, and members of its section: the port among them."""
-
-
 def extension_servers(
     settings: Settings, ports: Mapping[str, int | None], configured: Mapping[str, Any]
-) -> list[ExtensionServer]:
-    """Return the servers of extensions: at the port in ``ports``, else the configured port, else near the service's."""
+) -> list[tuple[Extension, Table]]:
+    """Return the extensions with a server, and members of their sections, with the port.
+
+    The port is the port in ``ports``, else the configured port, else near the service's.
+    """
     servers = []
     for place, extension in enumerate(extension for extension in load_extensions() if extension.dev_process):
         name, own = extension.name, getattr(settings, extension.name)
         port = ports.get(f"{name}_port")
         if port is None and "port" not in configured.get(name, {}):
-            port = _port_near(own.host, settings.http.port + place)
+            beside = settings.http.port + place
+            port = beside + 2 if beside < _LAST_PORT - 2 else beside - 2
+            try:
+                check_port(own.host, port)
+            except ConfigurationError:
+                port = free_port()
         else:
             port = port or own.port
             variable = f"{PREFIX}{name.upper()}__PORT"
@@ -545,14 +518,6 @@ def extension_servers(
         members = extension.dev_process.members(settings) if extension.dev_process else {}
         servers.append((extension, {**members, "port": port}))
     return servers
-
-
-def _port_near(host: str, port: int) -> int:
-    try:
-        check_port(host, near := port + 2 if port < _LAST_PORT - 2 else port - 2)
-    except ConfigurationError:
-        return free_port()
-    return near
 
 
 def _own_address(table: Table) -> Table:
@@ -587,7 +552,8 @@ class _Plan:
     api_key: str
     shell: Path
     """Script with the variables of this installation."""
-    servers: Sequence["ExtensionServer"]
+    servers: Sequence[tuple[Extension, Table]]
+    """Extensions with a server, and their sections."""
 
     @property
     def url(self) -> str:

@@ -7,7 +7,7 @@ import fcntl
 import os
 import re
 import resource
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,14 +16,9 @@ from urllib.parse import urlsplit
 import click
 
 from otp_service import clock
-from otp_service.bootstrap import (
-    LEDGER_NOT_MADE,
-    LEDGER_OF_OTHER_KEY,
-    install,
-    ledger_of_other_format,
-)
+from otp_service.bootstrap import LEDGER_NOT_MADE, LEDGER_OF_OTHER_KEY, install, ledger_of_other_format
 from otp_service.cli import output as out
-from otp_service.cli.checks import FAIL, OK, WARN, Cases, Check, Diagnosis, diagnose, refusal_diagnosis
+from otp_service.cli.checks import FAIL, OK, WARN, Check, Diagnosis, diagnose, refusal_diagnosis
 from otp_service.cli.common import Session, command
 from otp_service.cli.network import ConnectionResult, certificate_problem, gateway_targets, public_url_results, try_all
 from otp_service.cli.output import count_of
@@ -33,7 +28,7 @@ from otp_service.domain.phrases import duration
 from otp_service.domain.routing import BreakerState, GatewayHealth
 from otp_service.domain.sending_rules import Approval
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
-from otp_service.domain.webhooks import Endpoint, EndpointStatus
+from otp_service.domain.webhooks import EndpointStatus
 from otp_service.errors import (
     ConfigurationError,
     LedgerFormatError,
@@ -46,10 +41,9 @@ from otp_service.errors import (
 from otp_service.extensions import load_extensions
 from otp_service.gateways.base import REPORTS_OVER_HTTP
 from otp_service.ledger.database import MIN_FREE_MIB, REMEDIED
-from otp_service.services.access_cache import AccessCache
 from otp_service.services.context import Context
 from otp_service.services.factors import checks_wait, count_ahead, root_key_refusal
-from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
+from otp_service.services.mirror import MISMATCHES, MirrorState
 from otp_service.services.operations import gateway_state
 from otp_service.services.sender_registrations import today
 from otp_service.services.webhooks import root_keys_in_use
@@ -66,7 +60,7 @@ from otp_service.settings.urls import canonical_host, is_local, leads_elsewhere
 from otp_service.store.connection import ConnectionProblem, certificate_error, connection_problem
 from otp_service.store.endpoint import WAIT_NEEDED
 from otp_service.store.inbox import WaitingMessage
-from otp_service.store.mirror import NO_EVICTION, Server, eviction_refusal
+from otp_service.store.mirror import NO_EVICTION, eviction_refusal
 from otp_service.store.outbox import count_reasons
 from otp_service.store.store import Store
 
@@ -93,12 +87,7 @@ class CheckedApplication:
                 missing = [c for c in countries if not self.settings.routing.gateways_for(c, purpose, channel)]
                 if missing:
                     shown = "some countries" if missing == [ANY_UNLISTED_COUNTRY] else ", ".join(missing)
-                    yield {
-                        "channel": channel,
-                        "first": channel is channels[0],
-                        "purpose": purpose,
-                        "countries": shown,
-                    }
+                    yield {"channel": channel, "first": channel is channels[0], "purpose": purpose, "countries": shown}
 
 
 def _checked_applications(settings: Settings) -> Iterator[CheckedApplication]:
@@ -285,28 +274,29 @@ def safety_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
         yield from diagnose(CEILINGS, settings.rulesets)
 
 
-def _ending(settings: Settings, *, over: bool) -> Iterator[Mapping[str, object]]:
-    for entry in settings.sending_rules.registrations:
-        if entry.expires_soon(day := today()) and entry.has_expired(day) == over:
-            place = f"{'approvals' if isinstance(entry, Approval) else 'senders'}.{entry.name}"
-            yield {"place": place, "day": entry.valid_until, "country": entry.country}
-
-
 _RENEW = "Renew it where it was registered, and correct valid_until."
-REGISTRATIONS: tuple[Check[Settings], ...] = (
-    Check("{place}", FAIL, "It ended on {day}: no message to {country} goes out by it.", _RENEW,
-          lambda settings: _ending(settings, over=True)),
-    Check("{place}", WARN, "{day} is its last day; then no message to {country} goes out by it.", _RENEW,
-          lambda settings: _ending(settings, over=False)),
-    Check("registrations", OK, "No sender and no approval ends within a month.", "",
-          lambda settings: bool(settings.sending_rules.registrations)
-          and not any(entry.expires_soon(today()) for entry in settings.sending_rules.registrations)),
-)  # fmt: skip
+
+
+def registration_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
+    """Yield the senders and approvals that have ended, or end within a month."""
+    registrations, day = settings.sending_rules.registrations, today()
+    ending = [entry for entry in registrations if entry.expires_soon(day)]
+    for entry in ending:
+        place = f"{'approvals' if isinstance(entry, Approval) else 'senders'}.{entry.name}"
+        last, country = entry.valid_until, entry.country
+        if entry.has_expired(day):
+            yield Diagnosis(FAIL, place, f"It ended on {last}: no message to {country} goes out by it.", _RENEW)
+        else:
+            sentence = f"{last} is its last day; then no message to {country} goes out by it."
+            yield Diagnosis(WARN, place, sentence, _RENEW)
+    if registrations and not ending:
+        yield Diagnosis(OK, "registrations", "No sender and no approval ends within a month.")
 
 
 # --- Redis ----------------------------------------------------------------------------------------------------
 
 OLDEST = {"Redis": (7, 2), "Valkey": (8, 0)}
+_NEWER = "Use Redis 7.2 or Valkey 8, or newer."
 LISTPACK = "hash-max-listpack-value"
 LONGEST_VALUE = 128
 """Maximum bytes of a record's value; above the server's limit, the record takes three times the memory."""
@@ -367,76 +357,62 @@ def _dev_is_stopped() -> bool:
     return True
 
 
-def _support(version: str) -> str:
-    """Return whether ``Redis 7.2.4`` or ``Valkey 8.1.0`` is unknown, old or supported."""
+def version_diagnosis(version: str) -> Diagnosis:
+    """Return whether ``Redis 7.2.4`` or ``Valkey 8.1.0`` is supported."""
     name, _, number = version.partition(" ")
     match = re.match(r"(\d+)\.(\d+)", number)
     if not match or name not in OLDEST:
-        return "unknown"
-    return "old" if (int(match[1]), int(match[2])) < OLDEST[name] else "supported"
+        return Diagnosis(WARN, "server", f"{version} is not known.", _NEWER)
+    if (int(match[1]), int(match[2])) < OLDEST[name]:
+        return Diagnosis(FAIL, "server", f"{version} is too old.", _NEWER)
+    return Diagnosis(OK, "server", f"{version} answers.")
 
 
-_NEWER = "Use Redis 7.2 or Valkey 8, or newer."
-VERSION: tuple[Check[str], ...] = (
-    Check("server", WARN, "{it} is not known.", _NEWER, lambda version: _support(version) == "unknown"),
-    Check("server", FAIL, "{it} is too old.", _NEWER, lambda version: _support(version) == "old"),
-    Check("server", OK, "{it} answers.", "", lambda version: _support(version) == "supported"),
-)
-
-Ask = Callable[[str], str | None]
-"""Returns a setting of the server; ``None`` if it is hidden."""
-_FSYNC = "appendfsync"
-_MAXMEMORY = "maxmemory"
 _EXPECTED = {
-    _MAXMEMORY: "it must be less than its host's memory",
+    "maxmemory": "it must be less than its host's memory",
     "maxmemory-policy": "it must be noeviction",
     "appendonly": "it should be yes",
     LISTPACK: f"it should be {LONGEST_VALUE} or more",
 }
+_FSYNC = "appendfsync"
+_EVERY_SECOND = "Set appendfsync everysec."
+_FSYNC_EFFECTS = {
+    "always": (OK, "All accepted messages survive a crash.", ""),
+    "everysec": (OK, "A crash loses messages and counts of the last second, at most two.", ""),
+    "no": (WARN, "A crash loses all that the operating system had not written yet, often 30 s.", _EVERY_SECOND),
+}
 
 
-def _fsync(ask: Ask, value: str) -> bool:
-    return ask("appendonly") == "yes" and ask(_FSYNC) == value
-
-
-def _listpack(ask: Ask, *, enough: bool) -> Cases:
-    value = ask(LISTPACK)
-    return [{"value": value}] if value is not None and (int(value) >= LONGEST_VALUE) == enough else ()
-
-
-SERVER: tuple[Check[Ask], ...] = (
-    Check("{setting}", WARN, "The server hides it; {should}.", "Look at your provider's settings.",
-          lambda ask: ({"setting": name, "should": should} for name, should in _EXPECTED.items() if ask(name) is None)),
-    Check("maxmemory-policy", OK, "noeviction: no counter is ever evicted.", "",
-          lambda ask: ask("maxmemory-policy") == NO_EVICTION),
-    Check(_MAXMEMORY, WARN,
-          "Redis has no limit of its own: when the memory of its host is used up, the kernel kills it.",
-          "Set maxmemory to half of the host's memory: rewriting the append-only file takes the rest.",
-          lambda ask: ask(_MAXMEMORY) == "0"),
-    Check("appendonly", WARN,
-          "Without an append-only file a restart loses accepted messages and forgets every budget.",
-          "Set appendonly yes.", lambda ask: ask("appendonly") not in {None, "yes"}),
-    Check("appendfsync", OK, "All accepted messages survive a crash.", "", lambda ask: _fsync(ask, "always")),
-    Check("appendfsync", OK, "A crash loses messages and counts of the last second, at most two.", "",
-          lambda ask: _fsync(ask, "everysec")),
-    Check("appendfsync", WARN,
-          "A crash loses all that the operating system had not written yet, often half a minute.",
-          "Set appendfsync everysec.", lambda ask: _fsync(ask, "no")),
-    Check("appendfsync", WARN, "appendfsync {value} is not known.", "Set appendfsync everysec.",
-          lambda ask: [{"value": ask(_FSYNC)}]
-          if ask("appendonly") == "yes" and ask(_FSYNC) not in {"always", "everysec", "no"} else ()),
-    Check(LISTPACK, WARN, "With {value} a record takes about three times the memory.", f"Set {LISTPACK} 1024.",
-          lambda ask: _listpack(ask, enough=False)),
-    Check(LISTPACK, OK, "{value}: records stay small.", "", lambda ask: _listpack(ask, enough=True)),
-)  # fmt: skip
-
-
-def server_diagnoses(ask: Ask) -> Iterator[Diagnosis]:
-    """Yield what the server's settings mean for codes and budgets."""
-    values = {name: ask(name) for name in (*_EXPECTED, _FSYNC)}
-    if (policy := values["maxmemory-policy"]) and policy != NO_EVICTION:
+def server_diagnoses(values: Mapping[str, str | None]) -> Iterator[Diagnosis]:
+    """Yield the effects of a server's settings on codes and budgets; a hidden setting is ``None``."""
+    for name, advice in _EXPECTED.items():
+        if values[name] is None:
+            yield Diagnosis(WARN, name, f"The server hides it; {advice}.", "Look at your provider's settings.")
+    if (policy := values["maxmemory-policy"]) == NO_EVICTION:
+        yield Diagnosis(OK, "maxmemory-policy", "noeviction: no counter is ever evicted.")
+    elif policy:
         yield refusal_diagnosis(eviction_refusal(policy))
-    yield from diagnose(SERVER, lambda name: values[name])
+    if values["maxmemory"] == "0":
+        sentence = "Redis has no limit of its own: when the memory of its host is used up, the kernel kills it."
+        action = "Set maxmemory to half of the host's memory: rewriting the append-only file takes the rest."
+        yield Diagnosis(WARN, "maxmemory", sentence, action)
+    yield from _persistence_diagnoses(values)
+    if (length := values[LISTPACK]) and int(length) < LONGEST_VALUE:
+        sentence = f"With {length} a record takes about three times the memory."
+        yield Diagnosis(WARN, LISTPACK, sentence, f"Set {LISTPACK} 1024.")
+    elif length:
+        yield Diagnosis(OK, LISTPACK, f"{length}: records stay small.")
+
+
+def _persistence_diagnoses(values: Mapping[str, str | None]) -> Iterator[Diagnosis]:
+    appends, fsync = values["appendonly"], values[_FSYNC]
+    if appends == "yes":
+        unknown = (WARN, f"appendfsync {fsync} is not known.", _EVERY_SECOND)
+        level, sentence, action = _FSYNC_EFFECTS.get(fsync or "", unknown)
+        yield Diagnosis(level, _FSYNC, sentence, action)
+    elif appends:
+        sentence = "Without an append-only file a restart loses accepted messages and forgets every budget."
+        yield Diagnosis(WARN, "appendonly", sentence, "Set appendonly yes.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -513,52 +489,39 @@ CLUSTER: tuple[Check[ClusterState], ...] = (
 )  # fmt: skip
 
 
-def skew_in_words(skew: float) -> str:
-    """Describe the skew of this host's clock, ``skew`` seconds ahead of the server's; "" if it is tolerated."""
+def clock_diagnosis(skew: float) -> Diagnosis:
+    """Return whether this host's clock, ``skew`` seconds ahead of the server's, is right."""
     if abs(skew) <= TOLERATED_SKEW:
-        return ""
-    return f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'}"
+        return Diagnosis(OK, "clock", "This host's clock agrees with the server's.")
+    difference = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'}"
+    return Diagnosis(
+        WARN,
+        "clock",
+        f"This host's clock is {difference} the server's. The service counts by the server's only, but 'limits show' "
+        "and the times of log lines are off.",
+        "Synchronise both hosts (NTP).",
+    )
 
 
-CLOCK: tuple[Check[float], ...] = (
-    Check("clock", OK, "This host's clock agrees with the server's.", "", lambda skew: not skew_in_words(skew)),
-    Check("clock", WARN,
-          "This host's clock is {skew} the server's. The service counts by the server's only, but 'limits show' and "
-          "the times of log lines are off.", "Synchronise both hosts (NTP).",
-          lambda skew: [{"skew": words}] if (words := skew_in_words(skew)) else ()),
-)  # fmt: skip
-RIGHTS: tuple[Check[str], ...] = (
-    Check("redis.url", FAIL, "Redis refuses {it} to the service's user: no process can start.",
-          "Give the user the rights of docs/install.md: ACL SETUSER USER +time +@scripting", lambda _: True),
-)  # fmt: skip
 FILES_NEEDED: Final = 1024
 """Files and connections that `serve` may hold at a time: 512 of callers, and its own. A worker needs fewer."""
-FILES: tuple[Check[int], ...] = (
-    Check("files", WARN, "A process started by this user may open {it} files and connections: {needed} are needed.",
-          "Raise the limit: LimitNOFILE=65536 (systemd), ulimit -n 65536 (a shell).",
-          lambda limit: [{"needed": FILES_NEEDED}] if limit < FILES_NEEDED else ()),
-)  # fmt: skip
 
 
 def file_diagnoses() -> Iterator[Diagnosis]:
-    """Yield whether a process may open enough files and connections."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return diagnose(FILES, soft if soft != resource.RLIM_INFINITY else FILES_NEEDED)
+    """Yield a diagnosis if a process may not open enough files and connections."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit < FILES_NEEDED and limit != resource.RLIM_INFINITY:
+        sentence = f"A process of this user may open {limit} files and connections: {FILES_NEEDED} are needed."
+        yield Diagnosis(
+            WARN, "files", sentence, "Raise the limit: LimitNOFILE=65536 (systemd), ulimit -n 65536 (a shell)."
+        )
 
 
-CLAIM: tuple[Check[bool], ...] = (
-    Check("installation", OK, "The server belongs to this installation.", "", lambda claimed: claimed),
-    Check("installation", OK, "The server is new; the first start claims it.", "", lambda claimed: not claimed),
-)
-FENCE: tuple[Check[int | None], ...] = (
-    Check("fence", OK, "Fenced: verifications started until {at} UTC are expired.", "",
-          lambda fence: [{"at": out.moment(fence)}] if fence else ()),
-)  # fmt: skip
-WORKER: tuple[Check[int | None], ...] = (
-    Check("worker", WARN, "No worker was seen recently: nothing is delivered.", "otp-service worker",
-          lambda age: age is None),
-    Check("worker", OK, "A worker was seen {it} s ago.", "", lambda age: age is not None),
-)  # fmt: skip
+def worker_diagnosis(age: int | None) -> Diagnosis:
+    """Return whether workers run; ``age`` is the time since a worker was seen, in seconds."""
+    if age is None:
+        return Diagnosis(WARN, "worker", "No worker was seen recently: nothing is delivered.", "otp-service worker")
+    return Diagnosis(OK, "worker", f"A worker was seen {age} s ago.")
 
 
 # --- the ledger -----------------------------------------------------------------------------------------------
@@ -570,37 +533,37 @@ def up_to_date(changes: int) -> str:
     return f"Redis mirrors all of it (consents and suppressions: {count_of(changes, 'change')})."
 
 
-def _mirror_is(state: MirrorState) -> Callable[[MirrorStatus], bool]:
-    return lambda mirror: mirror.state is state
+_MIRROR_FAULTS = {
+    MirrorState.LOST: (
+        f"{MISMATCHES[MirrorState.LOST]} Nothing is sent.",
+        "Where no older copy of the ledger was restored: otp-service store fence, then otp-service ledger rebuild.",
+    ),
+    MirrorState.RESTORED: (
+        f"{MISMATCHES[MirrorState.RESTORED]} Nothing is sent.",
+        "Make sure that the ledger is the latest, or import later opt-outs; then: otp-service ledger rebuild.",
+    ),
+    MirrorState.FOREIGN: (
+        MISMATCHES[MirrorState.FOREIGN],
+        "Correct ledger.url, or go by this ledger from now on: otp-service ledger rebuild.",
+    ),
+    MirrorState.DIVERGED: (
+        f"{MISMATCHES[MirrorState.DIVERGED]} Nothing is sent.",
+        "Restore a newer copy or import the opt-outs that are missing, and then: otp-service ledger rebuild.",
+    ),
+}
 
 
-MIRROR: tuple[Check[MirrorStatus], ...] = (
-    Check("ledger", FAIL, f"{MISMATCHES[MirrorState.LOST]} Nothing is sent.",
-          "Where no older copy of the ledger was restored: otp-service store fence, then otp-service ledger rebuild.",
-          _mirror_is(MirrorState.LOST)),
-    Check("ledger", FAIL, f"{MISMATCHES[MirrorState.RESTORED]} Nothing is sent.",
-          "Make sure that the ledger is the latest, or import the opt-outs since its copy; then: otp-service ledger "
-          "rebuild.",
-          _mirror_is(MirrorState.RESTORED)),
-    Check("ledger", FAIL, MISMATCHES[MirrorState.FOREIGN],
-          "Correct ledger.url, or go by this ledger from now on: otp-service ledger rebuild.",
-          _mirror_is(MirrorState.FOREIGN)),
-    Check("ledger", FAIL, f"{MISMATCHES[MirrorState.DIVERGED]} Nothing is sent.",
-          "Restore a newer copy or import the opt-outs that are missing, and then: otp-service ledger rebuild.",
-          _mirror_is(MirrorState.DIVERGED)),
-    Check("ledger", WARN, "Redis does not mirror this ledger yet: starts are refused.",
-          "A process mirrors it when it starts; if this message stays: otp-service ledger rebuild.",
-          _mirror_is(MirrorState.ABSENT)),
-    Check("ledger", WARN, "Redis is {changes} behind.", "Look again.",
-          lambda it: [{"changes": count_of(it.lag, "change")}] if it.state is MirrorState.BEHIND else ()),
-    Check("ledger", OK, "The ledger answers, and {known}", "",
-          lambda it: [{"known": up_to_date(it.changes)}] if it.state is MirrorState.OK else ()),
-)  # fmt: skip
-RECORDER: tuple[Check[int], ...] = (
-    Check("ledger", WARN, "{it} events are not recorded yet.", "Start more workers, or a faster database.",
-          lambda waiting: waiting >= _MAX_UNRECORDED),
-    Check("ledger", OK, "Events not recorded yet: {it}.", "", lambda waiting: waiting < _MAX_UNRECORDED),
-)  # fmt: skip
+def mirror_diagnosis(context: Context) -> Diagnosis:
+    """Return whether the mirror in Redis is up to date; raises `LedgerUnavailableError`."""
+    mirror = context.mirror_sync.inspect()
+    if mirror.state in _MIRROR_FAULTS:
+        return Diagnosis(FAIL, "ledger", *_MIRROR_FAULTS[mirror.state])
+    if mirror.state is MirrorState.ABSENT:
+        action = "A process mirrors it when it starts; if this message stays: otp-service ledger rebuild."
+        return Diagnosis(WARN, "ledger", "Redis does not mirror this ledger yet: starts are refused.", action)
+    if mirror.state is MirrorState.BEHIND:
+        return Diagnosis(WARN, "ledger", f"Redis is {count_of(mirror.lag, 'change')} behind.", "Look again.")
+    return Diagnosis(OK, "ledger", f"The ledger answers, and {up_to_date(mirror.changes)}")
 
 
 def _former_seals(context: Context) -> Iterator[Mapping[str, object]]:
@@ -640,12 +603,18 @@ LEDGER: tuple[Check[tuple[Settings, Context]], ...] = (
 )  # fmt: skip
 
 
-NO_LEDGER: tuple[Check[bool], ...] = (
-    Check("ledger", WARN, "The ledger is not created yet: nothing is recorded, and starts are refused.",
-          "Start serve or worker, which create it; or: otp-service ledger upgrade", lambda upgrades: upgrades),
-    Check("ledger", FAIL, "The ledger is not created yet, and ledger.upgrade = false lets no process create it.",
-          "otp-service ledger upgrade", lambda upgrades: not upgrades),
-)  # fmt: skip
+_ABSENT = Diagnosis(
+    WARN,
+    "ledger",
+    "The ledger is not created yet: nothing is recorded, and starts are refused.",
+    "Start serve or worker, which create it; or: otp-service ledger upgrade",
+)
+_ABSENT_FOR_GOOD = Diagnosis(
+    FAIL,
+    "ledger",
+    "The ledger is not created yet, and ledger.upgrade = false lets no process create it.",
+    "otp-service ledger upgrade",
+)
 
 
 def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis]:
@@ -653,7 +622,7 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
     try:
         yield from diagnose(LEDGER, (settings, context))
         if not context.ledger.database.exists():
-            yield from diagnose(NO_LEDGER, settings.ledger.upgrade)
+            yield _ABSENT if settings.ledger.upgrade else _ABSENT_FOR_GOOD
         elif not context.ledger.is_made():
             yield refusal_diagnosis(LEDGER_NOT_MADE, WARN if settings.ledger.upgrade else FAIL)
         else:
@@ -682,12 +651,12 @@ def ledger_diagnosis(settings: Settings, away: LedgerUnavailableError) -> Diagno
 def mirror_diagnoses(context: Context) -> Iterator[Diagnosis]:
     """Yield the lag of the mirror in Redis, and of the recorder; raises `LedgerUnavailableError`."""
     yield mirror_diagnosis(context)
-    yield from diagnose(RECORDER, context.store.events.unrecorded())
-
-
-def mirror_diagnosis(context: Context) -> Diagnosis:
-    """Return whether the mirror in Redis is up to date; raises `LedgerUnavailableError`."""
-    return next(diagnose(MIRROR, context.mirror_sync.inspect()))
+    waiting = context.store.events.unrecorded()
+    if waiting < _MAX_UNRECORDED:
+        yield Diagnosis(OK, "ledger", f"Events not recorded yet: {waiting}.")
+    else:
+        action = "Start more workers, or a faster database."
+        yield Diagnosis(WARN, "ledger", f"{waiting} events are not recorded yet.", action)
 
 
 def warn_of_mirror(context: Context) -> None:
@@ -697,36 +666,7 @@ def warn_of_mirror(context: Context) -> None:
         out.warn(f"{diagnosis.sentence} {diagnosis.action}")
 
 
-Endpoints = tuple[Context, tuple[Endpoint, ...], int]
-"""The endpoints of webhooks, and the present time in milliseconds since the epoch."""
-
-
-def _roots(endpoints: Endpoints, *, known: bool) -> Iterator[Mapping[str, object]]:
-    """Yield the inactive root keys, known or unknown, that secrets are sealed under."""
-    context, stored, now = endpoints
-    roots = context.keyring.root_ids
-    for root, count in root_keys_in_use(stored, now).items():
-        if root not in roots[:1] and (root in roots) == known:
-            yield {"root": root, "count": count_of(count, "endpoint")}
-
-
 _DISABLED = {EndpointStatus.GONE: "it answered 410", EndpointStatus.FAILING: "it failed for five days"}
-ENDPOINTS: tuple[Check[Endpoints], ...] = (
-    Check("webhooks", FAIL, "The root key {root} is missing: webhooks of {count} cannot be signed, and wait.",
-          "Add it behind the others, then otp-service webhook reseal; or rotate the endpoints.",
-          lambda endpoints: _roots(endpoints, known=False)),
-    Check("webhooks", WARN, "The root key {root} is still needed: secrets of {count} are sealed under it.",
-          "otp-service webhook reseal", lambda endpoints: _roots(endpoints, known=True)),
-    Check("webhooks", WARN, "The endpoint {id} of {application} is disabled: {why}.",
-          "Inform its owner; then otp-service webhook enable {id}, and replay.",
-          lambda endpoints: ({"id": it.id, "application": it.application, "why": _DISABLED[it.status]}
-                             for it in endpoints[1] if it.status in _DISABLED)),
-    Check("webhooks", WARN,
-          "The endpoint {id} of {application} answers after {seconds} s: it has half as many calls at once.",
-          "Ask its owner to answer before the work begins.",
-          lambda endpoints: ({"id": it.id, "application": it.application, "seconds": it.seconds}
-                             for it in endpoints[1] if it.is_slow)),
-)  # fmt: skip
 
 
 def endpoint_diagnoses(context: Context, now: int) -> Iterator[Diagnosis]:
@@ -735,24 +675,28 @@ def endpoint_diagnoses(context: Context, now: int) -> Iterator[Diagnosis]:
         endpoints = context.ledger.endpoints.of() if context.ledger.database.exists() else ()
     except LedgerUnavailableError:
         return
-    yield from diagnose(ENDPOINTS, (context, endpoints, now))
+    yield from _seal_diagnoses(context.keyring.root_ids, root_keys_in_use(endpoints, now))
+    for endpoint in endpoints:
+        subject = f"The endpoint {endpoint.id} of {endpoint.application}"
+        if endpoint.status in _DISABLED:
+            action = f"Inform its owner; then otp-service webhook enable {endpoint.id}, and replay."
+            yield Diagnosis(WARN, "webhooks", f"{subject} is disabled: {_DISABLED[endpoint.status]}.", action)
+        if endpoint.is_slow:
+            sentence = f"{subject} answers after {endpoint.seconds} s: it has half as many calls at once."
+            yield Diagnosis(WARN, "webhooks", sentence, "Ask its owner to answer before the work begins.")
 
 
-Callers = tuple[AccessCache, int]
-"""The API keys, and the present time in milliseconds since the epoch."""
-
-
-def _without_key(callers: Callers) -> Iterator[Mapping[str, object]]:
-    access_cache, now = callers
-    calling = {key.application for key in access_cache.snapshot.keys.values() if key.is_valid(now)}
-    return ({"name": name} for name in access_cache.snapshot.applications if name not in calling)
-
-
-ACCESS: tuple[Check[Callers], ...] = (
-    Check("applications", WARN, "No application exists.", "otp-service application add NAME FILE",
-          lambda callers: not callers[0].snapshot.applications),
-    Check("applications.{name}", WARN, "It has no API key.", "otp-service key add {name}", _without_key),
-)  # fmt: skip
+def _seal_diagnoses(roots: Sequence[str], in_use: Mapping[str, int]) -> Iterator[Diagnosis]:
+    """Yield the inactive root keys, known or unknown, that secrets of endpoints are sealed under."""
+    for root, count in in_use.items():
+        sealed = count_of(count, "endpoint")
+        if root not in roots:
+            sentence = f"The root key {root} is missing: webhooks of {sealed} cannot be signed, and wait."
+            action = "Add it behind the others, then otp-service webhook reseal; or rotate the endpoints."
+            yield Diagnosis(FAIL, "webhooks", sentence, action)
+        elif root != roots[0]:
+            sentence = f"The root key {root} is still needed: secrets of {sealed} are sealed under it."
+            yield Diagnosis(WARN, "webhooks", sentence, "otp-service webhook reseal")
 
 
 def access_diagnoses(settings: Settings, context: Context, now: int) -> Iterator[Diagnosis]:
@@ -765,12 +709,17 @@ def access_diagnoses(settings: Settings, context: Context, now: int) -> Iterator
         access_cache.refresh()
     except LedgerUnavailableError:
         return
-    yield from diagnose(ACCESS, (access_cache, now))
-    for name, application in access_cache.snapshot.applications.items():
+    access = access_cache.snapshot
+    if not access.applications:
+        yield Diagnosis(WARN, "applications", "No application exists.", "otp-service application add NAME FILE")
+    calling = {key.application for key in access.keys.values() if key.is_valid(now)}
+    for name, application in access.applications.items():
+        if name not in calling:
+            yield Diagnosis(WARN, f"applications.{name}", "It has no API key.", f"otp-service key add {name}")
         if not access_cache.is_configured(name):
             yield from diagnose(APPLICATION, CheckedApplication(name, application, settings))
-            rules = access_cache.snapshot.rulesets[name].ruleset
-            yield from diagnose(CEILINGS, {name: rules}) if settings.production else ()
+            if settings.production:
+                yield from diagnose(CEILINGS, {name: access.rulesets[name].ruleset})
 
 
 # --- deliveries -----------------------------------------------------------------------------------------------
@@ -784,25 +733,19 @@ NUMBER_FAULTS = frozenset({"destination", "channel", "policy"})
 """Reasons that lie in the number, not in the installation."""
 
 
-def _unused(gateway: tuple[str, GatewayHealth], *, by_hand: bool) -> Cases:
-    name, health = gateway
-    if health.state is BreakerState.CLOSED or bool(health.opened_by) != by_hand:
-        return ()
-    state = gateway_state(health)
-    words = f"{state}, for {out.time_left(state.left)} yet" if state.left else str(state)
-    return [{"name": name, "state": words}]
-
-
-GATEWAY: tuple[Check[tuple[str, GatewayHealth]], ...] = (
-    Check("gateways.{name}", FAIL, "It refuses our account, for the last time {ago} ago: {refusal}.",
-          "Correct its key, credit, sender or address with its provider; then otp-service gateway resume {name}.",
-          lambda it: [{"name": it[0], "refusal": it[1].refusal, "ago": duration(it[1].refused // 1000)}]
-          if it[1].refusal else ()),
-    Check("gateways.{name}", WARN, "It is {state}.", "otp-service gateway resume {name}",
-          lambda gateway: _unused(gateway, by_hand=True)),
-    Check("gateways.{name}", WARN, "It is {state}.", "See otp-service gateway status, and its provider.",
-          lambda gateway: _unused(gateway, by_hand=False)),
-)  # fmt: skip
+def gateway_diagnoses(name: str, health: GatewayHealth) -> Iterator[Diagnosis]:
+    """Yield why a gateway gets no messages, if so."""
+    place, resume = f"gateways.{name}", f"otp-service gateway resume {name}"
+    if health.refusal:
+        ago = duration(health.refused // 1000)
+        sentence = f"It refuses our account, for the last time {ago} ago: {health.refusal}."
+        action = f"Correct its key, credit, sender or address with its provider; then {resume}."
+        yield Diagnosis(FAIL, place, sentence, action)
+    if health.state is not BreakerState.CLOSED:
+        state = gateway_state(health)
+        left = f", for {out.time_left(state.left)} yet" if state.left else ""
+        action = resume if health.opened_by else "See otp-service gateway status, and its provider."
+        yield Diagnosis(WARN, place, f"It is {state}{left}.", action)
 
 
 def _by_count(counts: Mapping[str, int], text: str) -> str:
@@ -811,49 +754,46 @@ def _by_count(counts: Mapping[str, int], text: str) -> str:
     return ", ".join(text.format(count=count, name=name) for name, count in largest if count)
 
 
-def _ours(reasons: Mapping[str, int]) -> dict[str, int]:
-    return {reason: count for reason, count in reasons.items() if reason not in NUMBER_FAULTS}
+def dead_letter_diagnosis(reasons: Mapping[str, int]) -> Diagnosis:
+    """Return whether deliverable messages were given up; ``reasons`` has the counts of the last hour."""
+    ours = {reason: count for reason, count in reasons.items() if reason not in NUMBER_FAULTS}
+    if not ours:
+        return Diagnosis(OK, "dead letters", "In the last hour no deliverable message was given up.")
+    sentence = f"Messages were given up in the last hour: {_by_count(ours, '{count} {name}')}."
+    action = "otp-service dead-letters list; the reasons are explained in docs/operations.md."
+    return Diagnosis(WARN, "dead letters", sentence, action)
 
 
-DEAD_LETTERS: tuple[Check[Mapping[str, int]], ...] = (
-    Check("dead letters", OK, "In the last hour no deliverable message was given up.", "",
-          lambda reasons: not _ours(reasons)),
-    Check("dead letters", WARN, "Messages were given up in the last hour: {reasons}.",
-          "otp-service dead-letters list; the reasons are explained in docs/operations.md.",
-          lambda reasons: [{"reasons": _by_count(ours, "{count} {name}")}] if (ours := _ours(reasons)) else ()),
-)  # fmt: skip
-BACKLOG: tuple[Check[tuple[float, Mapping[str, int]]], ...] = (
-    Check("backlog", OK, "No message waits for long.", "", lambda it: it[0] <= TOLERATED_LAG),
-    Check("backlog", WARN, "The oldest message has waited for {lag}: {waiting}.",
-          "Add workers, or find the slow gateway: otp-service gateway status.",
-          lambda it: [{"lag": duration(round(it[0])), "waiting": _by_count(it[1], "{count} of {name}")}]
-          if it[0] > TOLERATED_LAG else ()),
-)  # fmt: skip
-"""Of the age of the oldest message in seconds, and the counts of waiting messages by application."""
+def backlog_diagnosis(lag: float, waiting: Mapping[str, int]) -> Diagnosis:
+    """Return whether messages wait too long: the oldest for ``lag`` seconds, so many of each application."""
+    if lag <= TOLERATED_LAG:
+        return Diagnosis(OK, "backlog", "No message waits for long.")
+    counts = _by_count(waiting, "{count} of {name}")
+    sentence = f"The oldest message has waited for {duration(round(lag))}: {counts}."
+    return Diagnosis(WARN, "backlog", sentence, "Add workers, or find the slow gateway: otp-service gateway status.")
 
 
-INBOX: tuple[Check[Sequence[WaitingMessage]], ...] = (
-    Check("inbox", WARN, "Unread messages from people: {count}, the oldest since {age}. Some may ask to stop.",
-          "Read them in the console, or by otp-service inbox list. They are deleted after 5 days.",
-          lambda waiting: [{"count": len(waiting), "age": duration(_age(waiting[0]))}]
-          if waiting and _age(waiting[0]) > _UNREAD_AFTER else ()),
-)  # fmt: skip
 _UNREAD_AFTER: Final = 2 * 24 * 3600
 """Seconds after which a message should have been read."""
 
 
-def _age(message: WaitingMessage) -> int:
-    return (clock.now() - message.received) // 1000
+def inbox_diagnoses(waiting: Sequence[WaitingMessage]) -> Iterator[Diagnosis]:
+    """Yield a warning if a message from a person, the oldest first, is unread for too long."""
+    age = (clock.now() - waiting[0].received) // 1000 if waiting else 0
+    if age > _UNREAD_AFTER:
+        unread = f"Unread messages from people: {len(waiting)}, the oldest since {duration(age)}."
+        action = "Read them in the console, or by otp-service inbox list. They are deleted after 5 days."
+        yield Diagnosis(WARN, "inbox", f"{unread} Some may ask to stop.", action)
 
 
 def delivery_diagnoses(context: Context) -> Iterator[Diagnosis]:
     """Yield the faults of messages and gateways in the store. Nothing is written."""
     store = context.store
-    for gateway in store.health.of(tuple(context.gateways)).items():
-        yield from diagnose(GATEWAY, gateway)
-    yield from diagnose(DEAD_LETTERS, count_reasons(store.dead_letters.since(HOUR, MAX_DEAD_LETTERS)))
-    yield from diagnose(BACKLOG, (store.outbox.lag(), store.history.waiting_messages()))
-    yield from diagnose(INBOX, store.inbox.waiting())
+    for name, health in store.health.of(tuple(context.gateways)).items():
+        yield from gateway_diagnoses(name, health)
+    yield dead_letter_diagnosis(count_reasons(store.dead_letters.since(HOUR, MAX_DEAD_LETTERS)))
+    yield backlog_diagnosis(store.outbox.lag(), store.history.waiting_messages())
+    yield from inbox_diagnoses(store.inbox.waiting())
 
 
 _COLOURS: Final = {OK: "green", WARN: "yellow", FAIL: "red"}
@@ -908,13 +848,18 @@ def _examine(session: Session, *, network: bool) -> Iterator[Diagnosis]:
     unsafe = list(safety_diagnoses(settings))
     yield from unsafe
     yield from settings_diagnoses(settings)
-    yield from diagnose(REGISTRATIONS, settings)
+    yield from registration_diagnoses(settings)
     yield from file_diagnoses()
     if any(diagnosis.level is FAIL for diagnosis in unsafe):
         yield _SERVERS_NOT_CHECKED  # a password must not be sent over a connection that others can read
     else:
         yield from network_diagnoses(settings) if network else ()
         yield from _installation_diagnoses(settings)
+
+
+_RIGHTS = "Give the user the rights of docs/install.md: ACL SETUSER USER +time +@scripting"
+_CLAIMED = "The server belongs to this installation."
+_UNCLAIMED = "The server is new; the first start claims it."
 
 
 def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
@@ -924,17 +869,19 @@ def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
         server = context.store.server
         if missing := server.missing_rights():
             for right in dict.fromkeys(missing):
-                yield from diagnose(RIGHTS, right)
+                sentence = f"Redis refuses {right} to the service's user: no process can start."
+                yield Diagnosis(FAIL, "redis.url", sentence, _RIGHTS)
             return
         yield from _server_diagnoses(settings, context.store)
-        yield from _write_diagnoses(settings, server)
-        yield from diagnose(CLOCK, server.clock_skew())
+        yield clock_diagnosis(server.clock_skew())
         if refusal := server.refusal():
             yield refusal_diagnosis(refusal)
         else:
-            yield from diagnose(CLAIM, server.claimed())
-        yield from diagnose(FENCE, context.store.fences.current())
-        yield from diagnose(WORKER, server.worker_age())
+            yield Diagnosis(OK, "installation", _CLAIMED if server.claimed() else _UNCLAIMED)
+        if fence := context.store.fences.current():
+            sentence = f"Fenced: verifications started until {out.moment(fence)} UTC are expired."
+            yield Diagnosis(OK, "fence", sentence)
+        yield worker_diagnosis(server.worker_age())
         yield from ledger_diagnoses(settings, context)
         now = clock.now()
         yield from access_diagnoses(settings, context, now)
@@ -948,24 +895,17 @@ def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
         yield redis_diagnosis(settings, silent)
 
 
-def _write_diagnoses(settings: Settings, server: Server) -> Iterator[Diagnosis]:
-    try:
-        server.require_writable()
-    except StoreUnavailableError as refused:
-        yield redis_diagnosis(settings, refused)
-
-
 def _server_diagnoses(settings: Settings, store: Store) -> Iterator[Diagnosis]:
     """Yield the faults of the server, or those of all servers of a cluster without repetition."""
     server, scripts = store.server, store.scripts
     versions = server.versions()
     values = {name: server.settings(name) for name in (*_EXPECTED, _FSYNC)}
-    diagnoses = [diagnosis for version in filter(None, versions) for diagnosis in diagnose(VERSION, version)]
+    diagnoses = [version_diagnosis(version) for version in versions if version]
     for missing in server.missing_commands():
         level = FAIL if missing is WAIT_NEEDED else WARN
         diagnoses.append(Diagnosis(level, missing.command, missing.sentence, missing.action))
     for place in range(len(versions)):
-        diagnoses += server_diagnoses({name: of_servers[place] for name, of_servers in values.items()}.get)
+        diagnoses += server_diagnoses({name: of_servers[place] for name, of_servers in values.items()})
     yield from dict.fromkeys(diagnoses)
     if scripts.is_cluster:
         coverage = server.settings("cluster-require-full-coverage")
@@ -975,3 +915,7 @@ def _server_diagnoses(settings: Settings, store: Store) -> Iterator[Diagnosis]:
         replaceable = bool(settings.redis.sentinels or (scripts.is_cluster and known))
         replicas = Replicas(online, known, scripts.awaited_replicas, replaceable)
         yield from diagnose(REPLICATION, replicas)
+    try:
+        server.require_writable()
+    except StoreUnavailableError as refused:
+        yield redis_diagnosis(settings, refused)

@@ -9,8 +9,8 @@ from support_cli import configured, run
 from support_outbox import Scripted, Sender, refused
 
 from otp_service.bootstrap import install
-from otp_service.cli.checks import Level, diagnose
-from otp_service.cli.doctor import BACKLOG, DEAD_LETTERS, GATEWAY
+from otp_service.cli.checks import Level
+from otp_service.cli.doctor import backlog_diagnosis, dead_letter_diagnosis, gateway_diagnoses
 from otp_service.domain.routing import BreakerState, GatewayHealth
 from otp_service.settings import load_settings
 
@@ -43,14 +43,14 @@ def doctor(environ):
     ],
 )  # fmt: skip
 def test_a_gateway_that_is_left_alone_is_told(health, sentence):
-    (finding,) = diagnose(GATEWAY, ("primary", health))
+    (finding,) = gateway_diagnoses("primary", health)
     assert (finding.level, finding.subject, finding.sentence) == (Level.WARN, "gateways.primary", sentence)
     assert ("gateway resume primary" in finding.action) == bool(health.opened_by)
 
 
 def test_a_gateway_that_refuses_our_account_has_to_be_mended():
     health = GatewayHealth(BreakerState.OPEN, probe_in=29_001, refusal="account 20003", refused=90_000)
-    refused_us, left_alone = diagnose(GATEWAY, ("primary", health))
+    refused_us, left_alone = gateway_diagnoses("primary", health)
 
     assert (refused_us.level, refused_us.subject) == (Level.FAIL, "gateways.primary")
     assert refused_us.sentence == "It refuses our account, for the last time 1 min 30 s ago: account 20003."
@@ -61,7 +61,7 @@ def test_a_gateway_that_refuses_our_account_has_to_be_mended():
 
 
 def test_a_gateway_that_is_well_needs_no_words():
-    assert list(diagnose(GATEWAY, ("primary", GatewayHealth(BreakerState.CLOSED, bad=3, calls=9)))) == []
+    assert list(gateway_diagnoses("primary", GatewayHealth(BreakerState.CLOSED, bad=3, calls=9))) == []
 
 
 @pytest.mark.parametrize(
@@ -74,21 +74,22 @@ def test_a_gateway_that_is_well_needs_no_words():
     ],
 )
 def test_messages_that_were_given_up_are_told_unless_their_numbers_are_at_fault(reasons, level, words):
-    (finding,) = diagnose(DEAD_LETTERS, reasons)
+    finding = dead_letter_diagnosis(reasons)
     assert finding.level is level
     assert words in finding.sentence
 
 
 @pytest.mark.parametrize(("lag", "level"), [(0.0, Level.OK), (30.0, Level.OK), (30.1, Level.WARN)])
 def test_a_backlog_is_told_by_the_age_of_its_oldest_message(lag, level):
-    (finding,) = diagnose(BACKLOG, (lag, {"shop": 3}))
-    assert finding.level is level
+    assert backlog_diagnosis(lag, {"shop": 3}).level is level
 
 
 def test_a_backlog_is_told_by_application_the_largest_first():
     waiting = {"bank": 1, "shop": 20, "idle": 0}
-    (finding,) = diagnose(BACKLOG, (61.0, waiting))
-    assert finding.sentence == "The oldest message has waited for 1 min 1 s: 20 of shop, 1 of bank."
+    assert (
+        backlog_diagnosis(61.0, waiting).sentence
+        == "The oldest message has waited for 1 min 1 s: 20 of shop, 1 of bank."
+    )
 
 
 def test_doctor_looks_at_the_gateways_the_dead_letters_and_the_backlog(environ, shop, valkey):

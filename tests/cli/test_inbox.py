@@ -7,8 +7,7 @@ from support_cli import configured, rows, run
 from support_installation import NUMBER
 
 from otp_service.bootstrap import install
-from otp_service.cli.checks import diagnose
-from otp_service.cli.doctor import INBOX
+from otp_service.cli.doctor import inbox_diagnoses
 from otp_service.gateways.base import InboundMessage
 from otp_service.services.inbound import handle_message
 from otp_service.settings import load_settings
@@ -58,10 +57,10 @@ def test_an_id_that_is_none_is_refused(environ, wrong):
 
 def test_doctor_warns_of_a_message_that_nobody_read_for_two_days(context, monkeypatch):
     waiting = context.store.inbox.waiting()
-    assert list(diagnose(INBOX, waiting)) == []
+    assert list(inbox_diagnoses(waiting)) == []
 
     monkeypatch.setattr("otp_service.cli.doctor.clock.now", lambda: waiting[0].received + 3 * 24 * 3600 * 1000)
-    (warned,) = diagnose(INBOX, waiting)
+    (warned,) = inbox_diagnoses(waiting)
     assert (warned.level, warned.sentence) == (
         "warn",
         "Unread messages from people: 1, the oldest since 3 d. Some may ask to stop.",
