@@ -123,7 +123,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         provider = cast("FakeProvider", self.server)
         self.close_connection = True
-        received = self._read()
+        url = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        query = dict(parse_qsl(url.query, keep_blank_values=True))
+        received = ReceivedRequest(self.command, url.path, query, headers, body, self.path)
         if provider.session and received.path == provider.session.path:
             provider.sessions.append(received)
             self.reply(provider.session.response)
@@ -144,13 +148,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
-
-    def _read(self) -> ReceivedRequest:
-        url = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        query = dict(parse_qsl(url.query, keep_blank_values=True))
-        return ReceivedRequest(self.command, url.path, query, headers, body, self.path)
 
 
 def _echo(handler: _Handler, provider: FakeProvider, received: ReceivedRequest) -> None:
@@ -207,7 +204,17 @@ class LeakDetector:
 
 def assert_holds_nothing_private(text: str, settings: BaseModel, source: str) -> None:
     """Fail if a text contains the number, the code, the message or a secret, also encoded for a URL, form or XML."""
-    for name, private in _private(settings):
+    ucs2 = MESSAGE.text.encode("utf-16-be").hex()
+    privates = [
+        ("the number", MESSAGE.to.removeprefix("+")),
+        ("the number in national spelling", MESSAGE.to.removeprefix("+92")),
+        ("the code", CODE),
+        ("the text", MESSAGE.text),
+        ("the text in hexadecimal UCS-2", ucs2),
+        ("the text in hexadecimal UCS-2", ucs2.upper()),
+        *((f"the secret {path}", secret) for path, secret in secrets(settings)),
+    ]
+    for name, private in privates:
         spellings = {private, quote(private), quote(private, safe=""), quote_plus(private), ascii(private)[1:-1]}
         spellings.add(html.escape(private))
         # No assertion on the texts themselves: pytest's report would show the secret.
@@ -221,17 +228,6 @@ def exception_text(error: BaseException | None) -> str:
         return ""
     own = "".join(traceback.format_exception(error)) + f"{error!r} {error.args} {vars(error)}"
     return own + exception_text(error.__cause__) + exception_text(error.__context__)
-
-
-def _private(settings: BaseModel) -> Iterator[tuple[str, str]]:
-    yield "the number", MESSAGE.to.removeprefix("+")
-    yield "the number in national spelling", MESSAGE.to.removeprefix("+92")
-    yield "the code", CODE
-    yield "the text", MESSAGE.text
-    yield "the text in hexadecimal UCS-2", MESSAGE.text.encode("utf-16-be").hex()
-    yield "the text in hexadecimal UCS-2", MESSAGE.text.encode("utf-16-be").hex().upper()
-    for path, secret in secrets(settings):
-        yield f"the secret {path}", secret
 
 
 def secrets(value: Any, path: str = "settings") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - settings of any type

@@ -91,10 +91,8 @@ class SendingTests(GatewayTests):
             if exchange.outcome == "accepted" and exchange.request:
                 caller.received.clear()
                 caller.response = exchange.response
-                settings, message = (
-                    self.settings(caller.url, **with_server_url(exchange.settings, caller.url)),
-                    other_message(exchange.message),
-                )
+                settings = self.settings(caller.url, **with_server_url(exchange.settings, caller.url))
+                message = other_message(exchange.message)
                 with monkeypatch.context() as world:
                     self.arrange(exchange, world)
                     self.outcome(settings, message)
@@ -297,8 +295,17 @@ def of_another_dispatch(receipt: SampleReceipt) -> ReceiptRequest:
 
 def forgeries(real: Request, covers: frozenset[str]) -> Iterator[Forgery[Request]]:
     """Yield a request with a single change to its proof, or to a part that the proof covers."""
-    yield from _other_headers(real)
-    yield from _other_queries(real, covers)
+    if real.headers:
+        yield "no headers", replace(real, headers={})
+    for name, value in real.headers.items():
+        yield f"another {name}", replace(real, headers={**real.headers, name: value[::-1]})
+        yield f"an empty {name}", replace(real, headers={**real.headers, name: ""})
+        yield f"a longer {name}", replace(real, headers={**real.headers, name: value + "="})
+        yield f"letters in {name}", replace(real, headers={**real.headers, name: "\u00e9"})
+    names = [name for name in real.query if covers & {"query", f"query.{name}"}]
+    for change, query in _changed(real.query, names):
+        url = urlsplit(real.url)._replace(query=urlencode(query)).geturl()
+        yield f"{change} in the query", replace(real, query=query, url=url)
     if "peer" in covers:
         yield "another peer", replace(real, peer=_OTHER_PEER)
     if "body" in covers:
@@ -314,30 +321,16 @@ def garbage(real: Request) -> Iterator[Forgery[Request]]:
     yield "no content", replace(real, body=b"", form={})
 
 
-def _other_headers(real: Request) -> Iterator[Forgery[Request]]:
-    if real.headers:
-        yield "no headers", replace(real, headers={})
-    for name, value in real.headers.items():
-        yield f"another {name}", replace(real, headers={**real.headers, name: value[::-1]})
-        yield f"an empty {name}", replace(real, headers={**real.headers, name: ""})
-        yield f"a longer {name}", replace(real, headers={**real.headers, name: value + "="})
-        yield f"letters in {name}", replace(real, headers={**real.headers, name: "\u00e9"})
-
-
-def _other_queries(real: Request, covers: frozenset[str]) -> Iterator[Forgery[Request]]:
-    names = [name for name in real.query if covers & {"query", f"query.{name}"}]
-    for what, query in _changed(real.query, names):
-        yield f"{what} in the query", replace(real, query=query, url=_with_query(real.url, query))
-
-
 def _other_bodies(real: Request) -> Iterator[Forgery[Request]]:
-    members = _members(real.body)
+    members = None
+    with suppress(ValueError):
+        members = json.loads(real.body)
     if real.form:
-        for what, form in _changed(real.form, real.form):
-            yield f"{what} in the form", replace(real, form=form, body=urlencode(form).encode())
-    elif members:
-        for what, document in _changed(members, members):
-            yield f"{what} in the document", replace(real, body=json.dumps(document).encode())
+        for change, form in _changed(real.form, real.form):
+            yield f"{change} in the form", replace(real, form=form, body=urlencode(form).encode())
+    elif members and isinstance(members, dict):
+        for change, document in _changed(members, members):
+            yield f"{change} in the document", replace(real, body=json.dumps(document).encode())
     elif real.body:
         yield "another body", replace(real, body=real.body + b" ")
 
@@ -347,18 +340,6 @@ def _changed(members: Mapping[str, Any], names: Mapping[str, Any] | list[str]) -
         yield f"another {name}", {**members, name: f"{members[name]}0"}
         yield f"letters as {name}", {**members, name: "\u00e9"}
         yield f"no {name}", {other: value for other, value in members.items() if other != name}
-
-
-def _members(body: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(body)
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _with_query(url: str, query: Mapping[str, str]) -> str:
-    return urlsplit(url)._replace(query=urlencode(query)).geturl()
 
 
 class ReceiptTests(GatewayTests):
@@ -385,8 +366,8 @@ class ReceiptTests(GatewayTests):
         self, receipt: SampleReceipt, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A receipt is refused after any change to a part that its proof covers."""
-        for what, forged in forgeries(sampled_receipt(receipt), receipt.covers):
-            self.assert_refused(what, receipt, forged, provider, monkeypatch)
+        for change, forged in forgeries(sampled_receipt(receipt), receipt.covers):
+            self.assert_refused(change, receipt, forged, provider, monkeypatch)
 
     def test_a_receipt_of_another_dispatch_is_refused(
         self, receipt: SampleReceipt, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
@@ -402,12 +383,12 @@ class ReceiptTests(GatewayTests):
         """A genuine request is refused an hour late, and an hour early."""
         if receipt.at is None:
             pytest.skip("its proof has no time in it")
-        for what, late in (("an hour late", HOUR), ("an hour early", -HOUR)):
-            self.assert_refused(what, receipt, sampled_receipt(receipt), provider, monkeypatch, late=late)
+        for change, late in (("an hour late", HOUR), ("an hour early", -HOUR)):
+            self.assert_refused(change, receipt, sampled_receipt(receipt), provider, monkeypatch, late=late)
 
     def assert_refused(
         self,
-        what: str,
+        change: str,
         receipt: SampleReceipt,
         request: ReceiptRequest,
         provider: FakeProvider,
@@ -417,7 +398,7 @@ class ReceiptTests(GatewayTests):
     ) -> None:
         """Fail unless the gateway refuses a report that is ``late`` by so many seconds."""
         with pytest.raises(ReceiptForgedError):
-            pytest.fail(f"{what}: {self.read(receipt, request, provider, monkeypatch, late=late)}")
+            pytest.fail(f"{change}: {self.read(receipt, request, provider, monkeypatch, late=late)}")
 
     def read(
         self,
@@ -464,8 +445,8 @@ class InboundTests(GatewayTests):
         self, inbound: SampleInbound, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A message is refused after any change to a part that its proof covers."""
-        for what, forged in forgeries(sampled_message(inbound), inbound.covers):
-            self.assert_not_obeyed(what, inbound, forged, provider, monkeypatch)
+        for change, forged in forgeries(sampled_message(inbound), inbound.covers):
+            self.assert_not_obeyed(change, inbound, forged, provider, monkeypatch)
 
     def test_a_message_of_another_time_is_refused(
         self, inbound: SampleInbound, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
@@ -473,8 +454,8 @@ class InboundTests(GatewayTests):
         """A genuine request is refused an hour late, and an hour early."""
         if inbound.at is None:
             pytest.skip("its proof has no time in it")
-        for what, late in (("an hour late", HOUR), ("an hour early", -HOUR)):
-            self.assert_not_obeyed(what, inbound, sampled_message(inbound), provider, monkeypatch, late=late)
+        for change, late in (("an hour late", HOUR), ("an hour early", -HOUR)):
+            self.assert_not_obeyed(change, inbound, sampled_message(inbound), provider, monkeypatch, late=late)
 
     def test_garbage_is_refused_or_read_and_nothing_else(
         self, inbound: SampleInbound, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
@@ -496,7 +477,7 @@ class InboundTests(GatewayTests):
 
     def assert_not_obeyed(
         self,
-        what: str,
+        change: str,
         inbound: SampleInbound,
         request: ProviderRequest,
         provider: FakeProvider,
@@ -506,7 +487,7 @@ class InboundTests(GatewayTests):
     ) -> None:
         """Fail unless the gateway refuses a message that is ``late`` by so many seconds."""
         with pytest.raises(InboundForgedError):
-            pytest.fail(f"{what}: {self.received(inbound, request, provider, monkeypatch, late=late)}")
+            pytest.fail(f"{change}: {self.received(inbound, request, provider, monkeypatch, late=late)}")
 
     def received(
         self,
@@ -528,7 +509,7 @@ class InboundTests(GatewayTests):
 
 
 class DescriptionTests(GatewayTests):
-    """Tests of its description and of its samples."""
+    """Tests of the gateway's description and samples."""
 
     def test_it_describes_itself(self) -> None:
         """The gateway has a kind, known channels, and settings of the common model."""
@@ -542,9 +523,8 @@ class DescriptionTests(GatewayTests):
         assert self.samples.is_file(), f"{self.samples} is missing"
         shown = {str(exchange.outcome) for exchange in file.exchanges}
         by_sim = any(Channel(channel).traits.goes_to_sim for channel in self.gateway_class.channels)
-        shown |= (
-            {"destination"} if "channel" in shown and not by_sim else set()
-        )  # an app knows only that a number is not registered
+        if "channel" in shown and not by_sim:  # an app knows only that a number is not registered
+            shown.add("destination")
         excused = set() if file.calls_provider else set(file.never)
         assert set(REQUIRED) <= shown | excused
 
@@ -559,16 +539,14 @@ class DescriptionTests(GatewayTests):
             if exchange.outcome == "accepted" and exchange.request and not exchange.request.shows_a_body:
                 provider.received.clear()
                 provider.response = exchange.response
-                self.outcome(
-                    self.settings(provider.url, **with_server_url(exchange.settings, provider.url)), exchange.message
-                )
+                settings = self.settings(provider.url, **with_server_url(exchange.settings, provider.url))
+                self.outcome(settings, exchange.message)
                 assert not any(getattr(received, "body", b"") for received in provider.received), exchange.name
             if exchange.request and exchange.request.body:
                 shown = checked_members(exchange.request)
                 assert shown & {"to", "to_plain"}, f"{exchange.name}: no group for the number"
-                assert shown & {"text", "text_xml", *exchange.message.variables}, (
-                    f"{exchange.name}: no group for the text"
-                )
+                texts = {"text", "text_xml", *exchange.message.variables}
+                assert shown & texts, f"{exchange.name}: no group for the text"
 
     def test_its_samples_show_the_sender_where_it_sets_one(self, file: Samples, provider: FakeProvider) -> None:
         """Countries that require registered senders rely on a gateway that shows them."""
