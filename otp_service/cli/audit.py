@@ -54,33 +54,7 @@ def export(session: Session, **options: Any) -> None:  # noqa: ANN401 - click's
     It has each message's template, digest, channel, time, gateway, reference and end, consents and suppressions, but no
     code and no number.
     """
-    document = build_dispute_evidence(session.context, *_evidence_query(session.context, options))
-    out.print_json(document)
-    out.note(f"Verifications: {len(document['verifications'])}.")
-    if not document["complete"]:
-        out.warn(_MORE_EXIST.format(MAX_VERIFICATIONS))
-
-
-@command(audit, "Check a dispute pack.")
-@click.argument("file", type=click.File(encoding="utf-8"))
-@click.option("--key", help="Public key of its installation, base64; default: this installation's.")
-def check(session: Session, file: Any, key: str | None) -> None:  # noqa: ANN401 - click's, of text
-    """Check a dispute pack, - for standard input: the signature, and that no row was changed since it was recorded."""
-    key = key or session.context.keyring.signer.public_key
-    try:
-        flaws = list(verify_dispute_pack(json.load(file), key))
-    except ValueError as foreign:
-        raise click.UsageError("This is not a dispute pack.") from foreign
-    if not out.in_json(flaws=flaws):
-        click.echo("".join(f"{flaw}\n" for flaw in flaws), nl=False)
-    if flaws:
-        raise click.ClickException("The pack is not valid.")
-    out.done("The pack is valid: signed by this key, and no row was changed since it was recorded.")
-
-
-def _evidence_query(context: Context, options: Mapping[str, Any]) -> tuple[DisputeFilter, dict[str, str]]:
-    """Return a filter of verifications, and its description for the pack."""
-    name, number = options["name"], options["number"]
+    context, name, number = session.context, options["name"], options["number"]
     query = DisputeFilter(
         verification=options["verification"],
         payment=_payment(context, options),
@@ -99,7 +73,28 @@ def _evidence_query(context: Context, options: Mapping[str, Any]) -> tuple[Dispu
         shown["subject"] = to.mask
     if query == DisputeFilter(application=name):
         raise click.UsageError("Use --verification, --transaction, --reference, --subject, or --from and --to.")
-    return query, {word: value for word, value in shown.items() if value}
+    document = build_dispute_evidence(context, query, {word: value for word, value in shown.items() if value})
+    out.print_json(document)
+    out.note(f"Verifications: {len(document['verifications'])}.")
+    if not document["complete"]:
+        out.warn(_MORE_EXIST.format(MAX_VERIFICATIONS))
+
+
+@command(audit, "Check a dispute pack.")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@click.option("--key", help="Public key of its installation, base64; default: this installation's.")
+def check(session: Session, file: Any, key: str | None) -> None:  # noqa: ANN401 - click's, of text
+    """Check a dispute pack, - for standard input: the signature, and that no row was changed since it was recorded."""
+    key = key or session.context.keyring.signer.public_key
+    try:
+        flaws = list(verify_dispute_pack(json.load(file), key))
+    except ValueError as foreign:
+        raise click.UsageError("FILE is not a dispute pack. Name a file that audit export wrote.") from foreign
+    if not out.in_json(flaws=flaws):
+        click.echo("".join(f"{flaw}\n" for flaw in flaws), nl=False)
+    if flaws:
+        raise click.ClickException("The pack is not valid.")
+    out.done("The pack is valid: signed by this key, and no row was changed since it was recorded.")
 
 
 def _payment(context: Context, options: Mapping[str, Any]) -> str | None:
@@ -201,7 +196,7 @@ def report(session: Session, since: datetime, until: datetime, name: str | None,
     """
     begin, end = (round(moment.replace(tzinfo=UTC).timestamp() * 1000) for moment in (since, until))
     if end <= begin:
-        raise click.UsageError("--to is not after --from.")
+        raise click.UsageError("--to must be after --from.")
     period = f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
     scope, details, progress = IncidentScope(begin, end, name), Incident(nature, measures), AuditProgress()
     with session.show_audit_progress(progress):

@@ -1,7 +1,6 @@
 """Child processes of `dev` and `serve`."""
 
 import atexit
-import contextlib
 import ctypes
 import json
 import logging
@@ -74,7 +73,7 @@ class Child:
 
     def stop(self, seconds: float) -> None:
         """Send SIGTERM, and SIGKILL after ``seconds``."""
-        with contextlib.suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):
             self.process.terminate()
         try:
             self.process.wait(seconds)
@@ -101,7 +100,7 @@ def spawn(name: str, command: Sequence[str], environ: Mapping[str, str] | None =
 def stop_all(children: Sequence[Child], seconds: float) -> None:
     """Send SIGTERM to all, and SIGKILL after ``seconds`` to the rest."""
     for child in children:
-        with contextlib.suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):
             child.process.terminate()
     end = time.monotonic() + seconds
     for child in children:
@@ -139,9 +138,9 @@ def wait_until_ready(url: str, ended: Callable[[], str | None]) -> str:
     end = time.monotonic() + READY_TIMEOUT
     while probe(f"{url}/readyz/checks")[0] != _OK:
         if reason := ended():
-            raise ConfigurationError(f"It does not start: {reason}.")
+            raise ConfigurationError(f"The service does not start: {reason}. See its errors above.")
         if time.monotonic() > end:
-            raise ConfigurationError(f"It does not start: {url}/readyz was not ready in {READY_TIMEOUT:.0f} s.")
+            raise ConfigurationError(f"The service is not ready after {READY_TIMEOUT:.0f} s: see {url}/readyz.")
         time.sleep(_POLL_INTERVAL)
     return str(probe(f"{url}/readyz")[1].get("starts"))
 
@@ -251,10 +250,19 @@ def load_application(address: str) -> "ReloadableService":
     """
     end_with_server()  # serve may be killed while the application is imported
     parent = Client(address, authkey=multiprocessing.current_process().authkey)
-    from otp_service.api.app import ReloadableService  # noqa: PLC0415 - takes a second
+    from otp_service import wsgi  # noqa: PLC0415 - takes a second
+    from otp_service.api.app import ReloadableService  # noqa: PLC0415
+    from otp_service.telemetry.logging import get_logger  # noqa: PLC0415
 
     number, settings = parent.recv()
-    application = ReloadableService(_first_service(settings))
+    service: Service | None = None
+    while service is None:  # if successors of dead processes ended while Redis is away, granian would soon end serve
+        try:
+            service = wsgi.app(settings)
+        except StoreUnavailableError as away:
+            get_logger(__name__).warning("start_waits", reason=away.code)
+            time.sleep(_RETRY_AFTER)
+    application = ReloadableService(service)
     atexit.register(_exit_process)
     resume_garbage_collection()
     parent.send((number, True))
@@ -267,22 +275,6 @@ def end_with_server() -> None:
     if server := multiprocessing.parent_process():
         signal.signal(signal.SIGUSR1, lambda *_: _end_in_time())
         end_with_parent(server.pid or 0, signal.SIGUSR1)
-
-
-def _first_service(settings: "Settings") -> "Service":
-    """Make the service; wait for Redis, which ``serve`` has reached before.
-
-    If successors of dead processes ended while Redis is away, granian would soon end ``serve``.
-    """
-    from otp_service import wsgi  # noqa: PLC0415 - as above
-    from otp_service.telemetry.logging import get_logger  # noqa: PLC0415
-
-    while True:
-        try:
-            return wsgi.app(settings)
-        except StoreUnavailableError as away:
-            get_logger(__name__).warning("start_waits", reason=away.code)
-            time.sleep(_RETRY_AFTER)
 
 
 def _follow_orders(application: "ReloadableService", settings: "Settings", parent: Connection) -> None:

@@ -3,8 +3,8 @@
 import os
 import pwd
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, reduce, wraps
@@ -34,6 +34,7 @@ DAY = click.DateTime(["%Y-%m-%d"])
 CHANNELS = click.Choice([channel.value for channel in Channel])
 _json = click.option("--json", "as_json", is_flag=True, help="JSON, for programs.")
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
+_COMMON = {"yes", "path", "as_json"}
 region_option = click.option("--region", help="Region of a number in national spelling, such as PK.")
 application_option = click.option("--application", "name", help="Name of the application; default: the only one.")
 
@@ -114,10 +115,8 @@ class Session:
                 out.note(out.wrap(consequences))
             click.confirm(question, abort=True, err=True)
 
-    @contextmanager
-    def show_audit_progress(self, progress: AuditProgress) -> Iterator[None]:
-        with out.progress("Entries", lambda: progress.entries, count_entries(self.context)):
-            yield
+    def show_audit_progress(self, progress: AuditProgress) -> AbstractContextManager[None]:
+        return out.progress("Entries", lambda: progress.entries, count_entries(self.context))
 
 
 def command(
@@ -149,17 +148,11 @@ def command(
         command_name = name or function.__name__.strip("_").replace("_", "-")
         make = group.command if group else click.command
         made: click.Command = make(command_name, short_help=short_help)(shared(run))
-        made.params.sort(key=_parameter_rank)
+        # Arguments come first, then the command's own options.
+        made.params.sort(key=lambda parameter: (not isinstance(parameter, click.Argument), parameter.name in _COMMON))
         return made
 
     return decorate
-
-
-def _parameter_rank(parameter: click.Parameter) -> int:
-    """Put arguments first, then the command's own options, then the common ones."""
-    if isinstance(parameter, click.Argument):
-        return 0
-    return 2 if parameter.name in {"yes", "path", "as_json"} else 1
 
 
 def options(*decorators: Callable[[Function], Function]) -> Callable[[Function], Function]:
@@ -189,9 +182,7 @@ def parse_number(number: str, region: str | None) -> Destination:
 
 def day_start(day: datetime | None, days: int = 0) -> int | None:
     """Return the beginning of a day (UTC), or of a later day, in milliseconds since the epoch."""
-    if day is None:
-        return None
-    return round(day.replace(tzinfo=UTC).timestamp() * 1000) + days * 86_400_000
+    return None if day is None else round(day.replace(tzinfo=UTC).timestamp() * 1000) + days * 86_400_000
 
 
 def find_application(applications: Mapping[str, Application], name: str | None) -> Application:

@@ -70,51 +70,42 @@ ANY_UNLISTED_COUNTRY = "ZZ"
 """Stands for any country that no route names, for an application that may send to all countries."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedApplication:
-    """An application of the configuration or the ledger, with all settings."""
-
-    name: str
-    application: Application
-    settings: Settings
-
-    def gaps(self) -> Iterator[Mapping[str, object]]:
-        """Yield the countries that no gateway reaches by a channel of a purpose, and whether it is the first one."""
-        countries = sorted(self.application.countries or {ANY_UNLISTED_COUNTRY})
-        for purpose in sorted(self.application.purposes):
-            channels = self.settings.named_purposes[purpose].channels
-            for channel in channels:
-                missing = [c for c in countries if not self.settings.routing.gateways_for(c, purpose, channel)]
-                if missing:
-                    shown = "some countries" if missing == [ANY_UNLISTED_COUNTRY] else ", ".join(missing)
-                    yield {"channel": channel, "first": channel is channels[0], "purpose": purpose, "countries": shown}
+def application_diagnoses(name: str, application: Application, settings: Settings) -> Iterator[Diagnosis]:
+    """Yield the faults of an application of the configuration or the ledger."""
+    place = f"applications.{name}"
+    if application.home is None:
+        sentence = "It has no home: all countries count as abroad, where little passes, and may be closed altogether."
+        yield Diagnosis(WARN, place, sentence, "Set home to the country that most of its traffic goes to.")
+    is_connection = application.client_ip is ClientIpSource.CONNECTION
+    if is_connection and settings.production and not settings.http.trusted_proxies:
+        sentence = (
+            'With client_ip = "connection" and no trusted proxy, all callers behind a proxy count as one address.'
+        )
+        action = "Set http.trusted_proxies to the number of proxies before the service."
+        yield Diagnosis(WARN, place, sentence, action)
+    yield from sorted(_gaps(name, application, settings), key=lambda gap: gap.level is not FAIL)
 
 
-def _checked_applications(settings: Settings) -> Iterator[CheckedApplication]:
-    return (CheckedApplication(name, member, settings) for name, member in settings.named_applications.items())
+def _gaps(name: str, application: Application, settings: Settings) -> Iterator[Diagnosis]:
+    """Yield the countries that no gateway reaches by a channel of a purpose: a failure for its first channel."""
+    countries = sorted(application.countries or {ANY_UNLISTED_COUNTRY})
+    for purpose in sorted(application.purposes):
+        channels = settings.named_purposes[purpose].channels
+        for channel in channels:
+            missing = [c for c in countries if not settings.routing.gateways_for(c, purpose, channel)]
+            if missing:
+                shown = "some countries" if missing == [ANY_UNLISTED_COUNTRY] else ", ".join(missing)
+                sentence = f"No gateway carries {channel} for {purpose} to {shown}."
+                action = "Add a route or a gateway, or take the channel out of the purpose."
+                level = FAIL if channel is channels[0] else WARN
+                yield Diagnosis(level, f"applications.{name}", sentence, action)
 
 
-_GAP = "No gateway carries {channel} for {purpose} to {countries}."
-_CLOSE_GAP = "Add a route or a gateway, or take the channel out of the purpose."
-
-APPLICATION: tuple[Check[CheckedApplication], ...] = (
-    Check("applications.{it.name}", WARN,
-          "It has no home: all its countries count as abroad, where little passes, and may be closed altogether.",
-          "Set home to the country that most of its traffic goes to.",
-          lambda it: it.application.home is None),
-    Check("applications.{it.name}", WARN,
-          'With client_ip = "connection" and no trusted proxy, all callers behind a proxy count as one address.',
-          "Set http.trusted_proxies to the number of proxies before the service.",
-          lambda it: it.application.client_ip is ClientIpSource.CONNECTION
-          and it.settings.production and not it.settings.http.trusted_proxies),
-    Check("applications.{it.name}", FAIL, _GAP, _CLOSE_GAP, lambda it: (gap for gap in it.gaps() if gap["first"])),
-    Check("applications.{it.name}", WARN, _GAP, _CLOSE_GAP, lambda it: (gap for gap in it.gaps() if not gap["first"])),
-)  # fmt: skip
-CEILINGS: tuple[Check[Mapping[str, Ruleset]], ...] = (
-    Check("applications.{name}.spend", WARN, "Nothing limits its spending.", 'Set a ceiling such as day = "4000".',
-          lambda rulesets: ({"name": name} for name, rules in rulesets.items()
-                            if not rules.ceilings and not any(rules.ceilings_of_countries.values()))),
-)  # fmt: skip
+def ceiling_diagnoses(name: str, rules: Ruleset) -> Iterator[Diagnosis]:
+    """Yield a warning if no ceiling limits an application's spending."""
+    if not rules.ceilings and not any(rules.ceilings_of_countries.values()):
+        action = 'Set a ceiling such as day = "4000".'
+        yield Diagnosis(WARN, f"applications.{name}.spend", "Nothing limits its spending.", action)
 
 
 def _unused_gateways(settings: Settings) -> Iterator[Mapping[str, object]]:
@@ -158,7 +149,7 @@ SETTINGS: tuple[Check[Settings], ...] = (
           "Take it out of the route, or correct the route's channels.", _unused_gateways),
     Check("routes", OK, "Every application reaches every country of its list.", "",
           lambda settings: bool(settings.applications) and
-          not any(any(application.gaps()) for application in _checked_applications(settings))),
+          not any(any(_gaps(name, it, settings)) for name, it in settings.named_applications.items())),
     Check("http.public_url", WARN, "Receipts come in without encryption.", "Use the https:// address.",
           lambda settings: settings.production and (settings.http.public_url or "").startswith("http://")),
     Check("webhooks.networks", WARN,
@@ -174,8 +165,8 @@ SETTINGS: tuple[Check[Settings], ...] = (
 
 def settings_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     """Yield what shows from the settings alone."""
-    for application in _checked_applications(settings):
-        yield from diagnose(APPLICATION, application)
+    for name, application in settings.named_applications.items():
+        yield from application_diagnoses(name, application, settings)
     yield from diagnose(SETTINGS, settings)
     for extension in load_extensions():
         yield from diagnose(extension.checks, settings)
@@ -271,7 +262,8 @@ def safety_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     yield from diagnose(SAFETY, settings)
     if settings.production:
         yield from diagnose(PROTECTION, settings)
-        yield from diagnose(CEILINGS, settings.rulesets)
+        for name, rules in settings.rulesets.items():
+            yield from ceiling_diagnoses(name, rules)
 
 
 _RENEW = "Renew it where it was registered, and correct valid_until."
@@ -455,38 +447,32 @@ REPLICATION: tuple[Check[Replicas], ...] = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterState:
-    """The servers of a cluster."""
-
-    versions: Sequence[str]
-    coverage: Sequence[str | None]
-    """``cluster-require-full-coverage`` of each."""
-    unserved: int
-    """Slots that no server has."""
-    buckets: int
-
-    @property
-    def primaries(self) -> int:
-        """Number of servers that have slots; a managed service calls each a shard, or a node group."""
-        return len(self.versions)
-
-
 _MIGRATES = re.compile(r"Valkey (9|\d\d+)\.")
-CLUSTER: tuple[Check[ClusterState], ...] = (
-    Check("server", FAIL, "{version} moves slots key by key: keys not yet moved look absent.",
-          "Use Valkey 9 or later in a cluster, and move slots by CLUSTER MIGRATESLOTS.",
-          lambda it: [{"version": name} for name in dict.fromkeys(it.versions)
-                      if name and it.primaries > 1 and not _MIGRATES.match(name)]),
-    Check("cluster", FAIL, "No server has {it.unserved} of the 16384 slots: calls for their keys get 503.",
-          "Look at CLUSTER SHARDS: start servers again, or let replicas take over.", lambda it: it.unserved > 0),
-    Check("cluster-require-full-coverage", WARN, "While one shard is away all servers refuse.",
-          "Set cluster-require-full-coverage no on each server.", lambda it: it.primaries > 1 and "yes" in it.coverage),
-    Check("cluster-require-full-coverage", OK, "While one shard is away the others serve.", "",
-          lambda it: it.primaries > 1 and set(it.coverage) == {"no"}),
-    Check("keys.buckets", WARN, "All numbers are in one slot, so at one server.",
-          "Set keys.buckets = 16 before the first start: it never changes.", lambda it: it.primaries > it.buckets == 1),
-)  # fmt: skip
+_COVERAGE = "cluster-require-full-coverage"
+
+
+def cluster_diagnoses(
+    versions: Sequence[str], coverage: Sequence[str | None], unserved: int, buckets: int
+) -> Iterator[Diagnosis]:
+    """Yield the faults of a cluster: of its servers with slots, and of ``unserved`` slots."""
+    is_spread = len(versions) > 1
+    for version in dict.fromkeys(versions):
+        if is_spread and version and not _MIGRATES.match(version):
+            sentence = f"{version} moves slots key by key: keys not yet moved look absent."
+            action = "Use Valkey 9 or later in a cluster, and move slots by CLUSTER MIGRATESLOTS."
+            yield Diagnosis(FAIL, "server", sentence, action)
+    if unserved:
+        sentence = f"No server has {unserved} of the 16384 slots: calls for their keys get 503."
+        action = "Look at CLUSTER SHARDS: start servers again, or let replicas take over."
+        yield Diagnosis(FAIL, "cluster", sentence, action)
+    if is_spread and "yes" in coverage:
+        action = f"Set {_COVERAGE} no on each server."
+        yield Diagnosis(WARN, _COVERAGE, "While one shard is away all servers refuse.", action)
+    elif is_spread and set(coverage) == {"no"}:
+        yield Diagnosis(OK, _COVERAGE, "While one shard is away the others serve.")
+    if is_spread and buckets == 1:
+        action = "Set keys.buckets = 16 before the first start: it never changes."
+        yield Diagnosis(WARN, "keys.buckets", "All numbers are in one slot, so at one server.", action)
 
 
 def clock_diagnosis(skew: float) -> Diagnosis:
@@ -566,22 +552,23 @@ def mirror_diagnosis(context: Context) -> Diagnosis:
     return Diagnosis(OK, "ledger", f"The ledger answers, and {up_to_date(mirror.changes)}")
 
 
-def _former_seals(context: Context) -> Iterator[Mapping[str, object]]:
+def _factor_diagnoses(context: Context) -> Iterator[Diagnosis]:
     active, *others = context.keyring.root_ids
     sealed = context.ledger.factors.root_keys()
-    yield from ({"key": root, "count": sealed[root], "active": active} for root in others if root in sealed)
+    for root in others:
+        if root in sealed:
+            sentence = f"{sealed[root]} authenticator apps are sealed under the root key {root}."
+            action = f"Before you remove it, seal them under {active}: otp-service factor reseal"
+            yield Diagnosis(OK, "keys", sentence, action)
+    repair = "Set the clock right, and then: otp-service factor reset-steps"
+    if count := count_ahead(context):
+        sentence = f"At least {count} authenticator apps refuse codes: the last accepted code is ahead of Redis' clock."
+        yield Diagnosis(WARN, "factors", sentence, repair)
+    if checks_wait(context):
+        sentence = "Checks of authenticator apps wait: Redis' clock was ahead when it was started."
+        yield Diagnosis(WARN, "factors", sentence, repair)
 
 
-FACTORS: tuple[Check[Context], ...] = (
-    Check("keys", OK, "{count} authenticator apps are sealed under the root key {key}.",
-          "Before you remove it, seal them under {active}: otp-service factor reseal", _former_seals),
-    Check("factors", WARN,
-          "At least {count} authenticator apps refuse codes: their last accepted code is ahead of Redis' clock.",
-          "Set the clock right, and then: otp-service factor reset-steps",
-          lambda context: [{"count": count}] if (count := count_ahead(context)) else ()),
-    Check("factors", WARN, "Checks of authenticator apps wait: Redis' clock was ahead when it was started.",
-          "Set the clock right, and then: otp-service factor reset-steps", checks_wait),
-)  # fmt: skip
 LEDGER: tuple[Check[tuple[Settings, Context]], ...] = (
     Check("ledger.url", WARN,
           "The ledger is a file of this host, and Redis is on another: processes on other hosts have another ledger.",
@@ -628,7 +615,7 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
         else:
             if needed := root_key_refusal(context):
                 yield refusal_diagnosis(needed)
-            yield from diagnose(FACTORS, context)
+            yield from _factor_diagnoses(context)
             yield from mirror_diagnoses(context)
     except LedgerMismatchError:
         yield refusal_diagnosis(LEDGER_OF_OTHER_KEY)
@@ -717,9 +704,9 @@ def access_diagnoses(settings: Settings, context: Context, now: int) -> Iterator
         if name not in calling:
             yield Diagnosis(WARN, f"applications.{name}", "It has no API key.", f"otp-service key add {name}")
         if not access_cache.is_configured(name):
-            yield from diagnose(APPLICATION, CheckedApplication(name, application, settings))
+            yield from application_diagnoses(name, application, settings)
             if settings.production:
-                yield from diagnose(CEILINGS, {name: access.rulesets[name].ruleset})
+                yield from ceiling_diagnoses(name, access.rulesets[name].ruleset)
 
 
 # --- deliveries -----------------------------------------------------------------------------------------------
@@ -908,9 +895,8 @@ def _server_diagnoses(settings: Settings, store: Store) -> Iterator[Diagnosis]:
         diagnoses += server_diagnoses({name: of_servers[place] for name, of_servers in values.items()})
     yield from dict.fromkeys(diagnoses)
     if scripts.is_cluster:
-        coverage = server.settings("cluster-require-full-coverage")
-        state = ClusterState(versions, coverage, server.unserved_slots(), settings.keys.buckets)
-        yield from diagnose(CLUSTER, state)
+        coverage = server.settings(_COVERAGE)
+        yield from cluster_diagnoses(versions, coverage, server.unserved_slots(), settings.keys.buckets)
     for online, known in sorted(set(server.replicas())):
         replaceable = bool(settings.redis.sentinels or (scripts.is_cluster and known))
         replicas = Replicas(online, known, scripts.awaited_replicas, replaceable)

@@ -1,7 +1,6 @@
 """otp-service find: the verifications of a number or of an identifier, and why no code came."""
 
 import re
-from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from otp_service.domain.verification import Delivery
 from otp_service.errors import ConfigurationError, InvalidNumberError
 from otp_service.services import number_history
 from otp_service.services.explanations import explain_rules, sentence
-from otp_service.services.identifiers import DAYS, FactorHistory, identify
+from otp_service.services.identifiers import DAYS, identify
 from otp_service.services.number_history import ExplainedVerification, NumberHistory
 
 _HEADINGS = (
@@ -72,41 +71,42 @@ def _find_identifier(session: Session, name: str, days: int, *, must: bool = Tru
     histories = [number_history.find_verification(session.context, identifier) for identifier in named.verifications]
     cases = [(case, history) for history in histories for case in history.verifications]
     if not cases and not named.decisions and not named.factor:
-        if must:
-            _warn(named.from_ledger, named.complete)
-            raise ConfigurationError(_unknown(name, days))
-        return False
+        if not must:
+            return False
+        _warn(named.from_ledger, named.complete)
+        if at := time_of_request(name):
+            raise ConfigurationError(
+                f"{name} was not found: the request of {out.moment(at)} changed nothing, or its data were deleted. "
+                "The log has its line."
+            )
+        raise ConfigurationError(
+            f"{name} was not found. Dispatches and references were searched in the last {days} days (--days)."
+        )
     explained = [
         (decision, list(explain_rules(decision, session.settings.guard.currency))) for decision in named.decisions
     ]
     whole = named.complete and all(history.complete for history in histories)
     from_ledger = named.from_ledger and all(history.from_ledger for history in histories)
+    factor, headings = named.factor, ("Time", "What", "Reason")
+    rows = [(out.when(event.at), event.type, event.member("reason")) for event in (factor.events if factor else ())]
+    events = out.records(headings, rows)
     document = {
         "identifier": name,
         "complete": whole and from_ledger,
         "verifications": [_members(case, history) for case, history in cases],
         "decisions": [decision_members(*explanation) for explanation in explained],
-        "factor": _factor_members(named.factor) if named.factor else None,
+        "factor": {"id": factor.id, "application": factor.application, "events": events} if factor else None,
     }
     if not out.in_json(**document):
         for history in histories:
             _print(history)
         for explanation in explained:
             print_decision(*explanation)
-        if named.factor:
-            click.secho(out.join_in_lines([named.factor.id, named.factor.application]), bold=out.is_terminal())
-            out.table("events", _FACTOR_HEADINGS, _factor_rows(named.factor))
+        if factor:
+            click.secho(out.join_in_lines([factor.id, factor.application]), bold=out.is_terminal())
+            out.table("events", headings, rows)
     _warn(from_ledger, whole)
     return True
-
-
-def _unknown(name: str, days: int) -> str:
-    if at := time_of_request(name):
-        return (
-            f"{name} was not found: the request of {out.moment(at)} changed nothing, or its data were deleted. "
-            "The log has its line."
-        )
-    return f"{name} was not found. Dispatches and references were searched in the last {days} days (--days)."
 
 
 def _warn(from_ledger: bool, complete: bool) -> None:  # noqa: FBT001 - as in histories
@@ -148,15 +148,3 @@ def _members(case: ExplainedVerification, numbers: NumberHistory) -> dict[str, A
 
 def _row(delivery: Delivery) -> out.Row:
     return f"{delivery.message}.{delivery.dispatch}", out.when(delivery.at), *_other_cells(delivery)
-
-
-def _factor_rows(factor: FactorHistory) -> Iterable[out.Row]:
-    return ((out.when(event.at), event.type, event.member("reason")) for event in factor.events)
-
-
-_FACTOR_HEADINGS = ("Time", "What", "Reason")
-
-
-def _factor_members(factor: FactorHistory) -> dict[str, Any]:
-    events = out.records(_FACTOR_HEADINGS, list(_factor_rows(factor)))
-    return {"id": factor.id, "application": factor.application, "events": events}

@@ -20,12 +20,10 @@ from otp_service.gateways.base import (
     SupportsSignedInboundUrl,
 )
 from otp_service.services import operator_actions
-from otp_service.services.context import Context
 from otp_service.services.inbound import inbound_url
-from otp_service.services.operations import LONGEST_PAUSE, MINUTE, GatewayReport, gateway_reports, is_route_down
+from otp_service.services.operations import LONGEST_PAUSE, MINUTE, gateway_reports, is_route_down
 from otp_service.services.receipts import shared_receipt_url
 from otp_service.settings.message_files import SAMPLE_CODE
-from otp_service.settings.schema import ConfiguredGateway
 
 TEXT = "This is a test message of otp-service. You need not do anything."
 _LIFE = 300
@@ -63,24 +61,22 @@ def addresses(session: Session) -> None:
     """
     settings = session.settings
     if settings.http.public_url is None:
-        raise ConfigurationError("http.public_url is not set: no provider can reach the service.")
-    rows = [(name, *_addresses(session.context, name, configured)) for name, configured in settings.gateways.items()]
-    out.table("gateways", ("Name", "Messages from people", "Receipts"), [row for row in rows if any(row[1:])])
-
-
-def _addresses(context: Context, name: str, configured: ConfiguredGateway) -> tuple[str | None, str | None]:
-    """Return the addresses of a gateway for messages and receipts; ``None`` if it has none."""
-    gateway, settings = context.gateways[name], configured.settings
-    messages = _inbound_address(gateway, inbound_url(context, name)) if settings.takes_messages else None
-    shared = isinstance(gateway, SupportsSharedReceipts) and settings.takes_receipts
-    return messages, shared_receipt_url(context, name) if shared else None
-
-
-def _inbound_address(gateway: Gateway, url: str) -> str | None:
-    """Return the address of incoming messages; ``None`` for a gateway that receives none."""
-    if isinstance(gateway, SupportsInbound):
-        return gateway.sign_inbound_url(url) if isinstance(gateway, SupportsSignedInboundUrl) else url
-    return "over its own connection" if isinstance(gateway, SupportsConnections) else None
+        raise ConfigurationError("http.public_url is not set: no provider can reach the service. Set it.")
+    rows: list[out.Row] = []
+    for name, configured in settings.gateways.items():
+        gateway, members = session.context.gateways[name], configured.settings
+        messages = receipts = None
+        if members.takes_messages and isinstance(gateway, SupportsInbound):
+            messages = inbound_url(session.context, name)
+            if isinstance(gateway, SupportsSignedInboundUrl):
+                messages = gateway.sign_inbound_url(messages)
+        elif members.takes_messages and isinstance(gateway, SupportsConnections):
+            messages = "over its own connection"
+        if members.takes_receipts and isinstance(gateway, SupportsSharedReceipts):
+            receipts = shared_receipt_url(session.context, name)
+        if messages or receipts:
+            rows.append((name, messages, receipts))
+    out.table("gateways", ("Name", "Messages from people", "Receipts"), rows)
 
 
 @command(gateway, "Send a test message through a gateway.")
@@ -91,13 +87,34 @@ def test(session: Session, name: str, channel: str, to: Destination) -> None:
     """Send a test message to NUMBER through the gateway NAME. It costs as much as any message."""
     context, chosen = session.context, _gateway(session, name)
     if channel not in chosen.channels:
-        raise ConfigurationError(f"The gateway {name!r} does not carry {channel}.")
+        raise ConfigurationError(
+            f"The gateway {name!r} does not carry {channel}, only {', '.join(sorted(chosen.channels))}."
+        )
     rules = context.sending_rules.rules_of(to.country)  # a sender is registered for an application
     if Channel(channel).traits.is_regulated and (rules.approved_templates or rules.registered_senders):
         raise ConfigurationError(
             f"{to.country} allows only approved templates under registered senders: try the gateway with a start."
         )
-    reference = _send(chosen, to, channel, context)
+    byte = first_byte(context.keyring.pseudonym(to.e164))
+    message = Message(
+        to=to.e164,
+        text=TEXT,
+        channel=channel,
+        locale="en",
+        expires_in=_LIFE,
+        dispatch_id=new_dispatch_id(byte),
+        receipt_url=None,
+        verification_id=context.keyring.new_verification_id(byte),
+        application="cli",
+        variables={"code": SAMPLE_CODE},
+    )
+    try:
+        reference = chosen.send(message).reference
+    except GatewayError as failed:
+        if chosen.development_only:
+            context.store.server.versions()  # a sandbox needs Redis: an error of Redis is the reason
+        hint = " It may have been sent all the same." if failed.ambiguous else ""
+        raise click.ClickException(f"Not accepted: {failed}.{hint}") from failed
     out.done(f"Accepted for {to.mask}; the gateway's reference is {reference}.", to=to.mask, reference=reference)
 
 
@@ -109,23 +126,19 @@ def status(session: Session) -> None:
     """
     now = session.context.store.decisions.now()
     headings = ("Name", "State", "Bad calls", "Calls", "Slow from", "In flight", "At most", "Per second")
-    out.table("gateways", headings, [_row(report, now) for report in gateway_reports(session.context)])
-
-
-def _row(report: GatewayReport, now: int) -> out.Row:
-    health, limits, state = report.health, report.limits, report.state
-    until = now + state.left if state.left else None
-    value = {"name": state.condition, "by": health.opened_by or None, "until": out.when(until)}
-    return (
-        report.name,
-        out.Labelled(value, f"{state} until {out.moment(until)}" if until else str(state)),
-        health.bad,
-        health.calls,
-        out.Labelled(limits.slow, f"{limits.slow:g} s"),
-        report.in_flight,
-        limits.in_flight or None,
-        out.Labelled(limits.per_second, f"{limits.per_second:g}") if limits.per_second else None,
-    )
+    rows: list[out.Row] = []
+    for report in gateway_reports(session.context):
+        health, limits, state = report.health, report.limits, report.state
+        until = now + state.left if state.left else None
+        value = {"name": state.condition, "by": health.opened_by or None, "until": out.when(until)}
+        cells = (
+            out.Labelled(value, f"{state} until {out.moment(until)}" if until else str(state)),
+            *(health.bad, health.calls, out.Labelled(limits.slow, f"{limits.slow:g} s")),
+            *(report.in_flight, limits.in_flight or None),
+            out.Labelled(limits.per_second, f"{limits.per_second:g}") if limits.per_second else None,
+        )
+        rows.append((report.name, *cells))
+    out.table("gateways", headings, rows)
 
 
 @command(gateway, "Stop messages through a gateway.")
@@ -164,27 +177,3 @@ def _gateway(session: Session, name: str) -> Gateway:
     if name not in gateways:
         raise ConfigurationError(f"The gateway {name!r} does not exist; choose from: {', '.join(gateways)}.")
     return gateways[name]
-
-
-def _send(chosen: Gateway, to: Destination, channel: str, context: Context) -> str:
-    keyring = context.keyring
-    byte = first_byte(keyring.pseudonym(to.e164))
-    message = Message(
-        to=to.e164,
-        text=TEXT,
-        channel=channel,
-        locale="en",
-        expires_in=_LIFE,
-        dispatch_id=new_dispatch_id(byte),
-        receipt_url=None,
-        verification_id=keyring.new_verification_id(byte),
-        application="cli",
-        variables={"code": SAMPLE_CODE},
-    )
-    try:
-        return chosen.send(message).reference
-    except GatewayError as failed:
-        if chosen.development_only:
-            context.store.server.versions()  # a sandbox needs Redis: an error of Redis is the reason
-        hint = " It may have been sent all the same." if failed.ambiguous else ""
-        raise click.ClickException(f"Not accepted: {failed}.{hint}") from failed

@@ -21,15 +21,9 @@ from otp_service.services import explanations, guard_status, operator_actions, w
 from otp_service.services.context import Context
 from otp_service.services.explanations import ExplainedRule, explain_rules, find_decisions
 from otp_service.services.guard_status import MAX_DECISIONS, RefusalCount
-from otp_service.services.newcomer_traffic import (
-    BlockReport,
-    PlaceReport,
-    report_blocks,
-    report_traffic,
-    usual_approvals,
-)
+from otp_service.services.newcomer_traffic import PlaceReport, report_blocks, report_traffic, usual_approvals
 from otp_service.services.operator_actions import BLOCK_RULE, COUNTRY_RULE, Restriction, reset_limits
-from otp_service.services.what_if import Comparison, TriedRules, compare
+from otp_service.services.what_if import TriedRules, compare
 from otp_service.settings import Settings
 from otp_service.store.events import Decision
 from otp_service.store.guard import WindowState
@@ -67,49 +61,47 @@ def status(session: Session, hours: int) -> None:
     if len(recent) >= min(MAX_DECISIONS, settings.guard.decisions):
         oldest = moment(min(decision.at for decision in recent))
         out.note(str(guard_status.LIMITED.filled(most=f"{len(recent):,}", at=oldest)))
-    _section(
-        "refused",
-        guard_status.REFUSED.filled(span=timedelta(hours=hours)),
-        ("Rule", "Mode", "Application", "Country", "Times", "Last", "Decision"),
-        list(map(_refused, guard_status.count_refusals(recent))),
-    )
-    _section(
-        "changes",
-        guard_status.CHANGED,
-        ("At", "Rule", "Application", "Country", "Range", "What", "Until"),
-        [*filter(None, map(_alarmed, traffic)), *map(_change, guard_status.last_changes(latest, since, now))],
-    )
-    currency = settings.guard.currency
-    _section(
-        "passed",
-        guard_status.PASSED,
-        ("Application", "Country", "Range", "In the last", "Messages", "Usual", "Cost", "Currency", "Alarm since"),
-        [row for report in traffic for row in _passed(report, currency)],
-    )
-    _section(
-        "blocks",
-        guard_status.BUSIEST,
-        ("Block", "Country", "Range", "Last hour", "Last day", "Usual a day", "Cost", "Currency"),
-        [_block(report, currency) for report in report_blocks(context)],
-    )
-    closed = ("Application", "Country", "Mode", "Tried again in", "Times")
+    headings: Sequence[str] = ("Rule", "Mode", "Application", "Country", "Times", "Last", "Decision")
+    refused = list(map(_refused, guard_status.count_refusals(recent)))
+    _section("refused", guard_status.REFUSED.filled(span=timedelta(hours=hours)), headings, refused)
+    headings = ("At", "Rule", "Application", "Country", "Range", "What", "Until")
+    alarms = [_alarm(report) for report in traffic if report.alarmed_since]
+    changes = map(_change, guard_status.last_changes(latest, since, now))
+    _section("changes", guard_status.CHANGED, headings, [*alarms, *changes])
+    _show_traffic(context, traffic, settings.guard.currency)
+    headings = ("Application", "Country", "Mode", "Tried again in", "Times")
     places = {(decision.application, decision.country) for decision in latest if decision.rule == COUNTRY_RULE}
     places |= {(report.application, report.country) for report in traffic}
-    _section("closed", guard_status.CLOSED, closed, _closed(settings, context, latest, places))
-    _section(
-        "spent",
-        guard_status.SPENT,
-        ("Application", "Country", "In this", "Spent", "Ceiling", "Currency"),
-        [
-            (
-                *(spent.application, out.Labelled(spent.country or None, spent.country or "all"), spent.use.interval),
-                *(format_micros(spent.use.amount), format_micros(spent.use.ceiling), currency),
-            )
-            for spent in guard_status.spending(
-                context, {(decision.application, decision.country) for decision in latest}
-            )
-        ],
-    )
+    _section("closed", guard_status.CLOSED, headings, _closed(settings, context, latest, places))
+    headings = ("Application", "Country", "In this", "Spent", "Ceiling", "Currency")
+    rows: list[out.Row] = []
+    for spent in guard_status.spending(context, {(decision.application, decision.country) for decision in latest}):
+        country, use = out.Labelled(spent.country or None, spent.country or "all"), spent.use
+        amounts = (format_micros(use.amount), format_micros(use.ceiling), settings.guard.currency)
+        rows.append((spent.application, country, use.interval, *amounts))
+    _section("spent", guard_status.SPENT, headings, rows)
+
+
+def _show_traffic(context: Context, traffic: Iterable[PlaceReport], currency: str) -> None:
+    """Show the unapproved messages to first-time numbers, by place and by block."""
+    headings: Sequence[str] = ("Application", "Country", "Range", "In the last", "Messages", "Usual", "Cost")
+    passed: list[out.Row] = []
+    for report in traffic:
+        since, prefix = out.when(report.alarmed_since or None), report.number_prefix
+        alarm = out.Labelled(since, f"{since:%Y-%m-%d %H:%M:%S} ({report.cause})") if since else None
+        place = (report.application, report.country, out.Labelled(prefix or None, prefix or "all"))
+        for past in report.passed:
+            counts = (past.window, round(past.messages), round(past.usual))
+            passed.append((*place, *counts, format_micros(round(past.money)), currency, alarm))
+    _section("passed", guard_status.PASSED, (*headings, "Currency", "Alarm since"), passed)
+    headings = ("Block", "Country", "Range", "Last hour", "Last day", "Usual a day", "Cost", "Currency")
+    blocks: list[out.Row] = []
+    for block in report_blocks(context):
+        count = block.count
+        messages = (round(count.hour), round(count.day), round(block.usual))
+        cost = format_micros(round(block.money))
+        blocks.append((count.block, count.country, count.number_prefix, *messages, cost, currency))
+    _section("blocks", guard_status.BUSIEST, headings, blocks)
 
 
 def _section(name: str, title: Phrase, headings: Sequence[str], rows: Sequence[Sequence[out.Cell]]) -> None:
@@ -128,32 +120,9 @@ def _change(decision: Decision) -> out.Row:
     return out.when(decision.at), decision.rule, *place, decision.mode, until
 
 
-def _alarmed(report: PlaceReport) -> out.Row | None:
-    """Return the active alarm about unknown numbers of a place, if any."""
-    if not report.alarmed_since:
-        return None
+def _alarm(report: PlaceReport) -> out.Row:
     place = (report.application, report.country, report.number_prefix)
     return out.when(report.alarmed_since), "country.unknown_numbers", *place, f"alarm ({report.cause})", None
-
-
-def _passed(report: PlaceReport, currency: str) -> Iterator[out.Row]:
-    since, prefix = out.when(report.alarmed_since or None), report.number_prefix
-    alarm = out.Labelled(since, f"{since:%Y-%m-%d %H:%M:%S} ({report.cause})") if since else None
-    for passed in report.passed:
-        yield (
-            *(report.application, report.country, out.Labelled(prefix or None, prefix or "all")),
-            *(passed.window, round(passed.messages), round(passed.usual)),
-            *(format_micros(round(passed.money)), currency, alarm),
-        )
-
-
-def _block(report: BlockReport, currency: str) -> out.Row:
-    count = report.count
-    return (
-        *(count.block, count.country, count.number_prefix),
-        *(round(count.hour), round(count.day), round(report.usual)),
-        *(format_micros(round(report.money)), currency),
-    )
 
 
 def _closed(
@@ -288,20 +257,8 @@ def replay_command(session: Session, changed: Path | None, log: Path | None, sav
         raise ConfigurationError("The log is empty: no attempts are recorded.")
     tried = Session(changed or session.path, applications=True)
     rules = TriedRules.of(tried.context, tried.settings.guard)
-    _show(compare(attempts, rules, None if log else usual_approvals(session.context)), tried.settings.guard.currency)
-
-
-def _read(log: Path) -> Iterator[Attempt]:
-    for number, line in enumerate(log.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        try:
-            fields = json.loads(line)
-            yield Attempt(**{**fields, "kind": AttemptKind(fields["kind"])}).checked()
-        except (ValueError, TypeError, KeyError, RecursionError) as malformed:
-            raise ConfigurationError(f"{log}: line {number} is not a recorded attempt.") from malformed
-
-
-def _show(comparison: Comparison, currency: str) -> None:
-    before, after = comparison.before, comparison.after
+    comparison = compare(attempts, rules, None if log else usual_approvals(session.context))
+    before, after, currency = comparison.before, comparison.after, tried.settings.guard.currency
     cost = out.Labelled("cost", str(what_if.COST.filled(currency=currency)))
     rows: list[out.Row] = [
         (str(what_if.MESSAGES), before.messages, after.messages),
@@ -317,6 +274,15 @@ def _show(comparison: Comparison, currency: str) -> None:
     out.in_json(currency=currency, **{name: getattr(comparison, name) for name in counts})
     for note in what_if.notes(comparison):
         out.note(str(note))
+
+
+def _read(log: Path) -> Iterator[Attempt]:
+    for number, line in enumerate(log.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        try:
+            fields = json.loads(line)
+            yield Attempt(**{**fields, "kind": AttemptKind(fields["kind"])}).checked()
+        except (ValueError, TypeError, KeyError, RecursionError) as malformed:
+            raise ConfigurationError(f"{log}: line {number} is not a recorded attempt.") from malformed
 
 
 @click.group()

@@ -32,8 +32,9 @@ def ledger() -> None:
 def status(session: Session) -> None:
     """Show the numbers of rows, their retention, and the last deletions. Times are in UTC."""
     ledger, url = session.context.ledger, session.settings.ledger.shown_url
-    counts = row_counts(ledger.database)
-    out.table("tables", ("Table", "Rows"), ((name, _count(rows)) for name, rows in counts.items()))
+    more = out.Labelled(None, f"more than {MAX_COUNT}")
+    shown = [(name, rows if rows <= MAX_COUNT else more) for name, rows in row_counts(ledger.database).items()]
+    out.table("tables", ("Table", "Rows"), shown)
     began, diagnoses = ledger.purges.last_began(), list(mirror_diagnoses(session.context))
     if not out.in_json(url=url, last_purge=out.when(began or None), findings=list(map(out.members, diagnoses))):
         click.echo()
@@ -45,10 +46,6 @@ def status(session: Session) -> None:
     for diagnosis in diagnoses:
         (out.note if diagnosis.level is Level.OK else out.warn)(diagnosis.sentence)
     out.note(f"{url}; {f'the last purge began {out.moment(began)}' if began else 'no purge has run yet'}.")
-
-
-def _count(rows: int) -> out.Cell:
-    return rows if rows <= MAX_COUNT else out.Labelled(None, f"more than {MAX_COUNT}")
 
 
 @command(ledger)

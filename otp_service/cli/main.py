@@ -101,12 +101,13 @@ class Commands(click.Group):
             ctx.color = False
         try:
             return super().invoke(ctx)
-        except StoreUnavailableError as silent:
-            raise CommandError(_redis_advice(ctx, silent)) from silent
-        except LedgerUnavailableError as away:
-            raise CommandError(_ledger_advice(ctx, away)) from away
+        except (StoreUnavailableError, LedgerUnavailableError) as away:
+            raise CommandError(_advice(ctx, away)) from away
         except StartRefusedError as refused:
-            raise CommandError(str(refused), _refusal_notes(ctx)) from refused
+            notes = ["docs/refusals.md explains the names in brackets."]
+            if ctx.invoked_subcommand != "dev":  # dev needs no variables of the shell
+                notes.append(import_module("otp_service.cli.output").unread_environment())
+            raise CommandError(str(refused), "\n".join(filter(None, notes))) from refused
         except (ConfigurationError, OtpServiceError) as refused:
             raise CommandError(str(refused)) from refused
         except BrokenPipeError:
@@ -116,26 +117,13 @@ class Commands(click.Group):
             raise CommandError(f"{where}{failed.strerror or failed}") from failed
 
 
-def _refusal_notes(ctx: click.Context) -> str:
-    notes = "docs/refusals.md explains the names in brackets."
-    if ctx.invoked_subcommand == "dev":  # needs no variables of the shell
-        return notes
-    unread = import_module("otp_service.cli.output").unread_environment()
-    return f"{notes}\n{unread}" if unread else notes
-
-
-def _redis_advice(ctx: click.Context, silent: StoreUnavailableError) -> str:
-    if ctx.obj is None:
-        return str(silent)
-    diagnosis = import_module("otp_service.cli.doctor").redis_diagnosis(ctx.obj, silent)
-    return f"{diagnosis.sentence} {diagnosis.action}"
-
-
-def _ledger_advice(ctx: click.Context, away: LedgerUnavailableError) -> str:
-    """Return the error and its remedy; an error without a cause, which is not the database's, contains its own."""
-    if ctx.obj is None or away.__cause__ is None:
+def _advice(ctx: click.Context, away: StoreUnavailableError | LedgerUnavailableError) -> str:
+    """Return the error and its remedy; a ledger's error without a cause, which is not the database's, has its own."""
+    if ctx.obj is None or (isinstance(away, LedgerUnavailableError) and away.__cause__ is None):
         return str(away)
-    diagnosis = import_module("otp_service.cli.doctor").ledger_diagnosis(ctx.obj, away)
+    doctor = import_module("otp_service.cli.doctor")
+    is_store = isinstance(away, StoreUnavailableError)
+    diagnosis = (doctor.redis_diagnosis if is_store else doctor.ledger_diagnosis)(ctx.obj, away)
     return f"{diagnosis.sentence} {diagnosis.action}".rstrip()
 
 

@@ -96,7 +96,7 @@ def preview(
     known = sample_purposes(settings.named_purposes)
     names = [purpose_name] if purpose_name else sorted(application.purposes) or list(PurposeKind)
     if unknown := [purpose for purpose in names if purpose not in known]:
-        raise ConfigurationError(f"There is no purpose {unknown[0]!r}; there are: {', '.join(known)}.")
+        raise ConfigurationError(f"The purpose {unknown[0]!r} does not exist; choose from: {', '.join(known)}.")
     locales = [locale] if locale else [language.tag for language in templates.languages.values()]
     channels = (
         [Channel(channel_name)] if channel_name else [channel for channel in Channel if channel.traits.shows_words]

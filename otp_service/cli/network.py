@@ -104,16 +104,15 @@ def try_all(targets: list[ConnectionTarget]) -> list[ConnectionResult]:
 def attempt(target: ConnectionTarget) -> ConnectionResult:
     """Connect to a target as its gateway does, and close the connection; raises nothing."""
     if target.port == _INVALID_PORT:
-        return ConnectionResult(
-            target, f"The port in {target.url} is not valid.", "Correct it: ports go from 1 to 65535."
-        )
+        sentence = f"The port in {target.url} is not valid."
+        return ConnectionResult(target, sentence, "Correct it: ports go from 1 to 65535.")
     try:
         way = way_out(target.url) if target.url else WayOut()
         proxy = _proxy_of(way)
     except ValueError:
         return ConnectionResult(
             target,
-            f"The proxy that this host names for {target} is no address of a proxy over HTTP.",
+            f"The proxy that this host names for {target} is not the address of an HTTP proxy.",
             "Correct HTTPS_PROXY or HTTP_PROXY: http://HOST:PORT.",
         )
     try:
@@ -121,7 +120,10 @@ def attempt(target: ConnectionTarget) -> ConnectionResult:
             if not target.tls:
                 server = f"This host's proxy, by which {target} is called," if proxy else str(target)
                 return ConnectionResult(target, f"{server} takes connections, without encryption.")
-            with _context(way).wrap_socket(connection, server_hostname=target.host) as secured:
+            authorities = way.authorities or None  # of the gateway's own client
+            folder = authorities if authorities and Path(authorities).is_dir() else None
+            context = ssl.create_default_context(cafile=None if folder else authorities, capath=folder)
+            with context.wrap_socket(connection, server_hostname=target.host) as secured:
                 ends = ssl.cert_time_to_seconds(str((secured.getpeercert() or {}).get("notAfter")))
                 day = f"{dt.datetime.fromtimestamp(ends, dt.UTC):%Y-%m-%d}"
                 return ConnectionResult(target, f"{target} takes connections; its certificate is valid until {day}.")
@@ -161,44 +163,34 @@ def _dial(target: ConnectionTarget, way: WayOut, proxy: SplitResult | None) -> s
     return connection
 
 
-def _context(way: WayOut) -> ssl.SSLContext:
-    """Return the context that verifies certificates as the gateway's own client does."""
-    if way.authorities and Path(way.authorities).is_dir():
-        return ssl.create_default_context(capath=way.authorities)
-    return ssl.create_default_context(cafile=way.authorities or None)
+_TRUST_AUTHORITY = (
+    "Let this host trust its authority: REQUESTS_CA_BUNDLE for gateways over HTTP, SSL_CERT_FILE for SMPP, "
+    "ssl_ca_certs in redis.url, sslrootcert in ledger.url."
+)
+_UNKNOWN_AUTHORITY = ("is signed by an authority that this host does not know", _TRUST_AUTHORITY)
+_OTHER_NAME = ("is for another name", "Correct the host in the settings: it must be a name in the certificate.")
+_CERTIFICATE_FAULTS: Final = {
+    9: ("is not valid yet, or this host's clock ({now} UTC) is behind", "Synchronise this host's clock (NTP)."),
+    10: (
+        "has expired, or this host's clock ({now} UTC) is ahead",
+        "Have the certificate renewed there; if the clock is wrong, synchronise it (NTP).",
+    ),
+    18: ("is signed by itself", _TRUST_AUTHORITY),
+    **dict.fromkeys((19, 20, 21), _UNKNOWN_AUTHORITY),
+    **dict.fromkeys((62, 64), _OTHER_NAME),
+}
+"""Causes and remedies, by OpenSSL's code of a failed verification."""
 
 
-_EXPIRED, _NOT_YET_VALID = 10, 9
-_SELF_SIGNED: Final = 18
-_UNKNOWN_AUTHORITY: Final = frozenset({19, 20, 21})
-_OTHER_NAME: Final = frozenset({62, 64})
-
-
-def certificate_problem(refused: ssl.SSLError, where: str) -> tuple[str, str]:
+def certificate_problem(refused: ssl.SSLError, server: str) -> tuple[str, str]:
     """Return the cause of a failed TLS handshake, and a remedy."""
     code = getattr(refused, "verify_code", 0)
+    if not code:
+        return f"{server} does not speak TLS 1.2 or 1.3.", "Correct the port, or whether TLS is used."
+    other = (f"is refused: {getattr(refused, 'verify_message', '')}", _TRUST_AUTHORITY)
+    fault, remedy = _CERTIFICATE_FAULTS.get(code, other)
     now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-    if code == _EXPIRED:
-        cause = f"The certificate of {where} has expired, or this host's clock ({now} UTC) is ahead."
-        return cause, "Have the certificate renewed there; if the clock is wrong, synchronise it (NTP)."
-    if code == _NOT_YET_VALID:
-        cause = f"The certificate of {where} is not valid yet, or this host's clock ({now} UTC) is behind."
-        return cause, "Synchronise this host's clock (NTP)."
-    if code == _SELF_SIGNED:
-        cause = f"The certificate of {where} is signed by itself."
-    elif code in _UNKNOWN_AUTHORITY:
-        cause = f"The certificate of {where} is signed by an authority that this host does not know."
-    elif code in _OTHER_NAME:
-        cause = f"The certificate of {where} is for another name."
-        return cause, "Correct the host in the settings: it must be a name in the certificate."
-    elif code:
-        cause = f"The certificate of {where} is refused: {getattr(refused, 'verify_message', '')}."
-    else:
-        return f"{where} does not speak TLS 1.2 or 1.3.", "Correct the port, or whether TLS is used."
-    return cause, (
-        "Let this host trust its authority: REQUESTS_CA_BUNDLE for gateways over HTTP, SSL_CERT_FILE for SMPP, "
-        "ssl_ca_certs in redis.url, sslrootcert in ledger.url."
-    )
+    return f"The certificate of {server} {fault.replace('{now}', now)}.", remedy
 
 
 _FAILURES: Final[tuple[tuple[tuple[type[Exception], ...], str, str], ...]] = (
@@ -212,11 +204,7 @@ _FAILURES: Final[tuple[tuple[tuple[type[Exception], ...], str, str], ...]] = (
         "{it} does not answer within {it.timeout:g} s.",
         "Let the firewall pass connections from this host; else look at the status of that server.",
     ),
-    (
-        (ConnectionRefusedError,),
-        "{it} refuses connections.",
-        "Correct the host or the port, or start the server.",
-    ),
+    ((ConnectionRefusedError,), "{it} refuses connections.", "Correct the host or the port, or start the server."),
     (
         (ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError),
         "{it} closes the connection at once.",

@@ -28,14 +28,10 @@ from otp_service.settings import Settings, load_settings
 from otp_service.settings.loader import CONFIG_VARIABLE
 from otp_service.telemetry.logging import has_colours
 
-Command = Callable[..., Any]
-
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-def config_option(command: Command) -> Command:
-    help_text = f"Configuration file; default: ${CONFIG_VARIABLE}."
-    return click.option("--config", "path", type=FILE, help=help_text)(command)
+config_option = click.option("--config", "path", type=FILE, help=f"Configuration file; default: ${CONFIG_VARIABLE}.")
 
 
 def settings_for_children(path: Path | None, *, root_keys: bool = True) -> Settings:

@@ -90,7 +90,10 @@ def report(session: Session, month: datetime, name: str | None, form: str, *, ex
         click.echo(_csv([("section", "of", "figure", *months), *cells]), nl=False)
     else:
         title = f"# Verifications in {months[0]}{f', {name}' if name else ''}"
-        click.echo("\n".join([title, "", *_notes(months[1], currency, text), *_tables(made)]))
+        notes = [f"In brackets: {months[1]}. Money is in {currency}. Outcomes count in the hour of the start, in UTC."]
+        if not exact:
+            notes.append("Each count is rounded to tens; shares are computed from rounded counts.")
+        click.echo("\n".join([title, "", *notes, "", *_tables(made)]))
     if is_unfinished:
         out.warn(f"{months[0]} is not over, or some of its figures may still change.")
 
@@ -100,13 +103,6 @@ def _query(day: datetime, application: str) -> StatsQuery:
     end = (begin + timedelta(days=31)).replace(day=1)
     since, until = (round(day.timestamp() * 1000) for day in (begin, end))
     return StatsQuery(since, until, only={} if application == EVERY_APPLICATION else {"application": [application]})
-
-
-def _notes(before: str, currency: str, text: StatsText) -> Iterator[str]:
-    yield f"In brackets: {before}. Money is in {currency}. Outcomes count in the hour of the start, in UTC."
-    if not text.exact:
-        yield "Each count is rounded to tens; shares are computed from rounded counts."
-    yield ""
 
 
 def _tables(made: Iterable[tuple[Section, list[tuple[str, list[tuple[str, str]]]]]]) -> Iterator[str]:
@@ -177,15 +173,11 @@ def _groups_and_total(
 
 
 _FUNNEL: Final = ("started", "sent", "delivered", "approved", "unapproved", "share approved")
+_SPENDING: Final = ("calls", "delivered", "undelivered", "failed", "answer unknown", "spent")
 _SECTIONS: Final = (
     Section("Verifications by country", "country", _FUNNEL, partial(_funnel, "country")),
     Section("Verifications by channel", "channel", _FUNNEL, partial(_funnel, "channel")),
-    Section(
-        "Spending by gateway",
-        "gateway",
-        ("calls", "delivered", "undelivered", "failed", "answer unknown", "spent"),
-        _spending,
-    ),
+    Section("Spending by gateway", "gateway", _SPENDING, _spending),
     Section("Refusals by rule", "rule", ("refused", "of these starts", "would be refused"), _refusals),
     Section("Delays", "from the start until", ("times", "within 30 s", "half within", "95 % within"), _delays),
 )

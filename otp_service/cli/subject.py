@@ -75,12 +75,8 @@ def freeze(session: Session, name: str | None, reason: str, to: Destination, *, 
     No verification can start, pending verifications are canceled, queued messages are not sent, and no code is
     approved. Only unfreeze ends a freeze: not START, not lifting a suppression, not erasure.
     """
-    subject, application, why = (
-        session.subject_key(to),
-        _chosen_application(session, name, every=every),
-        checked_reason(reason),
-    )
-    source = SuppressionSource.OPERATOR
+    subject, why, source = session.subject_key(to), checked_reason(reason), SuppressionSource.OPERATOR
+    application = _chosen_application(session, name, every=every)
     did = subjects.freeze(session.context, subject, application, source, why, session.operator)
     out.done(
         f"Frozen: verifications {number_or_application(application)} for {to.mask}.",

@@ -1,9 +1,8 @@
 """otp-service suppressions: suppress messages to numbers."""
 
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
-from operator import attrgetter
 from typing import TextIO
 
 import click
@@ -14,6 +13,7 @@ from otp_service.cli.common import (
     Session,
     checked_reason,
     command,
+    day_start,
     number_or_application,
     options,
     phone_number,
@@ -88,9 +88,8 @@ def lift(session: Session, scope: str, name: str | None, reason: str, to: Destin
     application, why = session.application_or_all(name), checked_reason(reason)
     scoped = SuppressionScope(scope)
     entry = Suppression(subject.pseudonym, application, scoped, SuppressionSource.OPERATOR, why, lifted=True)
-    if not why and any(
-        active.source in HOLDER_SOURCES for active in context.ledger.suppressions.in_force(*entry.about)
-    ):
+    in_force = context.ledger.suppressions.in_force(*entry.about)
+    if not why and any(active.source in HOLDER_SOURCES for active in in_force):
         raise click.UsageError("The number's holder opted out: state why messages may be sent again with --reason.")
     lifted = lift_suppression(context, entry, session.action(OperatorAction.SUPPRESSION_LIFTED, application, scope))
     others, whose = _suppressed_at(context, subject), f"{number_or_application(application)} to {to.mask}"
@@ -98,9 +97,8 @@ def lift(session: Session, scope: str, name: str | None, reason: str, to: Destin
     if not lifted:
         option = f" Lift that by --application {others[0]}." if others and others[0] != EVERY_APPLICATION else ""
         raise click.ClickException(f"Messages {whose} are not suppressed ({scope}).{still}{option}")
-    frozen = (
-        " It is frozen." if active_freezes(suppressions_of(context, subject.pseudonym)) else ""
-    )  # no lift ends that
+    # No lift ends a freeze.
+    frozen = " It is frozen." if active_freezes(suppressions_of(context, subject.pseudonym)) else ""
     out.done(
         f"Lifted: messages {whose}.{still}{frozen}",
         to=to.mask, application=application, scope=scope, kept_back=others, frozen=bool(frozen),
@@ -115,10 +113,8 @@ def show(session: Session, to: Destination) -> None:
     subject = session.subject_key(to)
     entries = suppressions_of(session.context, subject.pseudonym)
     out.table("entries", ("Recorded", "Application", "Scope", "What", "Source", "Until", "Reason"), map(_row, entries))
-    kept_back, frozen = (
-        _suppressed_at(session.context, subject),
-        list(dict.fromkeys(map(_application, active_freezes(entries)))),
-    )
+    kept_back = _suppressed_at(session.context, subject)
+    frozen = list(dict.fromkeys(entry.application for entry in active_freezes(entries)))
     out.in_json(to=to.mask, kept_back=kept_back, frozen=frozen)
     if not entries:
         out.note(f"No suppressions recorded for {to.mask}.")
@@ -152,9 +148,13 @@ def import_(
     context, application, why = session.context, session.application_or_all(name), checked_reason(reason)
     of_region = region and region.upper()
     origin = ImportSource(application, SuppressionScope(scope), why, _end(until), of_region, session.operator)
-    imported = ImportProgress()
+    imported, total = ImportProgress(), None
+    if file.seekable():  # not a pipe
+        begin = file.tell()
+        total = sum(part.count(b"\n") for part in iter(partial(file.buffer.read, 1 << 20), b""))
+        file.seek(begin)
     try:
-        with closing(out.track("Lines", file, _lines_of(file))) as lines:
+        with closing(out.track("Lines", file, total)) as lines:
             for imported in import_suppressions(context, lines, origin):  # noqa: B007 - the last one counts
                 pass
     except UnicodeDecodeError as foreign:
@@ -173,24 +173,11 @@ def import_(
     warn_of_mirror(context)
 
 
-def _lines_of(file: TextIO) -> int | None:
-    """Return the number of lines to read; ``None`` for a pipe."""
-    if not file.seekable():
-        return None
-    begin = file.tell()
-    count = sum(part.count(b"\n") for part in iter(partial(file.buffer.read, 1 << 20), b""))
-    file.seek(begin)
-    return count
-
-
 def _suppressed_at(context: Context, to: SubjectKey) -> list[str]:
     """Return the applications whose messages to a number are suppressed."""
     entries = suppressions_of(context, to.pseudonym)
-    applications = dict.fromkeys(map(_application, entries))
+    applications = dict.fromkeys(entry.application for entry in entries)
     return [name for name in applications if is_suppressed([e for e in entries if e.application == name], now())]
-
-
-_application = attrgetter("application")
 
 
 def _sentence(numbers: str, application: str, scope: str) -> str:
@@ -201,12 +188,10 @@ def _sentence(numbers: str, application: str, scope: str) -> str:
 
 
 def _end(until: datetime | None) -> int | None:
-    if until is None:
-        return None
-    milliseconds = round(until.replace(tzinfo=UTC).timestamp() * 1000)
-    if milliseconds <= now():
-        raise click.UsageError("--until is in the past.")
-    return milliseconds
+    end = day_start(until)
+    if end is not None and end <= now():
+        raise click.UsageError("--until is in the past. Name a later day.")
+    return end
 
 
 def _row(entry: Suppression) -> out.Row:

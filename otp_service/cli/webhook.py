@@ -155,13 +155,6 @@ def _row(endpoint: Endpoint) -> out.Row:
 
 
 def _report_row(report: WebhookDeliveryReport) -> out.Row:
-    return (
-        report.webhook,
-        report.type,
-        report.verification,
-        report.endpoint,
-        out.when(report.at),
-        report.status,
-        out.when(report.next),
-        [str(attempt.status) if attempt.status else attempt.reason for attempt in report.tries],
-    )
+    tries = [str(attempt.status) if attempt.status else attempt.reason for attempt in report.tries]
+    names = (report.webhook, report.type, report.verification, report.endpoint)
+    return (*names, out.when(report.at), report.status, out.when(report.next), tries)

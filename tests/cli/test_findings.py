@@ -5,11 +5,10 @@ from support_installation import key, tree
 
 from otp_service.cli.checks import Level, diagnose, refusal_diagnosis
 from otp_service.cli.doctor import (
-    CLUSTER,
     REPLICATION,
-    ClusterState,
     Replicas,
     clock_diagnosis,
+    cluster_diagnoses,
     safety_diagnoses,
     server_diagnoses,
     settings_diagnoses,
@@ -245,17 +244,17 @@ def test_what_a_fail_over_would_forget_or_refuse_is_told(replicas, expected):
 @pytest.mark.parametrize(
     ("state", "bad"),
     [
-        (ClusterState(["Valkey 9.0.0", "Valkey 10.1.0"], ["no", "no"], 0, 16), []),
-        (ClusterState(["Valkey 9.1.2", "Valkey 8.1.1"], ["no", "no"], 0, 16), [("server", Level.FAIL)]),
-        (ClusterState(["Redis 8.0.2"] * 2, ["no", None], 0, 16), [("server", Level.FAIL)]),
-        (ClusterState(["Redis 7.2.4"], ["yes"], 0, 1), []),
-        (ClusterState(["Valkey 9.1.2"] * 2, ["no", "yes"], 3, 1),
+        ((["Valkey 9.0.0", "Valkey 10.1.0"], ["no", "no"], 0, 16), []),
+        ((["Valkey 9.1.2", "Valkey 8.1.1"], ["no", "no"], 0, 16), [("server", Level.FAIL)]),
+        ((["Redis 8.0.2"] * 2, ["no", None], 0, 16), [("server", Level.FAIL)]),
+        ((["Redis 7.2.4"], ["yes"], 0, 1), []),
+        ((["Valkey 9.1.2"] * 2, ["no", "yes"], 3, 1),
          [("cluster", Level.FAIL), ("cluster-require-full-coverage", Level.WARN), ("keys.buckets", Level.WARN)]),
     ],
 )  # fmt: skip
 def test_what_a_cluster_would_lose_or_refuse_is_told(state, bad):
-    found = [one for one in diagnose(CLUSTER, state) if one.level is not Level.OK]
-    assert [(one.subject, one.level) for one in found] == bad
+    faults = [diagnosis for diagnosis in cluster_diagnoses(*state) if diagnosis.level is not Level.OK]
+    assert [(fault.subject, fault.level) for fault in faults] == bad
 
 
 def test_another_pseudonym_key_fails():

@@ -73,4 +73,4 @@ def test_another_time_or_application_is_none_of_it(environ, shop, asked):
 def test_a_time_that_ends_before_it_begins_is_refused(environ):
     result = run("incident", "report", "--from", "2026-01-02", "--to", "2026-01-01", environ=environ)
 
-    assert (result.exit_code, "not after" in result.stderr) == (2, True)
+    assert (result.exit_code, "must be after" in result.stderr) == (2, True)

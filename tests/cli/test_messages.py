@@ -121,5 +121,5 @@ def test_a_preview_can_be_narrowed_to_one_message(tmp_path):
 def test_a_preview_of_what_does_not_exist_is_refused(tmp_path):
     environ = environment(tmp_path)
 
-    assert "There is no purpose 'no'" in run("messages", "preview", "--purpose", "no", environ=environ).output
+    assert "The purpose 'no' does not exist" in run("messages", "preview", "--purpose", "no", environ=environ).output
     assert run("messages", "preview", "--application", "no", environ=environ).exit_code == 1
