@@ -1,6 +1,6 @@
 """Administration, by operators: applications and their API keys."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -19,8 +19,8 @@ from otp_service.settings.schema import ApplicationSection
 from otp_service.settings.stored_applications import all_applications, dump_section
 
 _SETTINGS: dict[str, JsonValue] = {"name": "Acme Club", "purposes": ["login"], "countries": ["PK"], "region": "PK"}
-_KEY: dict[str, JsonValue] = {"scopes": ["verify"], "addresses": ["203.0.113.0/24"]}
 Network = Annotated[str, StringConstraints(max_length=64)]
+_KEY: dict[str, JsonValue] = {"scopes": ["verify"], "addresses": ["203.0.113.0/24"]}
 
 
 class ApplicationSettingsBody(Body):
@@ -126,7 +126,7 @@ def list_applications(exchange: Exchange) -> list[ApplicationAnswer]:
 
     Those of the configuration and those of the ledger.
     """
-    return list(_all_applications(exchange))
+    return _all_applications(exchange)
 
 
 @applications.route(
@@ -168,11 +168,9 @@ def change_application(exchange: Exchange, body: ApplicationSettingsBody, name: 
     return _application(changed)
 
 
-def _all_applications(exchange: Exchange) -> Iterator[ApplicationAnswer]:
-    """Yield all applications, those of the configuration first."""
-    return map(
-        _application, all_applications(exchange.settings.applications, exchange.context.ledger.applications.all())
-    )
+def _all_applications(exchange: Exchange) -> list[ApplicationAnswer]:
+    stored = all_applications(exchange.settings.applications, exchange.context.ledger.applications.all())
+    return list(map(_application, stored))
 
 
 def _application(stored: StoredApplication) -> ApplicationAnswer:

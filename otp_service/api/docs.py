@@ -108,10 +108,7 @@ def build_specification(routes: Iterable[Route]) -> Specification:
             for section in dict.fromkeys(route.resource.section for route in described)
         ],
         "paths": paths,
-        "components": {
-            "schemas": schemas.components,
-            "securitySchemes": _SCHEMES,
-        },
+        "components": {"schemas": schemas.components, "securitySchemes": _SCHEMES},
     }
 
 

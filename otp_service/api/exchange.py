@@ -164,11 +164,7 @@ def _environ_name(header: str) -> str:
     return "HTTP_" + header.upper().replace("-", "_")
 
 
-COMMON_HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+COMMON_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 """Headers of every answer. Strict-Transport-Security concerns the whole host, so the proxy that terminates TLS sets it;
 browsers ignore it over plain HTTP."""
 CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"

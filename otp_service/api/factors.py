@@ -11,15 +11,7 @@ from otp_service.api.routes import COMMON_PROBLEMS, Resource, path_parameter
 from otp_service.api.schemas import LABEL, PRINTABLE, Body, ProofText, PurposeName, UserName
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.keyring import user_id
-from otp_service.domain.totp import (
-    MAX_LABEL,
-    MAX_URI,
-    FactorFailure,
-    FactorStatus,
-    RemovalReason,
-    UserKey,
-    secret_text,
-)
+from otp_service.domain.totp import MAX_LABEL, MAX_URI, FactorFailure, FactorStatus, RemovalReason, UserKey, secret_text
 from otp_service.services import factors as services
 from otp_service.services.factors import FactorCheck, FactorView, Intent
 from otp_service.services.json_types import Time

@@ -37,10 +37,7 @@ def alive(exchange: Exchange) -> HealthAnswer:
 
 @operations.route(
     "GET /readyz",
-    {
-        200: Success("It can.", content=_HEALTH),
-        503: Success("It cannot, or refuses all starts.", content=_HEALTH),
-    },
+    {200: Success("It can.", content=_HEALTH), 503: Success("It cannot, or refuses all starts.", content=_HEALTH)},
 )
 def ready(exchange: Exchange) -> Answer:
     """Can the service work?
@@ -80,12 +77,8 @@ def metrics(_: Exchange) -> Answer:
 
 def _readiness(exchange: Exchange, *, of_starts: bool) -> Answer:
     if SHUTTING_DOWN in exchange.environ:
-        return _health(503, HealthAnswer("leaving", {}))
+        return Answer(_HEALTH.dump_json(HealthAnswer("leaving", {})), 503)
     state = readiness(exchange.context)
-    if state.checks and (state.starts or not of_starts):
-        return _health(200, HealthAnswer("ready", state.details))
-    return _health(503, HealthAnswer("unavailable", state.details))
-
-
-def _health(status: int, answer: HealthAnswer) -> Answer:
-    return Answer(_HEALTH.dump_json(answer), status)
+    is_ready = state.checks and (state.starts or not of_starts)
+    answer = HealthAnswer("ready" if is_ready else "unavailable", state.details)
+    return Answer(_HEALTH.dump_json(answer), 200 if is_ready else 503)

@@ -1,4 +1,4 @@
-"""Hosted pages, for people's browsers: the one on which a code is typed, and the call that redeems its result."""
+"""Hosted pages on which people type codes, and the call that redeems a page's result."""
 
 import functools
 import secrets
@@ -36,11 +36,9 @@ POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
     "form-action 'self'"
 )
-"""Content-Security-Policy of pages. Chromium asks ``form-action`` about the way back too, which a form is answered."""
-_SEE_OTHER = 303
-_DEFAULT_LANGUAGE = "en"
+"""Content-Security-Policy of pages. Chromium applies ``form-action`` also to the redirect that answers a form."""
 _NOTES = ("wrong", "invalid", "locked", "sent", "too_soon", "not_sent", "busy")
-"""What a page may say of the form that was sent last, named in its query: there is nothing to be learned from it."""
+"""Names, in a page's query, of its remarks on the last form."""
 _NOTE_OF_FAILURE: Mapping[str, str] = {CheckFailure.WRONG_CODE: "wrong", CheckFailure.NUMBER_LOCKED: "locked"}
 
 pages = Resource("pages", "Pages", problems=("internal", "overloaded"))
@@ -68,11 +66,7 @@ class PageResultAnswer:
     """A signed statement of the approval, as a check answers it; null where there is none."""
 
 
-@results.route(
-    "POST /v1/page-results/redeem",
-    {200: "The result."},
-    ("invalid-result", "already-redeemed"),
-)
+@results.route("POST /v1/page-results/redeem", {200: "The result."}, ("invalid-result", "already-redeemed"))
 def redeem_page_result(exchange: Exchange, body: ResultBody) -> PageResultAnswer:
     """Use up the result of a page.
 
@@ -95,8 +89,9 @@ def _for_people(view: Callable[[Exchange, str], Answer]) -> Callable[[Exchange, 
         except OtpServiceError as refused:
             problem = answer_error(exchange, refused)
             refusal = "gone" if isinstance(refused, NotFoundError) else "later"
-            tag = _language(_accepted(exchange))
-            page = _templates().get_template("page.html").render(refusal=refusal, color=DEFAULT_COLOR, **_words_of(tag))
+            header = exchange.header("Accept-Language")
+            words = _words_in(parse_accept_header(header, LanguageAccept).values() if header else ())
+            page = _templates().get_template("page.html").render(refusal=refusal, color=DEFAULT_COLOR, **words)
             return _html(exchange, page, problem.status)
 
     return answer
@@ -109,20 +104,17 @@ def show_page(exchange: Exchange, token: str) -> Answer:
     page = _open(exchange, token)
     verification = page.view.verification
     notes = parse_qs(exchange.environ.get("QUERY_STRING", "")).get("note", [])
-    text = (
-        _templates()
-        .get_template("page.html")
-        .render(
-            refusal="",
-            page=page,
-            verification=verification,
-            payment=page.view.details.transaction,
-            note=next((note for note in notes if note in _NOTES), ""),
-            seconds=ceil_seconds(page.wait),
-            attempt=secrets.token_urlsafe(16),
-            color=page.application.page_color,
-            **_words_of(_language((verification.locale, page.application.locale))),
-        )
+    template = _templates().get_template("page.html")
+    text = template.render(
+        refusal="",
+        page=page,
+        verification=verification,
+        payment=page.view.details.transaction,
+        note=next((note for note in notes if note in _NOTES), ""),
+        seconds=ceil_seconds(page.wait),
+        attempt=secrets.token_urlsafe(16),
+        color=page.application.page_color,
+        **_words_in((verification.locale, page.application.locale)),
     )
     return _html(exchange, text, return_to=page.return_url)
 
@@ -131,7 +123,11 @@ def show_page(exchange: Exchange, token: str) -> Answer:
 @_for_people
 def submit_page(exchange: Exchange, token: str) -> Answer:
     """Take a code, or the wish for another message; lead back to the page, or to the application."""
-    _require_own_form(exchange)
+    site, origin = exchange.header("Sec-Fetch-Site"), exchange.header("Origin")
+    # Pages have no referrer, so that browsers without Sec-Fetch-Site send Origin: null.
+    has_own_origin = origin in {None, "null"} or urlsplit(origin or "").netloc == host_of(exchange.environ)
+    if not (site == "same-origin" if site else has_own_origin):
+        raise ForbiddenError("The form was sent from another site.")
     page, form = _open(exchange, token), dict(read_form(exchange))
     attempt = form.get("attempt", "") or secrets.token_urlsafe(16)
     try:
@@ -160,24 +156,9 @@ def _open(exchange: Exchange, token: str) -> Page:
     return page
 
 
-def _require_own_form(exchange: Exchange) -> None:
-    """Raise `ForbiddenError` for a form that another site sent.
-
-    What authorises is the page's address. As nothing is told of it by referrer, browsers send ``Origin: null`` here.
-    """
-    site, origin = exchange.header("Sec-Fetch-Site"), exchange.header("Origin")
-    is_own = (
-        site == "same-origin"
-        if site
-        else origin in {None, "null"} or urlsplit(origin or "").netloc == host_of(exchange.environ)
-    )
-    if not is_own:
-        raise ForbiddenError("The form was sent from another site.")
-
-
 def _see_other(exchange: Exchange, address: str) -> Answer:
     exchange.headers |= {"Location": address}
-    return Answer(b"", _SEE_OTHER, None)
+    return Answer(b"", 303, None)
 
 
 def _html(exchange: Exchange, text: str, status: int = 200, return_to: str | None = None) -> Answer:
@@ -216,24 +197,15 @@ def _file(name: str) -> str:
 
 @cache
 def _words() -> Mapping[str, Any]:
-    """Return the words of pages by language, and what each has of a word beside them."""
+    """Return the words of pages by language."""
     return tomllib.loads(_file("page.toml"))
 
 
-def _language(locales: Iterable[str]) -> str:
-    """Return the first language of these that pages are in (BCP 47), or English."""
+def _words_in(locales: Iterable[str]) -> dict[str, Any]:
+    """Return the tag (BCP 47) and the words of the first of these languages that pages have, or of English."""
     known = {tag.lower(): tag for tag in _words()}
     tags = (tag.lower() for locale in locales for tag in fallback_tags(locale))
-    return next((known[tag] for tag in tags if tag in known), _DEFAULT_LANGUAGE)
-
-
-def _accepted(exchange: Exchange) -> Iterable[str]:
-    """Return the languages that a browser asks for, the best one first."""
-    header = exchange.header("Accept-Language")
-    return parse_accept_header(header, LanguageAccept).values() if header else ()
-
-
-def _words_of(tag: str) -> dict[str, Any]:
+    tag = next((known[tag] for tag in tags if tag in known), "en")
     return {"tag": tag, "words": _words()[tag]}
 
 
@@ -247,11 +219,10 @@ def _templates() -> Environment:
 
 
 def _amount(payment: Transaction, tag: str) -> str:
-    """Return the amount of a payment as messages in a language write it."""
     return format_amount(payment.amount, payment.currency, amount_style(tag))
 
 
 def _fill(sentence: str, **values: object) -> Markup:
-    """Return a sentence with values put in, each kept from turning what is around it (HTML's ``bdi``)."""
+    """Return a sentence with its values, each isolated from the text direction around it (HTML's ``bdi``)."""
     marked = {name: Markup("<bdi>{}</bdi>").format(value) for name, value in values.items()}
     return Markup(str(escape(sentence)).format_map(marked))  # noqa: S704 - both parts are escaped

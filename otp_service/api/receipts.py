@@ -1,4 +1,4 @@
-"""What providers call: reports of deliveries, and messages that people write back."""
+"""Calls by providers: delivery receipts and inbound messages."""
 
 from dataclasses import replace
 
@@ -28,6 +28,7 @@ _TOKEN = path_parameter(
 )
 _PROBLEMS = ("unauthenticated", "not-found", "body-too-large", "internal", "store-unavailable")
 _NO_CONTENT = Answer(b"", 204, None)
+_TEXT = "text/plain; charset=utf-8"
 receipts = Resource("receipts", "Gateways", problems=(*_PROBLEMS, "overloaded"), parameters=(_GATEWAY, _DISPATCH))
 
 
@@ -52,7 +53,6 @@ def receive_delivery_receipt(exchange: Exchange, gateway: str, dispatch_id: str)
 shared_receipts = Resource(
     "shared-receipts", "Gateways", problems=(*_PROBLEMS, "overloaded"), parameters=(_GATEWAY, _TOKEN)
 )
-_TEXT = "text/plain; charset=utf-8"
 
 
 @shared_receipts.route("POST /v1/receipts/<gateway>/all/<token>", {200: Success("Accepted.", "text/plain")})
@@ -109,13 +109,8 @@ def receive_inbound_message(exchange: Exchange, gateway: str, token: str) -> Ans
     return _NO_CONTENT if answer is None else Answer(answer.body.encode(), media_type=answer.media_type)
 
 
-def _also_by_get(resource: Resource) -> None:
-    """Add a route by GET, for the many small providers, and Kannel, that send parameters in the query."""
-    (by_post,) = resource.routes
-    resource.routes.append(
-        replace(by_post, method="GET", name=f"{by_post.name}ByGet", summary=f"{by_post.summary}, in the query")
+for _resource in (receipts, inbound):  # also by GET, for the many small providers, and Kannel, that send queries
+    (_post,) = _resource.routes
+    _resource.routes.append(
+        replace(_post, method="GET", name=f"{_post.name}ByGet", summary=f"{_post.summary}, in the query")
     )
-
-
-_also_by_get(receipts)
-_also_by_get(inbound)

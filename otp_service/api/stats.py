@@ -10,13 +10,7 @@ from otp_service.clock import now
 from otp_service.domain.applications import KeyScope
 from otp_service.errors import Fault, InvalidRequestError
 from otp_service.services import stats as service
-from otp_service.services.stats import (
-    DelayStatsRow,
-    MessageStatsRow,
-    RefusalStatsRow,
-    StatsQuery,
-    VerificationStatsRow,
-)
+from otp_service.services.stats import DelayStatsRow, MessageStatsRow, RefusalStatsRow, StatsQuery, VerificationStatsRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +57,11 @@ _NOTE = (
 _MOMENT = {"type": "string", "format": "date-time", "pattern": TIMESTAMP_PATTERN}
 
 stats = Resource(
-    "stats",
-    "Statistics",
-    KeyScope.STATS,
-    problems=(*COMMON_PROBLEMS, "invalid-time"),
-    note=_NOTE,
-    asks_ledger=True,
+    "stats", "Statistics", KeyScope.STATS, problems=(*COMMON_PROBLEMS, "invalid-time"), note=_NOTE, asks_ledger=True
 )
 
 
 def _parameters(by: tuple[str, ...]) -> tuple[Parameter, ...]:
-    """Return the parameters of a query; the application is the key's."""
     names = [name for name in by if name != "application"]
     choices = {"type": "array", "items": {"type": "string", "enum": names}}
     return (
@@ -83,13 +71,15 @@ def _parameters(by: tuple[str, ...]) -> tuple[Parameter, ...]:
     )
 
 
-_VERIFICATIONS = _parameters(service.BY_VERIFICATION)
-_MESSAGES = _parameters(service.BY_MESSAGE)
-_REFUSALS = _parameters(service.BY_REFUSAL)
-_DELAYS = _parameters(service.BY_DELAY)
+_STATISTICS = {200: "The statistics."}
 
 
-@stats.route("GET /v1/stats/verifications", {200: "The statistics."}, query=_VERIFICATIONS, endpoint="verifications")
+@stats.route(
+    "GET /v1/stats/verifications",
+    _STATISTICS,
+    query=_parameters(service.BY_VERIFICATION),
+    endpoint="verifications",
+)
 def count_verifications(exchange: Exchange) -> VerificationStatsAnswer:
     """Count verifications.
 
@@ -99,7 +89,7 @@ def count_verifications(exchange: Exchange) -> VerificationStatsAnswer:
     return VerificationStatsAnswer(exchange.settings.guard.currency, tuple(rows))
 
 
-@stats.route("GET /v1/stats/messages", {200: "The statistics."}, query=_MESSAGES, endpoint="messages")
+@stats.route("GET /v1/stats/messages", _STATISTICS, query=_parameters(service.BY_MESSAGE), endpoint="messages")
 def count_messages(exchange: Exchange) -> MessageStatsAnswer:
     """Count messages.
 
@@ -109,7 +99,7 @@ def count_messages(exchange: Exchange) -> MessageStatsAnswer:
     return MessageStatsAnswer(exchange.settings.guard.currency, tuple(rows))
 
 
-@stats.route("GET /v1/stats/refusals", {200: "The statistics."}, query=_REFUSALS, endpoint="refusals")
+@stats.route("GET /v1/stats/refusals", _STATISTICS, query=_parameters(service.BY_REFUSAL), endpoint="refusals")
 def count_refusals(exchange: Exchange) -> RefusalStatsAnswer:
     """Count refusals.
 
@@ -119,7 +109,7 @@ def count_refusals(exchange: Exchange) -> RefusalStatsAnswer:
     return RefusalStatsAnswer(tuple(rows))
 
 
-@stats.route("GET /v1/stats/delays", {200: "The statistics."}, query=_DELAYS, endpoint="delays")
+@stats.route("GET /v1/stats/delays", _STATISTICS, query=_parameters(service.BY_DELAY), endpoint="delays")
 def count_delays(exchange: Exchange) -> DelayStatsAnswer:
     """Count delays.
 
@@ -134,8 +124,8 @@ def _query(exchange: Exchange, groups: tuple[str, ...]) -> StatsQuery:
     by = tuple(name for text in parameters.pop("by", []) for name in text.split(","))
     if not set(by) <= {*groups} - {"application"}:
         raise InvalidRequestError("The parameter by has an unknown name.", (Fault("", "by is not known"),))
-    moments = {name: texts[0] for name, texts in parameters.items()}
-    since, until = read_moment(moments, "from"), read_moment(moments, "until")
+    times = {name: texts[0] for name, texts in parameters.items()}
+    since, until = read_moment(times, "from"), read_moment(times, "until")
     if since is None:
         raise InvalidRequestError("The parameter from is missing.", (Fault("", "from is missing"),))
     return StatsQuery(since, now() if until is None else until, by, {"application": [exchange.application.name]})

@@ -176,11 +176,7 @@ class UserExportAnswer:
 
 
 users = Resource(
-    "users",
-    "Subjects",
-    KeyScope.SUBJECTS,
-    problems=(*COMMON_PROBLEMS, "ledger-mismatch"),
-    asks_ledger=True,
+    "users", "Subjects", KeyScope.SUBJECTS, problems=(*COMMON_PROBLEMS, "ledger-mismatch"), asks_ledger=True
 )
 
 

@@ -11,13 +11,7 @@ from otp_service.api.routes import NUMBER_PROBLEMS, Resource
 from otp_service.api.schemas import ConsentBody, Moment, NumberBody, PurposeName, Reason
 from otp_service.clock import now
 from otp_service.domain.applications import KeyScope
-from otp_service.domain.consents import (
-    Suppression,
-    SuppressionScope,
-    SuppressionSource,
-    active_freezes,
-    is_suppressed,
-)
+from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource, active_freezes, is_suppressed
 from otp_service.domain.numbers import SubjectKey
 from otp_service.errors import InvalidTimeError
 from otp_service.services.consents import add_suppressions, lift, make_consent, suppressions_of

@@ -1,15 +1,15 @@
-"""Verifications: start, read, check, resend, cancel; and what the sandbox caught."""
+"""Verifications: start, read, check, resend, cancel; and the sandbox's messages."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, GetPydanticSchema, JsonValue, StringConstraints, WithJsonSchema
 from pydantic_core.core_schema import literal_schema
 
 from otp_service.api.exchange import Exchange, add_quota_headers
 from otp_service.api.requests import peer_address, read_query
-from otp_service.api.routes import COMMON_PROBLEMS, Resource, Success, path_parameter
+from otp_service.api.routes import COMMON_PROBLEMS, Resource, Success, path_parameter, query_parameter
 from otp_service.api.schemas import (
     PRINTABLE,
     SECOND,
@@ -43,7 +43,7 @@ _FORWARDED_FOR_IGNORED = "forwarded_for_ignored"
 _CLIENT_TOKEN: dict[str, JsonValue] = {"allow": ["read", "check", "resend"], "origin": "https://shop.example"}
 _PAYMENT: dict[str, JsonValue] = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz", "account": "4821"}
 ChannelName = Annotated[str, GetPydanticSchema(lambda *_: literal_schema(list(map(str, Channel))))]
-"""Bodies are read strictly: of an enumeration they would take its members alone, and not their names."""
+"""Not the enumeration, of which strict bodies would accept members only, and not their names."""
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=PRINTABLE)]
 MetadataValue = Annotated[str, StringConstraints(max_length=200, pattern=PRINTABLE)]
 # Spelled out: pydantic's own schema would allow members whose names do not match the pattern.
@@ -76,10 +76,6 @@ class TransactionBody(Body):
     """The last four digits of the payer's own account; the message says `from account 4821`."""
     reference: str | None = None
     """1 to 35 ASCII letters, digits, spaces and `. / _ -`."""
-
-    def to_transaction(self) -> Transaction:
-        """Return it as the use cases take it."""
-        return Transaction(self.amount, self.currency, self.payee, self.account, self.reference)
 
 
 class HumanCheckBody(Body):
@@ -344,9 +340,6 @@ class VerificationAnswer:
     """Deliveries, an entry for each gateway call, oldest first."""
 
 
-VerificationAnswerType = TypeVar("VerificationAnswerType", bound=VerificationAnswer)
-
-
 @dataclass(slots=True)
 class StartedVerificationAnswer(VerificationAnswer):
     """A verification that was started, or had been by the same request."""
@@ -428,6 +421,7 @@ verifications = Resource(
     ),
 )
 _VERIFICATION = "/v1/verifications/<verification_id>"
+_SENDING_PROBLEMS = ("recipient-suppressed", "recipient-frozen", "rate-limited", "backlog-full")
 _QUOTA_HEADERS = {
     "RateLimit-Policy": 'The application\'s own quota, such as `"application";q=6000;w=60`.',
     "RateLimit": 'What is left of it, such as `"application";r=5999;t=60`.',
@@ -441,8 +435,6 @@ _QUOTA_HEADERS = {
         "idempotency-mismatch",
         "step-up-required",
         "factor-first",
-        "recipient-suppressed",
-        "recipient-frozen",
         "invalid-number",
         "number-type-not-allowed",
         "country-not-allowed",
@@ -457,8 +449,7 @@ _QUOTA_HEADERS = {
         "consent-not-kept",
         "message-not-allowed",
         "human-check-required",
-        "rate-limited",
-        "backlog-full",
+        *_SENDING_PROBLEMS,
         "ledger-mismatch",
     ),
     hot=True,
@@ -485,7 +476,7 @@ def start_verification(exchange: Exchange, body: StartBody) -> StartedVerificati
         context=body.context,
         consent=body.consent.to_evidence() if body.consent else None,
         human_check=HumanCheckResult(**dict(body.human_check)) if body.human_check else HumanCheckResult(),
-        transaction=body.transaction.to_transaction() if body.transaction else None,
+        transaction=Transaction(**dict(body.transaction)) if body.transaction else None,
         metadata=body.metadata or {},
         user=body.user,
         after=body.after,
@@ -498,8 +489,8 @@ def start_verification(exchange: Exchange, body: StartBody) -> StartedVerificati
     exchange.verification = SafeText(view.verification.id)
     exchange.headers["Location"] = f"/v1/verifications/{exchange.verification}"
     add_quota_headers(exchange, view.quota)
-    return _verification_answer(
-        exchange, view, StartedVerificationAnswer, destination=view.destination, client_token=view.client_token
+    return StartedVerificationAnswer(
+        **_members(exchange, view), destination=view.destination, client_token=view.client_token
     )
 
 
@@ -534,8 +525,13 @@ def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> Che
     Compares the code that the person typed, once. A wrong code is a result, not an error: look at `valid`. What cannot
     be a code of this verification is refused with 422 and is not counted as a guess.
     """
-    pseudonym = "" if body.to is None else _pseudonym(exchange, body.to, body.region)
-    transaction = body.transaction.to_transaction() if body.transaction else None
+    pseudonym = ""
+    if body.to is not None:
+        if exchange.client_token:  # a page could try numbers, without using up checks, until it finds the masked number
+            raise ForbiddenError("A check with a client token cannot name a number.")
+        number = destination_of(exchange.application, body.to, body.region)
+        pseudonym = exchange.context.keyring.pseudonym(number.e164)
+    transaction = Transaction(**dict(body.transaction)) if body.transaction else None
     result = check(
         exchange.context,
         exchange.application,
@@ -555,17 +551,14 @@ def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> Che
     {202: Success("Queued.", headers=_QUOTA_HEADERS)},
     (
         "idempotency-mismatch",
-        "recipient-suppressed",
-        "recipient-frozen",
         "not-found",
         "conflict",
         "no-sends-left",
         "channel-not-available",
-        "rate-limited",
-        "resend-too-soon",
         "consent-required",
         "ledger-mismatch",
-        "backlog-full",
+        *_SENDING_PROBLEMS,
+        "resend-too-soon",
     ),
     client_right=ClientRight.RESEND,
 )
@@ -590,38 +583,25 @@ def cancel_verification(exchange: Exchange, _: CancelBody, verification_id: str)
     return _shown(exchange, cancel(exchange.context, exchange.application, verification_id, exchange.retry))
 
 
-def _pseudonym(exchange: Exchange, to: str, region: str | None) -> str:
-    """Return the pseudonym of a number that a check names; raise `ForbiddenError` for a client token.
-
-    Otherwise a page could try numbers, without using up checks, until it finds the masked number.
-    """
-    if exchange.client_token:
-        raise ForbiddenError("A check with a client token cannot name a number.")
-    return exchange.context.keyring.pseudonym(destination_of(exchange.application, to, region).e164)
-
-
 def require_end_user(exchange: Exchange, address: str) -> None:
-    """Raise `InvalidRequestError` for an address that no end user has, in production and where addresses count."""
+    """Raise `InvalidRequestError` for an address that is no end user's, in production and where addresses count."""
     if exchange.settings.production and exchange.application.client_ip is not ClientIpSource.NONE:
         require_end_users(address)
 
 
 def peer_or_warn(exchange: Exchange) -> str | None:
-    """Return the connection's peer; warn once where it is a proxy, all of whose users would count as one."""
+    """Return the connection's peer; warn once about a proxy, whose users would all count as one."""
     counts = exchange.application.client_ip is ClientIpSource.CONNECTION and not exchange.settings.http.trusted_proxies
-    if (
-        counts
-        and exchange.header("X-Forwarded-For") is not None
-        and _FORWARDED_FOR_IGNORED not in exchange.shared.warned
-    ):
+    is_ignored = counts and exchange.header("X-Forwarded-For") is not None
+    if is_ignored and _FORWARDED_FOR_IGNORED not in exchange.shared.warned:
         exchange.shared.warned.add(_FORWARDED_FOR_IGNORED)
         _log.warning(_FORWARDED_FOR_IGNORED, hint="behind a proxy, set http.trusted_proxies: it counts as one user")
     return peer_address(exchange)
 
 
 def _shown(exchange: Exchange, view: VerificationView) -> VerificationAnswer:
-    """Return the answer to a caller; with a client token, without members for back ends."""
-    answer = _verification_answer(exchange, view, VerificationAnswer)
+    """Return the answer; with a client token, without members for back ends."""
+    answer = VerificationAnswer(**_members(exchange, view))
     if exchange.client_token:
         answer.metadata, answer.user, answer.page = {}, None, None
         for delivery in answer.deliveries:
@@ -629,41 +609,29 @@ def _shown(exchange: Exchange, view: VerificationView) -> VerificationAnswer:
     return answer
 
 
-def _verification_answer(
-    exchange: Exchange, view: VerificationView, answer_type: type[VerificationAnswerType], **more: str | None
-) -> VerificationAnswerType:
-    """Return the answer to an application; ``more`` are members of a start's answer."""
-    verification, url = view.verification, page_url(exchange.context, view)
+def _members(exchange: Exchange, view: VerificationView) -> dict[str, Any]:
+    verification, transaction, url = view.verification, view.details.transaction, page_url(exchange.context, view)
     after = verification.resend_after
-    return answer_type(
-        id=verification.id,
-        status=verification.status,
-        to=view.mask,
-        country=verification.country,
-        channel=verification.channel,
-        purpose=verification.purpose.name,
-        locale=view.locale,
-        created_at=verification.created,
-        expires_at=verification.expires,
-        checks_left=verification.checks_left,
-        sends_left=verification.sends_left,
+    return {
+        "id": verification.id,
+        "status": verification.status,
+        "to": view.mask,
+        "country": verification.country,
+        "channel": verification.channel,
+        "purpose": verification.purpose.name,
+        "locale": view.locale,
+        "created_at": verification.created,
+        "expires_at": verification.expires,
+        "checks_left": verification.checks_left,
+        "sends_left": verification.sends_left,
         # The next whole second, so that a resend at the shown time is not too early.
-        resend_after=None if after is None else after + SECOND - 1,
-        transaction=_transaction_answer(view.details.transaction),
-        metadata=view.details.metadata,
-        user=view.details.user,
-        page=PageAnswer(url) if url else None,
-        deliveries=tuple(map(_delivery_answer, verification.deliveries)),
-        **more,
-    )
-
-
-def _transaction_answer(transaction: Transaction | None) -> TransactionAnswer | None:
-    if transaction is None:
-        return None
-    return TransactionAnswer(
-        transaction.amount, transaction.currency, transaction.payee, transaction.account, transaction.reference
-    )
+        "resend_after": None if after is None else after + SECOND - 1,
+        "transaction": TransactionAnswer(**asdict(transaction)) if transaction else None,
+        "metadata": view.details.metadata,
+        "user": view.details.user,
+        "page": PageAnswer(url) if url else None,
+        "deliveries": tuple(map(_delivery_answer, verification.deliveries)),
+    }
 
 
 def _delivery_answer(delivery: Delivery) -> DeliveryAnswer:
@@ -688,13 +656,11 @@ sandbox = Resource("sandbox", "Development", KeyScope.VERIFY, problems=COMMON_PR
     {200: "The messages."},
     ("not-found",),
     query=(
-        {
-            "name": "verification",
-            "in": "query",
-            "required": False,
-            "description": "Only the messages of this verification. Default: the last 100 of the application.",
-            "schema": {"type": "string", "minLength": 1},
-        },
+        query_parameter(
+            "verification",
+            "Only the messages of this verification. Default: the last 100 of the application.",
+            {"type": "string", "minLength": 1},
+        ),
     ),
     endpoint="messages",
 )
@@ -707,14 +673,5 @@ def list_caught_messages(exchange: Exchange) -> list[CaughtMessageAnswer]:
     verification_id = read_query(exchange, "verification").get("verification")
     if verification_id == "":
         raise InvalidRequestError("The parameter verification is empty.")
-    return [
-        CaughtMessageAnswer(
-            verification=message.verification,
-            to=message.to,
-            channel=message.channel,
-            sender=message.sender,
-            text=message.text,
-            at=message.at,
-        )
-        for message in caught_messages(exchange.context, exchange.application, verification_id)
-    ]
+    messages = caught_messages(exchange.context, exchange.application, verification_id)
+    return [CaughtMessageAnswer(**asdict(message)) for message in messages]

@@ -1,4 +1,4 @@
-"""Endpoints that applications are told at, and what became of webhooks."""
+"""Webhook endpoints of applications, and deliveries of webhooks."""
 
 import re
 from collections.abc import Mapping
@@ -13,14 +13,7 @@ from otp_service.api.routes import LEDGER_PROBLEMS, Resource, Success, path_para
 from otp_service.api.schemas import TIMESTAMP_PATTERN, Body, Moment, RotationBody
 from otp_service.clock import now
 from otp_service.domain.applications import KeyScope
-from otp_service.domain.webhooks import (
-    GROUPS,
-    MAX_URL,
-    TYPES,
-    Endpoint,
-    EndpointStatus,
-    WebhookDeliveryStatus,
-)
+from otp_service.domain.webhooks import GROUPS, MAX_URL, TYPES, Endpoint, EndpointStatus, WebhookDeliveryStatus
 from otp_service.errors import InvalidRequestError
 from otp_service.ledger.webhooks import WebhookDeliveryFilter, WebhookDeliveryReport
 from otp_service.services import webhooks as service
@@ -29,9 +22,7 @@ from otp_service.services.webhooks import Actor, IssuedEndpoint
 
 _CHOICES: Final = sorted(TYPES | GROUPS)
 _ENDPOINT: dict[str, JsonValue] = {"url": "https://shop.example/hooks/otp", "types": ["verification", "suppression"]}
-IDENTIFIER: Final = r"^[A-Za-z0-9_]{1,64}$"
-MAX_SHOWN: Final = 100
-"""Webhooks of one answer."""
+_IDENTIFIER: Final = r"^[A-Za-z0-9_]{1,64}$"
 
 
 def _known_type(text: str) -> str:
@@ -154,7 +145,8 @@ def add_endpoint(exchange: Exchange, body: EndpointBody) -> IssuedEndpointAnswer
 
     From now on it is told what happens. The secret is in this answer and nowhere else: when it is lost, rotate it.
     """
-    _check_url(exchange, body.url)
+    with exchange.shared.look_ups.slot():
+        service.check_url(exchange.context, body.url)
     with exchange.shared.ledger_slots.slot():
         made = service.add_endpoint(
             exchange.context, exchange.application.name, body.url, body.types, _caller(exchange)
@@ -169,7 +161,8 @@ def change_endpoint(exchange: Exchange, body: EndpointBody, endpoint_id: str) ->
 
     Replaces address and types. What waits goes to the new address.
     """
-    _check_url(exchange, body.url)
+    with exchange.shared.look_ups.slot():
+        service.check_url(exchange.context, body.url)
     with exchange.shared.ledger_slots.slot():
         return _answer(service.change_endpoint(exchange.context, endpoint_id, body.url, body.types, _caller(exchange)))
 
@@ -242,9 +235,10 @@ def replay_endpoint(exchange: Exchange, body: ReplayBody, endpoint_id: str) -> R
 
 
 _WEBHOOK_ID = path_parameter("webhook_id", "The `id` of the webhook.", "wh_0012ab34cd56ef7890a1b2c3d4e5f607")
+_MAX_WEBHOOKS: Final = 100
 _FILTERS = (
-    query_parameter("endpoint", "Only of this endpoint.", {"type": "string", "pattern": IDENTIFIER}),
-    query_parameter("verification", "Only of this verification.", {"type": "string", "pattern": IDENTIFIER}),
+    query_parameter("endpoint", "Only of this endpoint.", {"type": "string", "pattern": _IDENTIFIER}),
+    query_parameter("verification", "Only of this verification.", {"type": "string", "pattern": _IDENTIFIER}),
     query_parameter(
         "status", "Only with this status.", {"type": "string", "enum": list(map(str, WebhookDeliveryStatus))}
     ),
@@ -266,14 +260,17 @@ def list_webhooks(exchange: Exchange) -> list[WebhookAnswer]:
     What became of the application's webhooks, with each try: the newest 100, or those before a time.
     """
     parameters = read_query(exchange, *(str(parameter["name"]) for parameter in _FILTERS))
+    status = parameters.get("status")
+    if status is not None and status not in frozenset(map(str, WebhookDeliveryStatus)):
+        raise InvalidRequestError("The parameter status is not a webhook status.")
     filters = WebhookDeliveryFilter(
         application=exchange.application.name,
         endpoint=_identifier(parameters, "endpoint"),
         verification=_identifier(parameters, "verification"),
-        status=_known_status(parameters.get("status")),
+        status=status or "",
         before=read_moment(parameters, "before"),
     )
-    return list(map(_webhook, exchange.context.ledger.webhook_outbox.find(filters, MAX_SHOWN)))
+    return list(map(_webhook, exchange.context.ledger.webhook_outbox.find(filters, _MAX_WEBHOOKS)))
 
 
 @webhooks.route(
@@ -288,25 +285,13 @@ def replay_webhook(exchange: Exchange, _: EndpointActionBody, webhook_id: str) -
 
 
 def _identifier(parameters: Mapping[str, str], name: str) -> str:
-    if name in parameters and not re.fullmatch(IDENTIFIER, parameters[name]):
+    if name in parameters and not re.fullmatch(_IDENTIFIER, parameters[name]):
         raise InvalidRequestError(f"The parameter {name} is not an identifier.")
     return parameters.get(name, "")
 
 
-def _known_status(status: str | None) -> str:
-    if status is not None and status not in frozenset(map(str, WebhookDeliveryStatus)):
-        raise InvalidRequestError("The parameter status is not a webhook status.")
-    return status or ""
-
-
-def _check_url(exchange: Exchange, url: str) -> None:
-    with exchange.shared.look_ups.slot():
-        service.check_url(exchange.context, url)
-
-
 def _caller(exchange: Exchange) -> Actor:
-    key = exchange.caller.key_id if exchange.caller else ""
-    return Actor(key or "configuration", exchange.application.name)
+    return Actor(exchange.operator_key or "configuration", exchange.application.name)
 
 
 def _issued(issued: IssuedEndpoint) -> IssuedEndpointAnswer:

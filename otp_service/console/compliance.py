@@ -29,12 +29,7 @@ from otp_service.domain.consents import (
 from otp_service.domain.guard import DAY
 from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.phrases import Phrase
-from otp_service.errors import (
-    ConflictError,
-    ConsentNotKeptError,
-    ForbiddenError,
-    InvalidRequestError,
-)
+from otp_service.errors import ConflictError, ConsentNotKeptError, ForbiddenError, InvalidRequestError
 from otp_service.ledger.audit import DisputeFilter
 from otp_service.ledger.consents import Consents, ListQuery, Suppressions
 from otp_service.ledger.retention import PURGE_RULES
@@ -338,11 +333,7 @@ def _until(visit: ConsoleRequest) -> int | None:
 
 def _verification_of_form(visit: ConsoleRequest) -> tuple[DisputeFilter, dict[str, str]]:
     """Return the subject of a dispute pack from the form, and its description."""
-    named, verification, reference = (
-        _named_application(visit),
-        visit.field("verification"),
-        visit.field("reference"),
-    )
+    named, verification, reference = (_named_application(visit), visit.field("verification"), visit.field("reference"))
     if not verification and not (reference and named):
         raise FormError("Say of which verification, or of which payment of which application.")
     payment = visit.context.keyring.reference_name(named, reference) if reference else None
@@ -354,10 +345,7 @@ def _span_of_form(visit: ConsoleRequest, number: SubjectKey) -> tuple[DisputeFil
     """Return the same for a number and a time."""
     named, since, until = _named_application(visit), _day(visit, "since"), _day(visit, "until")
     selection = DisputeFilter(
-        pseudonym=number.pseudonym,
-        application=named or None,
-        since=since,
-        until=None if until is None else until + DAY,
+        pseudonym=number.pseudonym, application=named or None, since=since, until=None if until is None else until + DAY
     )
     days = {"from": visit.field("since"), "to": visit.field("until")}
     return selection, {"subject": number.mask, "application": named, **days}

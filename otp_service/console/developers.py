@@ -18,12 +18,7 @@ from otp_service.services import access
 from otp_service.services.access import DEFAULT_OVERLAP, IssuedKey
 from otp_service.services.explanations import sentence
 from otp_service.services.identifiers import identify
-from otp_service.services.number_history import (
-    ExplainedVerification,
-    NumberHistory,
-    find_pseudonym,
-    find_verification,
-)
+from otp_service.services.number_history import ExplainedVerification, NumberHistory, find_pseudonym, find_verification
 
 views = Views()
 SCOPES: Final = tuple(sorted(APPLICATION_SCOPES - {KeyScope.SUBJECTS, KeyScope.CONSENT}))

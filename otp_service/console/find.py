@@ -8,12 +8,7 @@ from urllib.parse import quote
 from otp_service.clock import now
 from otp_service.console.accounts import Permission
 from otp_service.console.requests import HANDLE_LIFE, Answer, ConsoleRequest, FormError, Views
-from otp_service.domain.consents import (
-    EVERY_APPLICATION,
-    SuppressionScope,
-    SuppressionSource,
-    active_suppressions,
-)
+from otp_service.domain.consents import EVERY_APPLICATION, SuppressionScope, SuppressionSource, active_suppressions
 from otp_service.domain.keyring import user_of_factor
 from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.phrases import Phrase

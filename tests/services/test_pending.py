@@ -7,7 +7,7 @@ from support_caller import PAYMENT, Caller
 from support_installation import NUMBER, World
 from support_outbox import deliver_all
 
-from otp_service.api.twilio.pending import read_latest, start_or_resend
+from otp_service.api.twilio.verifications import read_latest, start_or_resend
 from otp_service.bootstrap import Installation
 from otp_service.domain.verification import Status
 from otp_service.errors import NotFoundError

@@ -41,7 +41,7 @@ _UNUSED: Final = frozenset(
         "Templates",
     ]
 )
-"""Parameters of Twilio's that are ignored here; metrics name no others."""
+"""Parameters of Twilio's that are ignored; metrics name no others."""
 UNUSED_PARAMETERS: Final = metrics.Counter(
     "otp_service_twilio_unused_parameters",
     "Ignored parameters of Twilio-compatible calls; `other` for what Twilio does not know either.",
@@ -50,7 +50,7 @@ UNUSED_PARAMETERS: Final = metrics.Counter(
 
 
 class Form(Body):
-    """Parameters, named as Twilio names them; others are passed over."""
+    """Parameters by Twilio's names; others are ignored."""
 
     model_config = ConfigDict(extra="ignore", alias_generator=to_pascal)
 
@@ -80,7 +80,6 @@ def refuse(name: str) -> NoReturn:
 
 
 def answer(document: Mapping[str, Any], status: int = 200) -> Answer:
-    """Return a document as an answer."""
     return Answer(json.dumps(document).encode(), status)
 
 
@@ -90,7 +89,7 @@ class _Page(Form):
 
 
 def answer_list(exchange: Exchange, name: str, url: str, entries: Sequence[Mapping[str, Any]]) -> Answer:
-    """Return the page of a list, which is at a ``url``, that the query asks for; raises `InvalidRequestError`."""
+    """Return the requested page of the list at a ``url``; raises `InvalidRequestError`."""
     query = validate_body(_Page, dict(parse_qsl(exchange.environ.get("QUERY_STRING", ""))))
     size, page = query.page_size, query.page
     first, before, this, after = (f"{url}?PageSize={size}&Page={number}" for number in (0, page - 1, page, page + 1))
@@ -119,7 +118,7 @@ class Service:
 
     @property
     def sids(self) -> dict[str, str]:
-        """Members of every answer about a resource below it."""
+        """Members of every answer for a resource below it."""
         return {"service_sid": self.sid, "account_sid": self.account_sid}
 
 
@@ -131,31 +130,21 @@ def services_url(exchange: Exchange) -> str:
 
 def services_of(exchange: Exchange) -> list[Service]:
     """Return the services of the application that calls."""
-    return [_service_of(exchange, name) for name in _purposes(exchange)]
+    application, purposes, url = exchange.application, exchange.context.purposes, services_url(exchange)
+    sids = {name: f"VA{_digits(application.name, name)}" for name in sorted(application.purposes & purposes.keys())}
+    account_sid = f"AC{_digits(application.name)}"
+    return [Service(sid, account_sid, purposes[name], f"{url}/{sid}") for name, sid in sids.items()]
 
 
 def find_service(exchange: Exchange, sid: str) -> Service:
     """Return a service of the application that calls; raise `NotFoundError`."""
-    for name in _purposes(exchange):
-        if _service_sid(exchange, name) == sid:
-            return _service_of(exchange, name)
-    raise NotFoundError("There is no such service.")
-
-
-def _purposes(exchange: Exchange) -> list[str]:
-    return sorted(exchange.application.purposes & exchange.context.purposes.keys())
-
-
-def _service_of(exchange: Exchange, purpose: str) -> Service:
-    sid, account = _service_sid(exchange, purpose), f"AC{_digits(exchange.application.name)}"
-    return Service(sid, account, exchange.context.purposes[purpose], f"{services_url(exchange)}/{sid}")
-
-
-def _service_sid(exchange: Exchange, purpose: str) -> str:
-    return f"VA{_digits(exchange.application.name, purpose)}"
+    for service in services_of(exchange):
+        if service.sid == sid:
+            return service
+    raise NotFoundError("Unknown service.")
 
 
 @lru_cache(maxsize=1024)
 def _digits(*names: str) -> str:
-    """Return 32 digits for an application or a purpose of it: the same in each process, not secret."""
+    """Return 32 digits for an application or a purpose of it, the same in each process and not secret."""
     return sha256("/".join(names).encode()).hexdigest()[:32]

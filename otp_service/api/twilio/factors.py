@@ -1,4 +1,4 @@
-"""Entities, which are users, their factors, and challenges: authenticator apps alone."""
+"""Entities (users), their factors (authenticator apps), and challenges."""
 
 import re
 import secrets
@@ -45,7 +45,7 @@ _Number = Annotated[int, Field(strict=False)]
 
 
 def _require_plain(identity: str) -> str:
-    """Refuse a name that no path can hold, or that was not in UTF-8: all of these would be the same user."""
+    """Refuse a name that no path can hold, or that was not in UTF-8: all such names would be the same user."""
     if "/" in identity or "\N{REPLACEMENT CHARACTER}" in identity:
         raise ValueError("has a slash, or is not in UTF-8")
     return identity
@@ -73,7 +73,7 @@ class _EnrolmentForm(Form):
         """The otpauth URI of an imported secret; ``None`` for a new secret."""
         parameters = TotpParameters(self.algorithm.upper(), self.digits, self.period)
         if self.secret is None and parameters != _DEFAULTS:
-            raise ForbiddenError("A new secret has the parameters that all apps can.")
+            raise ForbiddenError("A new secret has the default parameters, which all apps support.")
         parts = {"secret": self.secret, "algorithm": parameters.algorithm, "digits": self.digits, "period": self.period}
         return f"otpauth://totp/x?{urlencode(parts)}" if self.secret else None
 
@@ -108,18 +108,17 @@ class _Entity:
 
     @property
     def sids(self) -> dict[str, str]:
-        """Members of every answer about a resource below it."""
+        """Members of every answer for a resource below it."""
         return {**self.service.sids, "entity_sid": self.sid, "identity": self.identity}
 
     def factor_id(self, sid: str) -> str:
-        """Return the identifier of a factor of its own; raise `NotFoundError`."""
+        """Return the identifier of the entity's factor; raise `NotFoundError`."""
         match = _SID.fullmatch(sid)
         if not match or not self.digits.startswith(match[2]):
             raise NotFoundError(NOT_FOUND)
         return f"fa_{self.digits}{match[1]}"
 
     def factor_sid(self, factor_id: str) -> str:
-        """Return how Twilio's libraries name a factor of its own."""
         return f"YF{factor_id[-24:]}{self.digits[:8]}"
 
 
@@ -152,7 +151,7 @@ def create_twilio_factor(exchange: Exchange, service_sid: str, identity: str) ->
     """Enrol an app."""
     entity, form = _entity(exchange, service_sid, identity), read_parameters(exchange, _EnrolmentForm)
     if form.factor_type != TOTP or form.skew not in {None, entity.skew}:
-        raise ForbiddenError("There are TOTP factors alone, with the skew of the application.")
+        raise ForbiddenError("Only TOTP factors with the skew of the application are supported.")
     done = use_cases.enrol(exchange.context, exchange.application, identity, form.friendly_name, form.uri)
     binding = {"secret": secret_text(done.secret or b""), "uri": done.uri}
     return answer({**_shown(entity, done.factor), "binding": binding, "options": None}, 201)
@@ -257,7 +256,6 @@ def _shown_entity(entity: _Entity) -> dict[str, Any]:
 
 
 def _shown(entity: _Entity, view: FactorView) -> dict[str, Any]:
-    """Return a factor as an answer shows it."""
     sid, parameters = entity.factor_sid(view.id), view.parameters
     return {
         "sid": sid,

@@ -1,6 +1,7 @@
 """Services, verifications and their checks."""
 
 import re
+from dataclasses import replace
 from typing import Any, Final
 
 from otp_service.api.exchange import Exchange
@@ -20,7 +21,6 @@ from otp_service.api.twilio.common import (
     services_url,
 )
 from otp_service.api.twilio.errors import TwilioError
-from otp_service.api.twilio.pending import read_latest, start_or_resend
 from otp_service.api.verifications import peer_or_warn, require_end_user
 from otp_service.clock import rfc3339
 from otp_service.domain.applications import Application, KeyScope
@@ -35,13 +35,26 @@ from otp_service.errors import (
     InvalidTransactionError,
     NotFoundError,
 )
-from otp_service.services.start import StartRequest
-from otp_service.services.verifications import NOT_FOUND, VerificationView, cancel, check, read
+from otp_service.services.context import Context
+from otp_service.services.start import PendingError, StartRequest, start
+from otp_service.services.verifications import (
+    NOT_FOUND,
+    VerificationView,
+    cancel,
+    check,
+    read,
+    replicated,
+    resend,
+    view_of,
+)
+from otp_service.store.verifications import NOTHING
 from otp_service.telemetry.redaction import SafeText
 
-_CHANNELS: Final = {"call" if channel.traits.is_spoken else channel.value: channel for channel in Channel}
+_CHANNELS: Final[dict[str, Channel | None]] = {
+    "auto": None,
+    **{"call" if channel.traits.is_spoken else channel.value: channel for channel in Channel},
+}
 """By Twilio's name."""
-_ANY_CHANNEL: Final = {"auto": None}
 _NAMES: Final = {channel: name for name, channel in _CHANNELS.items()}
 _NUMBER: Final = r"(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{2,3})*,[0-9]{3})(?:\.[0-9]+)?"
 _CURRENCY: Final = r"[^\W\d_]{1,4}\.?|[^\w\s.,+-]{1,3}|[A-Z]{1,2}\$"
@@ -51,7 +64,7 @@ _AMOUNT: Final = re.compile(
 """``PKR 1,500.00``, ``1500 PKR``, ``€39.99``; groups as in English, or as in ``1,50,000``."""
 _ISO_CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _SYMBOLS: Final = {"€": "EUR", "£": "GBP", "₹": "INR"}
-"""Signs of one currency wherever they are written; ``$`` and ``Rs`` are many countries'."""
+"""Unambiguous signs; ``$`` and ``Rs`` are those of many countries."""
 _SID: Final = re.compile(r"VE([0-9a-f]{32})")
 _GONE: Final = {Status.APPROVED, Status.EXPIRED}
 """Twilio answers these as not found."""
@@ -88,26 +101,32 @@ class _CheckForm(_PaymentForm):
     verification_sid: str | None = None
 
 
-@services.route(f"GET {SERVICES}", {}, endpoint="list")
+@services.route(f"GET {SERVICES}", {})
 def list_twilio_services(exchange: Exchange) -> Answer:
     """List the application's purposes."""
     return answer_list(exchange, "services", services_url(exchange), list(map(_service, services_of(exchange))))
 
 
-@services.route(f"GET {SERVICE}", {}, endpoint="read")
+@services.route(f"GET {SERVICE}", {})
 def read_twilio_service(exchange: Exchange, service_sid: str) -> Answer:
     """Read a purpose."""
     return answer(_service(find_service(exchange, service_sid)))
 
 
-@services.route(f"POST {SERVICE}/Verifications", {}, endpoint="start", hot=True)
+@services.route(f"POST {SERVICE}/Verifications", {}, hot=True)
 def start_twilio_verification(exchange: Exchange, service_sid: str) -> Answer:
     """Start a verification, or resend a pending one."""
     service, form = find_service(exchange, service_sid), read_parameters(exchange, _StartForm)
-    channel = _channel(form.channel)
+    if form.channel.lower() not in _CHANNELS:
+        refuse("Channel")
+    channel = _CHANNELS[form.channel.lower()]
     _require_possible(exchange.application, channel or service.purpose.channels[0], form)
     if form.device_ip is not None:
-        _require_address(exchange, form.device_ip)
+        try:
+            ip_prefix_of(form.device_ip)
+            require_end_user(exchange, form.device_ip)
+        except InvalidRequestError:
+            refuse("DeviceIp")
     request = StartRequest(
         to=form.to,
         channel=channel,
@@ -121,7 +140,7 @@ def start_twilio_verification(exchange: Exchange, service_sid: str) -> Answer:
     return answer(_shown(exchange, service, view, form.to), 201)
 
 
-@services.route(f"GET {SERVICE}/Verifications/<sid>", {}, endpoint="fetch")
+@services.route(f"GET {SERVICE}/Verifications/<sid>", {})
 def fetch_twilio_verification(exchange: Exchange, service_sid: str, sid: str) -> Answer:
     """Read a verification by identifier or number."""
     service = find_service(exchange, service_sid)
@@ -131,7 +150,7 @@ def fetch_twilio_verification(exchange: Exchange, service_sid: str, sid: str) ->
     return answer(_shown(exchange, service, view, number))
 
 
-@services.route(f"POST {SERVICE}/Verifications/<sid>", {}, endpoint="cancel")
+@services.route(f"POST {SERVICE}/Verifications/<sid>", {})
 def cancel_twilio_verification(exchange: Exchange, service_sid: str, sid: str) -> Answer:
     """Cancel a verification."""
     service, form = find_service(exchange, service_sid), read_parameters(exchange, _UpdateForm)
@@ -147,7 +166,7 @@ def cancel_twilio_verification(exchange: Exchange, service_sid: str, sid: str) -
     return answer(_shown(exchange, service, view, number))
 
 
-@services.route(f"POST {SERVICE}/VerificationCheck", {}, endpoint="check", hot=True)
+@services.route(f"POST {SERVICE}/VerificationCheck", {}, hot=True)
 def check_twilio_code(exchange: Exchange, service_sid: str) -> Answer:
     """Check a code."""
     service, form = find_service(exchange, service_sid), read_parameters(exchange, _CheckForm)
@@ -167,12 +186,33 @@ def check_twilio_code(exchange: Exchange, service_sid: str) -> Answer:
     return answer({**members, "status": result.status, "valid": result.valid, "sna_attempts_error_codes": []}, 201)
 
 
-def _require_address(exchange: Exchange, address: str) -> None:
-    try:
-        ip_prefix_of(address)
-        require_end_user(exchange, address)
-    except InvalidRequestError:
-        refuse("DeviceIp")
+def start_or_resend(context: Context, application: Application, request: StartRequest) -> VerificationView:
+    """Start a verification, or resend a pending one of the number, the purpose and the transaction.
+
+    Of concurrent calls only the first starts a verification. Raises as `start` and `resend` do.
+    """
+    allowed = NOTHING
+    while True:
+        try:
+            return start(context, application, replace(request, allowed_pending=allowed))
+        except PendingError as pending:
+            allowed = pending.verification_id
+        requested = request.transaction
+        transaction = requested.canonical(application.payees) if requested else None
+        if read(context, application, allowed).details.transaction == transaction:
+            return resend(context, application, allowed, request.channel)
+
+
+def read_latest(context: Context, application: Application, purpose: str, to: str) -> VerificationView:
+    """Return the newest verification of a number for a purpose as it is now.
+
+    Raises `NotFoundError`, and `UnacceptableError` if ``to`` is not a phone number.
+    """
+    subject = subject_key(context.keyring, destination_of(application, to, None))
+    newest = context.store.verifications.find(subject.bucket, subject.pseudonym, application.name, purpose)
+    if newest is None:
+        raise NotFoundError(NOT_FOUND)
+    return view_of(context, replicated(context, subject.bucket, newest))
 
 
 def _require_possible(application: Application, channel: str, form: _StartForm) -> None:
@@ -189,11 +229,6 @@ def _require_possible(application: Application, channel: str, form: _StartForm) 
         refuse("AppHash")
 
 
-def _channel(name: str) -> Channel | None:
-    known = _CHANNELS | _ANY_CHANNEL
-    return known[name.lower()] if name.lower() in known else refuse("Channel")
-
-
 def _transaction(application: Application, purpose: Purpose, form: _PaymentForm) -> Transaction | None:
     """Return the payment if the purpose confirms payments; otherwise ignore the parameters."""
     if purpose.kind is not PurposeKind.TRANSACTION:
@@ -201,23 +236,16 @@ def _transaction(application: Application, purpose: Purpose, form: _PaymentForm)
     if not (form.amount and form.payee):
         raise InvalidTransactionError("Amount and Payee are missing.")
     match = _AMOUNT.fullmatch(form.amount) or refuse("Amount")
-    amount, written = match["amount"] or match["first"], match["currency"] or match["last"]
-    currency = _currency(written, application.region or "") or refuse("Amount")
+    amount, currency = match["amount"] or match["first"], match["currency"] or match["last"]
+    if not _ISO_CURRENCY.fullmatch(currency):
+        # A sign of several countries means the currency of the application's region, if it is written so there.
+        signs = currency_signs(application.region or "")
+        currency = _SYMBOLS.get(currency) or signs.get(currency.rstrip(".")) or refuse("Amount")
     return Transaction(amount.replace(",", ""), currency, form.payee)
 
 
-def _currency(written: str, region: str) -> str | None:
-    """Return the currency (ISO 4217) that a code or a sign means to an application of a region; ``None`` for none.
-
-    A sign that several countries use means the currency of the application's own, if that is written so there.
-    """
-    if _ISO_CURRENCY.fullmatch(written):
-        return written
-    return _SYMBOLS.get(written) or currency_signs(region).get(written.rstrip("."))
-
-
 def _find_named(exchange: Exchange, service: Service, name: str) -> tuple[VerificationView, str | None]:
-    """Return the verification that a path names by identifier or number, and the number if it is one."""
+    """Return the verification that a path names by identifier or number, and the number if it has it."""
     number = None if name.startswith("VE") else name
     return _find(exchange, service, name if number is None else None, number), number
 
@@ -227,19 +255,17 @@ def _find(exchange: Exchange, service: Service, sid: str | None, number: str | N
 
     With both, they have to match: one of them may come from the person who types the code.
     """
-    if sid:
-        view = _read(exchange, sid)
-    else:
+    if not sid:
         view = read_latest(exchange.context, exchange.application, service.purpose.name, number or "")
-    is_other = sid and number and _pseudonym(exchange, number) != view.verification.pseudonym
-    if is_other or view.verification.purpose.name != service.purpose.name:
+    else:
+        view = _read(exchange, sid)
+        destination = destination_of(exchange.application, number, None) if number else None
+        if destination and exchange.context.keyring.pseudonym(destination.e164) != view.verification.pseudonym:
+            raise NotFoundError(NOT_FOUND)
+    if view.verification.purpose.name != service.purpose.name:
         raise NotFoundError(NOT_FOUND)
     exchange.verification = SafeText(view.verification.id)
     return view
-
-
-def _pseudonym(exchange: Exchange, number: str) -> str:
-    return subject_key(exchange.context.keyring, destination_of(exchange.application, number, None)).pseudonym
 
 
 def _read(exchange: Exchange, sid: str) -> VerificationView:
@@ -253,7 +279,7 @@ def _read(exchange: Exchange, sid: str) -> VerificationView:
 
 
 def _service(service: Service) -> dict[str, Any]:
-    """Return a service as an answer shows it; unsupported features are off."""
+    # Unsupported features are off.
     links = {"verifications": "Verifications", "verification_checks": "VerificationCheck", "entities": "Entities"}
     return {
         "sid": service.sid,
@@ -272,7 +298,7 @@ def _service(service: Service) -> dict[str, Any]:
 
 
 def _shown(exchange: Exchange, service: Service, view: VerificationView, number: str | None) -> dict[str, Any]:
-    """Return a verification as an answer shows it, with the number in E.164 if the call named it."""
+    """Return the answer for a verification, with the number in E.164 if the call named it."""
     verification, payment = view.verification, view.details.transaction
     exchange.verification = SafeText(verification.id)
     digits = verification.id[-32:]
