@@ -176,7 +176,6 @@ class ValueLocation(Section):
         return self
 
     def of(self, request: ProviderRequest) -> str:
-        """Return the value as text; empty if the request has none."""
         if self.query is not None:
             return request.query.get(self.query, "")
         if self.form is not None:
@@ -203,10 +202,7 @@ class ProofSettings(Section):
         return self
 
     def sign_url(self, url: str, subject: str) -> str:
-        """Return the URL with a token for ``subject``, if there is a secret.
-
-        The URL ends within a query, so that the provider can append parameters with ``&``.
-        """
+        """Return the URL with a token for ``subject``, if there is a secret; ``&name=value`` can be appended."""
         token = self._token(subject)
         return f"{url}?{urlencode({TOKEN_PARAMETER: token})}" if token else f"{url}?"
 
@@ -264,7 +260,7 @@ class ReceiptSettings(ProofSettings):
         return self
 
     def read(self, request: ReceiptRequest) -> Receipt:
-        """Return the receipt; raise `ReceiptForgedError` unless it is the provider's. Reads status and reason only."""
+        """Return status and reason; raise `ReceiptForgedError` unless the receipt is the provider's."""
         if not self.is_proven(request, request.dispatch_id):
             raise ReceiptForgedError
         word = self.status.of(request)
@@ -365,10 +361,7 @@ EncodingNames = Mapping[str, str | None]
 
 
 def placeholders(template: str) -> list[str]:
-    """Return the names of a template's placeholders; ``{{`` and ``}}`` stand for braces.
-
-    Raises `PydanticCustomError` for a single brace and for an unknown placeholder.
-    """
+    """Return the names of a template's placeholders; raise `PydanticCustomError` for an unknown or malformed name."""
     try:
         pieces = list(string.Formatter().parse(template))
     except ValueError:
@@ -390,7 +383,6 @@ def placeholders(template: str) -> list[str]:
 
 
 def required_members(template: str) -> list[str]:
-    """Return the settings that a template needs, such as ``secrets.NAME``."""
     names = placeholders(template)
     secrets = [f"secrets.{name.removeprefix(_SECRET_PREFIX)}" for name in names if name.startswith(_SECRET_PREFIX)]
     return secrets + [_NEEDS[name] for name in names if name in _NEEDS]
@@ -455,10 +447,7 @@ class TemplateFiller:
     def __init__(
         self, message: Message | None, secrets: Secrets, encodings: EncodingNames, sender: str | None = None
     ) -> None:
-        """Use the provider's names for ``encodings``, and ``sender`` for a message without its own.
-
-        Without a message, only secrets and the values of the request are available.
-        """
+        """``sender`` is for a message without its own. Without a message, it knows secrets and the request's values."""
         self._message = message if message is None or message.sender else replace(message, sender=sender)
         self._secrets = secrets
         self._encodings = encodings
@@ -568,10 +557,7 @@ class TokenSource:
         self._token, self._renew_at = "", 0.0
 
     def get(self, deadline: float, refused: str = "") -> str:
-        """Return the token before a ``deadline`` of the monotonic clock; never the ``refused`` one.
-
-        Raises `GatewayError`, which is never ambiguous: no message was sent.
-        """
+        """Return a token other than ``refused``, before a ``deadline`` of the monotonic clock; raise `GatewayError`."""
         if not self._lock.acquire(timeout=max(deadline - time.monotonic(), 0)):
             raise GatewayError(FailureKind.UNAVAILABLE, "token timeout")
         try:
@@ -731,12 +717,8 @@ class HttpGateway(HttpApiGateway):
         self._encodings = settings.encoding.model_dump() if settings.encoding else {}
 
     def call(self, message: Message) -> HttpResponse:
-        """Return the answer to a message.
-
-        A message that the provider refuses for its token is sent again with a new token. One time-out covers all these
-        requests. A payment is not sent where the provider gets the code only: the person would not see the amount.
-        """
-        if "amount" in message.variables and not self._shows_words:
+        """Return the answer to a message, sent again with a new token if the token is refused, within one time-out."""
+        if "amount" in message.variables and not self._shows_words:  # the person would not see the amount
             raise GatewayError(FailureKind.CHANNEL, "payment")
         deadline = time.monotonic() + self.settings.timeout
         if self._tokens is None or self.settings.token is None:
@@ -804,7 +786,6 @@ def _seconds_to(deadline: float) -> float:
 
 
 def _request(settings: HttpSettings | TokenSettings, filler: TemplateFiller) -> requests.Request:
-    """Return the request that the settings describe, filled."""
     user_and_password = tuple(map(filler.text, settings.basic_auth or ()))
     return requests.Request(
         settings.method,

@@ -53,11 +53,7 @@ class Deadline:
 
 
 class DeadlineTimer:
-    """A thread for all deadlines, started by the first. It sleeps until the earliest.
-
-    A stopped deadline is dropped when it comes to the top: a thousand calls a second wake the thread no more often
-    than a single call.
-    """
+    """A thread for all deadlines, started by the first. A stopped deadline does not wake it."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -188,10 +184,7 @@ POOLS: dict[str, type] = {"http": _Pool, "https": _TlsPool}
 
 
 class Session(requests.Session):
-    """A session of ``requests`` whose calls have a deadline. It has no cookies and sees no redirects.
-
-    Otherwise the library would read a redirect's whole body, even without following it.
-    """
+    """A session of ``requests`` with deadlines, without cookies, and without redirects, whose body it would read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -327,17 +320,13 @@ class HttpClient:
         self._sessions = threading.local()
 
     def call(self, request: requests.Request, timeout: float | None = None) -> HttpResponse:
-        """Send a request and return the answer of any status; ``timeout`` replaces the client's own.
-
-        Raises `HttpCallError` when it cannot be sent or no answer came. The library's exceptions are not chained to it.
-        """
+        """Send a request and return the answer of any status; raise `HttpCallError`, which chains no exception."""
         outcome = self.try_call(request, timeout)
         if isinstance(outcome, HttpCallError):
             raise outcome  # outside the handlers, so that their exceptions are not even its context
         return outcome
 
     def try_call(self, request: requests.Request, timeout: float | None = None) -> HttpResponse | HttpCallError:
-        """Send a request; return the answer, or why no answer came."""
         timeout = self._timeout if timeout is None else timeout
         try:
             prepared = request.prepare()
@@ -380,7 +369,6 @@ class WayOut:
 
 
 def way_out(url: str) -> WayOut:
-    """Return the route of calls to a URL by the environment (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``)."""
     session = Session()
     environment = session.merge_environment_settings(url, {}, None, True, None)  # noqa: FBT003
     proxy = requests.utils.select_proxy(url, environment["proxies"]) or ""
@@ -420,11 +408,7 @@ class GatewayClient(HttpClient):
     """Calls of a gateway. Used by many threads."""
 
     def call(self, request: requests.Request, timeout: float | None = None) -> HttpResponse:
-        """Send a request and return the answer of any status, as `HttpClient.call` does.
-
-        Raises `GatewayError`: *account* when the gateway's settings make a request that cannot be sent; *unavailable*
-        when no answer came, ambiguous if anything had been sent.
-        """
+        """Return the answer of any status; raise `GatewayError`, *account* for a request that cannot be sent."""
         outcome = self.try_call(request, timeout)
         if isinstance(outcome, HttpCallError):
             kind = FailureKind.UNAVAILABLE if outcome.sendable else FailureKind.ACCOUNT

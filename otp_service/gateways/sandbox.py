@@ -115,7 +115,6 @@ class Faults(_Section):
 
     @property
     def all_reports(self) -> tuple[SandboxReceipt, ...]:
-        """The receipts that ``report`` or ``reports`` asks for."""
         return (SandboxReceipt(status=self.report),) if self.report else self.reports
 
 
@@ -164,10 +163,7 @@ class ReceiptPoster:
         self._thread: threading.Thread | None = None
 
     def post(self, url: str, body: bytes, signature: dict[str, str], *, due: float) -> threading.Event:
-        """Post a body with a signature header when it is ``due`` by the monotonic clock.
-
-        Returns an event, which is set when the post is answered, has failed, or is dropped because too many wait.
-        """
+        """Post a body when it is ``due`` by the monotonic clock; the event is set when that is done, or dropped."""
         with self._changed:
             pending = _PendingPost(due, next(self._sequence), url, body, MappingProxyType(signature))
             if len(self._waiting) >= MAX_PENDING:
@@ -235,7 +231,6 @@ class FaultScript:
         self._lock = threading.Lock()
 
     def outcome(self, timeout: float) -> CallOutcome:
-        """Return the outcome of the next call, within ``timeout`` seconds."""
         faults, duration = self.faults, min(self.faults.delay, timeout)
         connection = ConnectionFault.TIMEOUT if faults.delay > timeout else None
         applies = self._applies()
@@ -306,7 +301,6 @@ class SandboxGateway:
         self._cases = [(case, FaultScript(case)) for case in settings.cases]
 
     def send(self, message: Message) -> Accepted:
-        """Catch the message and return after the delay, or raise the configured `GatewayError`."""
         began = time.monotonic()
         script = next((script for case, script in self._cases if case.covers(message)), self._default)
         outcome = script.outcome(self._timeout)
@@ -322,7 +316,6 @@ class SandboxGateway:
         return Accepted(f"sandbox-{message.dispatch_id}")
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
-        """Return a receipt that this sandbox signed; raise `ReceiptForgedError` for any other."""
         if not self._is_signed(request):
             raise ReceiptForgedError
         members = json_object(request.body)
@@ -332,7 +325,6 @@ class SandboxGateway:
         return Receipt(status, raw, reason=kind, kind=kind)
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
-        """Return a message that is signed with ``receipt_secret``; raise `InboundForgedError` for any other."""
         if not self._is_signed(request):
             raise InboundForgedError
         texts = {name: value for name, value in json_object(request.body).items() if isinstance(value, str)}

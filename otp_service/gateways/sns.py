@@ -97,7 +97,6 @@ _CONFIG: dict[str, Any] = {
 }
 _DESCRIPTIONS: Any = create_loader()
 """The SDK's files about AWS, read once for all gateways."""
-_PUBLISH = "before-send.sns.Publish"
 _calls = threading.local()
 
 
@@ -112,8 +111,17 @@ class SnsGateway:
     def __init__(self, settings: SnsSettings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
         self._settings = settings
         self._http_client = GatewayClient(settings.timeout)
-        self._client: Any = _client(settings)
-        self._client.meta.events.register(_PUBLISH, self._exchange)
+        secret = settings.secret_access_key
+        core = CoreSession()
+        core.register_component("data_loader", _DESCRIPTIONS)
+        session = Session(
+            aws_access_key_id=settings.access_key_id,
+            aws_secret_access_key=secret.get_secret_value() if secret else None,
+            region_name=settings.region,
+            botocore_session=core,
+        )
+        self._client: Any = session.client("sns", endpoint_url=settings.base_url, config=Config(**_CONFIG))
+        self._client.meta.events.register("before-send.sns.Publish", self._exchange)
 
     def send(self, message: Message) -> Accepted:
         with _silenced_sdk():
@@ -157,19 +165,6 @@ class _Body:
 
     def stream(self) -> Iterator[bytes]:
         yield self._text.encode()
-
-
-def _client(settings: SnsSettings) -> Any:  # noqa: ANN401 - the SDK makes its classes at run time
-    secret = settings.secret_access_key
-    core = CoreSession()
-    core.register_component("data_loader", _DESCRIPTIONS)
-    session = Session(
-        aws_access_key_id=settings.access_key_id,
-        aws_secret_access_key=secret.get_secret_value() if secret else None,
-        region_name=settings.region,
-        botocore_session=core,
-    )
-    return session.client("sns", endpoint_url=settings.base_url, config=Config(**_CONFIG))
 
 
 def _failure(answer: HttpResponse) -> GatewayError:

@@ -53,19 +53,11 @@ class TelegramSettings(GatewaySettings):
 # clients know the others.
 
 FAILURES = {
-    "ACCESS_TOKEN_INVALID": FailureKind.ACCOUNT,
-    "ACCESS_TOKEN_REQUIRED": FailureKind.ACCOUNT,
-    "BALANCE_NOT_ENOUGH": FailureKind.ACCOUNT,
-    "CALLBACK_URL_INVALID": FailureKind.ACCOUNT,  # our own URL
-    "SENDER_NOT_OWNED": FailureKind.ACCOUNT,
-    "SENDER_NOT_VERIFIED": FailureKind.ACCOUNT,
-    "SENDER_USERNAME_INVALID": FailureKind.ACCOUNT,
-    "UNKNOWN_METHOD": FailureKind.ACCOUNT,
-    "CODE_INVALID": FailureKind.REJECTED,
-    "PAYLOAD_INVALID": FailureKind.REJECTED,
-    "TTL_INVALID": FailureKind.REJECTED,
-    "PHONE_NUMBER_INVALID": FailureKind.CHANNEL,
-    "PHONE_NUMBER_NOT_FOUND": FailureKind.CHANNEL,  # not registered in Telegram
+    **dict.fromkeys(("ACCESS_TOKEN_INVALID", "ACCESS_TOKEN_REQUIRED", "BALANCE_NOT_ENOUGH"), FailureKind.ACCOUNT),
+    **dict.fromkeys(("SENDER_NOT_OWNED", "SENDER_NOT_VERIFIED", "SENDER_USERNAME_INVALID"), FailureKind.ACCOUNT),
+    **dict.fromkeys(("CALLBACK_URL_INVALID", "UNKNOWN_METHOD"), FailureKind.ACCOUNT),  # our own URLs
+    **dict.fromkeys(("CODE_INVALID", "PAYLOAD_INVALID", "TTL_INVALID"), FailureKind.REJECTED),
+    **dict.fromkeys(("PHONE_NUMBER_INVALID", "PHONE_NUMBER_NOT_FOUND"), FailureKind.CHANNEL),  # not in Telegram
 }
 """Kind of failure by ``error``."""
 STATUSES = {
@@ -110,7 +102,6 @@ class TelegramGateway(HttpApiGateway):
         )
 
     def failure(self, answer: HttpResponse, _: Message) -> GatewayError | None:
-        """Return why Telegram refuses the message. An unknown error is not shown."""
         document = json_object(answer.text)
         error = str(document.get("error", ""))
         if document.get("ok") is True:
@@ -128,7 +119,6 @@ class TelegramGateway(HttpApiGateway):
         return json_at(json_of(answer.text), "result", "request_id")
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
-        """Return the receipt; raise `ReceiptForgedError` unless Telegram signed it recently for this dispatch."""
         document = json_object(request.body)
         timestamp, signature = (request.headers.get(f"x-request-{name}", "") for name in ("timestamp", "signature"))
         key = hashlib.sha256(self.settings.token.get_secret_value().encode()).digest()

@@ -154,7 +154,6 @@ class TwilioSettings(GatewaySettings):
 
     @property
     def channels(self) -> frozenset[str]:
-        """The channels with a sender."""
         senders = {
             "sms": self.from_ or self.messaging_service_sid,
             "voice": self.voice_from,
@@ -304,11 +303,7 @@ _WHATSAPP = "whatsapp:"
 
 
 def _whatsapp_parameters(message: Message, settings: TwilioSettings) -> dict[str, str | None]:
-    """Return sender, recipient and filled template of a WhatsApp message as parameters of the SDK.
-
-    A payment never uses the template of logins, which does not show the amount. Raises `GatewayError` if the message
-    lacks a variable of the template.
-    """
+    """Return the SDK's parameters. A payment never uses the template of logins, which does not show the amount."""
     is_payment = "amount" in message.variables
     template = settings.whatsapp_payment_content_sid if is_payment else settings.whatsapp_content_sid
     names = settings.whatsapp_payment_content_variables if is_payment else settings.whatsapp_content_variables

@@ -199,7 +199,6 @@ class WhatsappCloudGateway(HttpApiGateway):
         )
 
     def failure(self, answer: HttpResponse, _: Message) -> GatewayError | None:
-        """Return why Meta refuses the message: by its code if there is one, else by the status."""
         code, retry_after = _scalar_at(json_of(answer.text), "error", "code"), answer.retry_after
         if code in TEMPLATE or code in REQUEST:
             return GatewayError(FailureKind.CHANNEL, KINDS[code][1], our_fault=True)
@@ -214,7 +213,6 @@ class WhatsappCloudGateway(HttpApiGateway):
         return _scalar_at(json_of(answer.text), "messages", 0, "id")
 
     def parse_receipts(self, request: ProviderRequest) -> list[tuple[str, Receipt]]:
-        """Return the reports of a call; raise `ReceiptForgedError` unless the app's secret signed the body."""
         secret = self.settings.app_secret
         key = secret.get_secret_value().encode() if secret else b""
         signature = f"sha256={hmac.digest(key, request.body, 'sha256').hex()}" if key else ""
@@ -223,7 +221,6 @@ class WhatsappCloudGateway(HttpApiGateway):
         return list(receipts_in(request.body))
 
     def answer_challenge(self, request: ProviderRequest) -> str:
-        """Return ``hub.challenge``; raise `ReceiptForgedError` unless it comes with ``verify_token``."""
         token, challenge = self.settings.verify_token, request.query.get("hub.challenge", "")
         expected = token.get_secret_value() if token else ""
         is_proven = is_same_secret(request.query.get("hub.verify_token", ""), expected)

@@ -34,10 +34,7 @@ _RULE_OF_SCOPE = {
 
 
 def build_ruleset(guard: GuardSettings, limits: Limits, spend: SpendSettings, *, asks: bool = False) -> Ruleset:
-    """Return the ruleset of an application; ``asks``: it can ask for human checks.
-
-    Raises `ConfigurationError` for a bad notation.
-    """
+    """Return the ruleset of an application; ``asks``: it can ask for human checks."""
     own, wrong = guard.number, guard.failures
     lock, failures, unknown = "number.lock", "application.failures", "country.unknown_numbers"
     ruleset = Ruleset(
@@ -139,7 +136,6 @@ def _with_checked(buckets: Iterator[Bucket], *, asks: bool) -> Iterator[Bucket]:
 
 
 def _trickles(conversion: ConversionSettings) -> Iterator[Bucket]:
-    """Yield the buckets of messages that pass while a breaker is open or probing."""
     trickle: dict[str, Any] = {"notations": (conversion.trickle,), "name": "t", "factor": 0.0}
     probing: dict[str, Any] = {**trickle, "breaker_state": "probing"}
     yield from _each("block.conversion", part="block", breaker="block", **probing)

@@ -26,20 +26,13 @@ _MEMBERS: Final = ("residency", "countries")
 
 
 def require_one_profile(file: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-    """Raise `ConfigurationError` if file and environment name different profiles.
-
-    Usually a variable wins over the file; for the profile that would silently drop a country's requirements.
-    """
+    """Raise `ConfigurationError` if file and environment name different profiles: neither may replace the other."""
     if "profile" in file and environment.get("profile", file["profile"]) != file["profile"]:
         raise ConfigurationError("profile: the file and OTP_SERVICE__PROFILE name different profiles: remove either.")
 
 
 def with_profile(table: Mapping[str, Any]) -> Table:
-    """Return a table of settings merged with its profile, if it names a profile.
-
-    Raises `ConfigurationError` for a profile that is missing, malformed, or sets other members, and with a line for
-    each setting that contradicts the profile.
-    """
+    """Return a table merged with its profile; raise `ConfigurationError` for each setting that contradicts it."""
     if "profile" not in table:
         return dict(table)
     name = table["profile"]
@@ -75,7 +68,6 @@ def _unfit(name: str, profile: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _repeated(table: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Yield the names with several spellings in a table and its tables."""
     for name, value in table.items():
         spellings = _spellings(table, name)
         if len(spellings) > 1 and name == spellings[0]:
@@ -85,7 +77,6 @@ def _repeated(table: Mapping[str, Any], path: str = "") -> Iterator[str]:
 
 
 def _contradictions(name: str, profile: Mapping[str, Any], table: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Yield the settings that contradict a profile, or have several spellings."""
     for member, value in profile.items():
         member_path, spellings = f"{path}{member}", _spellings(table, member)
         if len(spellings) > 1:
@@ -117,11 +108,9 @@ CONFIG_VARIABLE = "OTP_SERVICE_CONFIG"
 def load_settings(
     path: Path | None = None, environ: Mapping[str, str] | None = None, *, to_start: bool = True, root_keys: bool = True
 ) -> Settings:
-    """Return the settings of a file (default: that of ``OTP_SERVICE_CONFIG``) and the environment.
+    """Return the settings of a file and the environment; raise `ConfigurationError` with a line for each fault.
 
-    Without ``to_start`` refusals of a start, such as a missing key, are ignored; without ``root_keys`` missing root
-    keys are. Raises `ConfigurationError` with a line for each fault and its path, or else `StartRefusedError` with a
-    line for each refusal. No line shows a secret.
+    ``to_start``: raise `StartRefusedError` for what refuses a start, such as missing keys. No line shows a secret.
     """
     variables = os.environ if environ is None else environ
     variable = variables.get(CONFIG_VARIABLE)

@@ -107,7 +107,6 @@ class ReplyTable(Section):
 
     @property
     def sources(self) -> dict[Meaning, str]:
-        """The texts by the meaning that they answer."""
         texts = {Meaning.STOP: self.stop, Meaning.HELP: self.help}
         return {meaning: text for meaning, text in texts.items() if text is not None}
 
@@ -129,7 +128,6 @@ class MessageFile(Section):
 
 
 def _language(tag: str, file: MessageFile) -> Language:
-    """Return the language of a valid file."""
     texts: dict[str, PurposeTemplates] = {}
     for name, table in file.templates.items():
         payment = table.is_payment(name)
@@ -288,7 +286,6 @@ def _tables(folder: Traversable) -> dict[str, _File]:
 
 
 def _read(tag: str, table: Table) -> tuple[Language | None, list[str]]:
-    """Return a language, or its faults."""
     try:
         file = MessageFile.model_validate(table)
     except ValidationError as invalid:
@@ -343,13 +340,11 @@ class MeasuredText:
 
     @property
     def where(self) -> str:
-        """The text's name for operators."""
         parts = (self.language.tag, self.purpose, self.channel, self.application.name if self.application else "")
         return " ".join(filter(None, parts))
 
 
 def sample_purposes(purposes: Mapping[str, Purpose]) -> dict[str, Purpose]:
-    """Return all purposes, after a sample of each kind."""
     kinds = {
         kind.value: Purpose(kind, kind, MAX_CODE_LENGTH, 600, 5, 5, (30,), Resend.SAME_CODE, tuple(Channel))
         for kind in PurposeKind
@@ -429,7 +424,6 @@ def cost_notes(measured: Iterable[MeasuredText]) -> Iterator[str]:
 
 
 def locale_faults(templates: MessageTemplates, locale: str) -> Iterator[str]:
-    """Yield a fault if a locale has no templates."""
     if not templates.supports(locale):
         yield f"locale: there is no file of messages for {locale}."
 
@@ -461,7 +455,6 @@ def alphabet_faults(templates: MessageTemplates) -> Iterator[str]:
 
 
 def _sources(language: Language) -> Iterator[tuple[str, str]]:
-    """Yield place and text of all parts of text messages in a language."""
     yield "never_share", language.never_share
     yield "account.written", language.account_written.source
     for count, text in enumerate(language.minutes):

@@ -82,7 +82,7 @@ from otp_service.policies.human_checks import (
     HumanCheckVerifier,
 )
 from otp_service.settings.sources import KIND_FAULTS, SettingFault, model_faults, plain_sentence, suggestion
-from otp_service.settings.urls import check_ledger_url, check_redis_url, url_without_secrets
+from otp_service.settings.urls import checked_ledger_url, checked_redis_url, url_without_secrets
 
 Kind = TypeVar("Kind")
 KindSettings = TypeVar("KindSettings", bound=BaseModel)
@@ -114,7 +114,7 @@ class Section(BaseModel):
 class RedisSettings(Section):
     """The Redis server. The upper limits of the time-outs let a start fail within 1.5 s when Redis is down."""
 
-    url: SecretStr = SecretStr("redis://localhost:6379/0")
+    url: Annotated[SecretStr, AfterValidator(checked_redis_url)] = SecretStr("redis://localhost:6379/0")
     """``redis://``, ``rediss://`` (TLS) or ``unix://``; may contain user, password and TLS parameters. With
     ``sentinels`` the host is the primary's name at the Sentinels. A server in cluster mode is recognised, and names
     the others."""
@@ -134,12 +134,6 @@ class RedisSettings(Section):
     """Seconds to wait for a connection."""
     hosted_in: CountryCode | None = None
     """Country (ISO 3166-1 alpha-2) of the server, for ``residency``."""
-
-    @field_validator("url")
-    @classmethod
-    def _is_an_address(cls, url: SecretStr) -> SecretStr:
-        check_redis_url(url.get_secret_value())
-        return url
 
     @model_validator(mode="after")
     def _can_be_replaced(self) -> Self:
@@ -943,7 +937,6 @@ def _matcher_with(stop: tuple[str, ...], start: tuple[str, ...], help_: tuple[st
 
 @cache
 def default_keywords() -> dict[Meaning, dict[str, Keywords]]:
-    """Return the built-in keywords by meaning and language."""
     table = tomllib.loads((files(__package__) / "inbound_keywords.toml").read_text(encoding="utf-8"))
     return {
         Meaning(meaning): {language: _keywords(keywords) for language, keywords in languages.items()}
@@ -1013,7 +1006,9 @@ class WebhookSettings(Section):
 class LedgerSettings(Section):
     """The database for data that must not be lost. Starts and checks of codes never query it."""
 
-    url: SecretStr = SecretStr("sqlite:////var/lib/otp-service/ledger.db")
+    url: Annotated[SecretStr, AfterValidator(checked_ledger_url)] = SecretStr(
+        "sqlite:////var/lib/otp-service/ledger.db"
+    )
     """``sqlite:///PATH``, for a single host, or ``postgresql://…``, with user, password and TLS parameters."""
     timeout: float = Field(default=5.0, gt=0, le=60)
     """Seconds to wait for a connection, a lock or an answer."""
@@ -1021,16 +1016,9 @@ class LedgerSettings(Section):
     """Country (ISO 3166-1 alpha-2) of the database, its replicas and backups, for ``residency``."""
     upgrade: bool = True
     """Whether a process creates and upgrades the tables when it starts."""
-
     rebuild_lost_mirror: bool | None = None
     """Whether an empty Redis is filled from the ledger without an operator. A ledger restored from an older copy is
     then not noticed. Default: in development only."""
-
-    @field_validator("url")
-    @classmethod
-    def _is_an_address(cls, url: SecretStr) -> SecretStr:
-        check_ledger_url(url.get_secret_value())
-        return url
 
     @property
     def shown_url(self) -> str:
@@ -1188,10 +1176,7 @@ class ConfiguredHumanCheck(Configured[HumanCheckVerifier, HumanCheckSettings]):
 
 
 def walk_settings(value: Any, path: str, *, tables: bool = True) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a kind's own
-    """Yield dotted path and value of every member of a section, also in nested sections and lists.
-
-    ``tables``: also in tables with free names, such as the parameters of a template.
-    """
+    """Yield dotted path and value of every member; ``tables``: also in tables with free names."""
     match value:
         case BaseModel():
             fields = type(value).model_fields.items()

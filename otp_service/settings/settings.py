@@ -133,7 +133,6 @@ class Settings(Section):
 
     @property
     def proof_issuer(self) -> str | None:
-        """The issuer of proofs, if proofs are possible."""
         return self.proofs.issuer or self.http.public_url
 
     @cached_property
@@ -155,7 +154,6 @@ class Settings(Section):
 
     @cached_property
     def rulesets(self) -> dict[str, Ruleset]:
-        """The rules of the guard, by the name of the application."""
         return {
             name: build_ruleset(self.guard, self.limits.parsed, application.spend, asks=application.asks)
             for name, application in self.applications.items()
@@ -163,7 +161,6 @@ class Settings(Section):
 
     @cached_property
     def prices(self) -> dict[str, Prices]:
-        """Prices of messages, by the name of the gateway."""
         return {
             name: Prices({key: to_micros(amount) for key, amount in gateway.settings.prices.items()})
             for name, gateway in self.gateways.items()
@@ -189,7 +186,6 @@ class Settings(Section):
 
     @cached_property
     def gateway_limits(self) -> dict[str, GatewayLimits]:
-        """Limits of calls, by the name of the gateway."""
         return {
             name: GatewayLimits(
                 per_second=gateway.settings.per_second or 0.0,
@@ -201,10 +197,7 @@ class Settings(Section):
         }
 
     def keyring(self) -> Keyring:
-        """Return the keys; root keys may be missing.
-
-        Raises `ConfigurationError` for a short or sample key, and without the pseudonym key.
-        """
+        """Return the keys, perhaps without root keys; raise `ConfigurationError` without the pseudonym key."""
         if self.keys.pseudonym is None:
             raise ConfigurationError("OTP_SERVICE_PSEUDONYM_KEY is needed.")
         return Keyring(
@@ -259,11 +252,7 @@ _WEB = ("http://", "https://")
 
 
 def mask_secrets(value: Any, name: str = "") -> Any:  # noqa: ANN401 - a tree of plain values
-    """Return a tree with values masked whose names suggest a secret: ``X-Api-Key``, ``password``.
-
-    User, password and query values of URLs are masked too. Headers and parameters of a gateway are free text and may
-    contain the token itself.
-    """
+    """Return a tree with values masked whose names suggest a secret (``X-Api-Key``), and secrets in URLs."""
     if isinstance(value, Mapping):
         return {member: mask_secrets(below, f"{name} {member}") for member, below in value.items()}
     if isinstance(value, list):

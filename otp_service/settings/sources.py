@@ -23,10 +23,7 @@ Table = dict[str, Any]
 
 
 def read_file(path: Path) -> Table:
-    """Return the table of a configuration file: JSON by the suffix ``.json``, TOML otherwise.
-
-    Raises `ConfigurationError` if it cannot be read, is malformed, or contains a key of the installation.
-    """
+    """Return the table of a file (``.json``, else TOML); raise `ConfigurationError`, also if it has a key."""
     try:
         text = path.read_text(encoding="utf-8")
         table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -68,7 +65,6 @@ def read_environment(variables: Mapping[str, str]) -> Table:
 
 
 def secret_files(variables: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return the files that the variables name."""
     names = (name for name in sorted(variables) if variables[name] and name.endswith(FILE_SUFFIX))
     return tuple(Path(variables[name]) for name in names if _is_ours(name.removesuffix(FILE_SUFFIX)))
 
@@ -133,14 +129,12 @@ _NO_LIST = {f"Input should be a valid {kind}" for kind in ("tuple", "list", "set
 
 
 def fault_lines(invalid: ValidationError, model: type[BaseModel]) -> Iterator[str]:
-    """Yield a line with the path for each error of a model."""
     for location, sentence in model_faults(invalid, model):
         path = ".".join(str(step) for step in location if step != "[key]") or "settings"
         yield f"{path}: {sentence}"
 
 
 def model_faults(invalid: ValidationError, model: type[BaseModel]) -> Iterator[SettingFault]:
-    """Yield the errors of a model, with those of a kind's own model."""
     for error in invalid.errors(include_url=False, include_input=False):
         location = error["loc"]
         if error["type"] == KIND_FAULTS:
@@ -152,7 +146,6 @@ def model_faults(invalid: ValidationError, model: type[BaseModel]) -> Iterator[S
 
 
 def _suggestion(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    """Return a suggestion for an unknown setting, from the settings of its section."""
     models = {model}
     for step in location[:-1]:  # a name or an index of a section keeps the models
         fields = [each.model_fields[str(step)].annotation for each in models if str(step) in each.model_fields]

@@ -69,7 +69,6 @@ _MEMBER: Final = "hosted_in"
 
 
 def _residency_refusals(settings: Settings) -> Iterator[StartRefusal]:
-    """Yield a refusal for each system outside the country of ``residency``, or without a country."""
     home = settings.residency
     if home is None:
         return
@@ -100,16 +99,13 @@ def _hosting_countries(settings: Settings) -> Iterator[tuple[str, str | None]]:
 
 
 def _without_residency(settings: Settings, home: str) -> set[str]:
-    """Return the paths of sections that handle no data of the country ``home``.
-
-    These are gateways that routes name for other countries only, gateways for development, and telemetry while traces
-    are off. A gateway that no route names still counts, since inbound messages may come through it.
-    """
+    """Return the paths of sections that handle no data of the country ``home``."""
     carrying = _gateways_for(settings, home, Channel)
     routed = {name for route in settings.routes for name in route.gateways}
     gateways = {
         f"gateways.{name}"
         for name, gateway in settings.gateways.items()
+        # inbound messages may come through a gateway that no route names
         if gateway.plugin_class.development_only or (name in routed and name not in carrying)
     }
     return gateways if settings.telemetry.traces else {*gateways, "telemetry"}
@@ -201,11 +197,7 @@ def _has_ceiling(settings: Settings, spend: SpendSettings, country: str) -> bool
 
 
 def load_templates(settings: Settings) -> MessageTemplates:
-    """Return the templates of messages, as `read_templates` does.
-
-    Raises `ConfigurationError` also when a country or an application uses a language without templates, and
-    `StartRefusedError` when a message could need a template that its country has not approved.
-    """
+    """Return `read_templates`; raise `StartRefusedError` for a needed template that its country has not approved."""
     templates = read_templates(settings)
     missing = [
         f"countries.{country}.languages: there is no file of messages for {tag}."
@@ -345,10 +337,7 @@ def is_sample_key(key: bytes) -> bool:
 
 
 def is_sample(secret: str) -> bool:
-    """Whether a secret is a sample, an unreplaced placeholder, or a run such as ``abcdef``.
-
-    A sample (``CHANGE-ME``, ``secret2024``) consists of sample words, in any case, and at most a number behind them.
-    """
+    """Whether a secret is made of sample words (``secret2024``), a placeholder, or a run such as ``abcdef``."""
     if not secret:
         return False
     plain = "".join(filter(str.isalnum, secret.casefold()))
@@ -384,7 +373,6 @@ def _sample_refusals(settings: Settings) -> Iterator[StartRefusal]:
 
 
 def provider_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield path and value of each secret in the settings of gateways, policies and human checks."""
     for section in ("gateways", "policies", "human_checks"):
         entries = getattr(settings, section)
         for name, entry in entries.items():
@@ -540,17 +528,14 @@ def _open_files(settings: Settings) -> Iterator[StartRefusal]:
 
 
 def _open_place(path: Path, modes: int) -> Path | None:
-    """Return a file on which users other than owner and group have any of ``modes``, or its folder if they may rename.
-
-    Parent folders of a link to the file count too. A folder with the sticky bit, such as /tmp, does not: users may
-    rename only their own files there.
-    """
+    """Return a file on which all users have any of ``modes``, or a folder in which all users may rename files."""
     try:
         real = path.resolve(strict=True)
         if _is_mounted(real):
             return None
         if real.stat().st_mode & modes and _is_reached(real):
             return path
+        # The sticky bit, as of /tmp, lets users rename their own files only.
         for folder in dict.fromkeys((*path.absolute().parents, *real.parents)):
             if folder.stat().st_mode & (S_IWOTH | S_IXOTH | S_ISVTX) == S_IWOTH | S_IXOTH and _is_reached(folder):
                 return folder
@@ -560,10 +545,8 @@ def _open_place(path: Path, modes: int) -> Path | None:
 
 
 def _is_mounted(real: Path) -> bool:
-    """Whether a container engine mounted a file, which may be open because the container has no other users.
-
-    Docker and Podman mount secrets in /run/secrets, Kubernetes in folders such as ``..2026_11_28_06_30_00.1``.
-    """
+    """Whether a container engine mounted a file, which may be open because the container has no other users."""
+    # Docker and Podman mount in /run/secrets, Kubernetes in folders such as ``..2026_11_28_06_30_00.1``.
     return real.is_relative_to("/run/secrets") or any(part.startswith("..") for part in real.parts)
 
 
@@ -599,7 +582,6 @@ def _limit_faults(settings: Settings) -> Iterator[str]:
 
 
 def _unknown_names(settings: Settings) -> Iterator[str]:
-    """Yield a fault for each name of a section that does not exist."""
     references = [(f"purposes.{name}.after", "purposes", purpose.after) for name, purpose in settings.purposes.items()]
     for name, application in settings.applications.items():
         references.append((f"applications.{name}.purposes", "purposes", application.purposes))
@@ -630,7 +612,6 @@ def brand_faults(name: str, application: ApplicationSection) -> Iterator[str]:
 
 
 def unmet_needs(settings: Settings, application: ApplicationSection) -> Iterator[str]:
-    """Yield a fault for each missing requirement of an application."""
     if application.human_check not in {NO_HUMAN_CHECK, ASSERTION, *settings.human_checks}:
         yield f"human_check: must be {NO_HUMAN_CHECK}, {ASSERTION} or the name of a section of human_checks."
     if application.proofs and settings.proof_issuer is None:

@@ -23,7 +23,6 @@ from otp_service.settings.startup_checks import (
 
 
 def parse_section(members: Mapping[str, Any]) -> ApplicationSection:
-    """Return an application's section; raise `ConfigurationError` with a line for each fault."""
     try:
         return ApplicationSection.model_validate(members)
     except ValidationError as invalid:
@@ -46,10 +45,7 @@ def all_applications(
 
 
 def parse_application(settings: Settings, name: str, text: str) -> tuple[Application, Ruleset]:
-    """Return an application and its rules; ``text`` is from `dump_section`.
-
-    Raises `InvalidApplicationError` with a line for each fault, without the value.
-    """
+    """Return an application and its rules; raise `InvalidApplicationError` with a line for each fault."""
     try:
         section = parse_section(json.loads(text))
     except (ConfigurationError, ValueError) as malformed:

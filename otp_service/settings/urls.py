@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, SecretStr
 
 _ANYTHING: Final = re.compile(r".+")
 _REDIS_PARAMETERS: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
@@ -23,15 +23,18 @@ _REDIS_PARAMETERS: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
 _DATABASE: Final = re.compile(r"(/[0-9]{0,4})?")
 
 
-def check_redis_url(url: str) -> None:
-    """Raise `ValueError`, without parts of the URL, for a URL that is invalid or misleading."""
-    parts = _parts(url, _REDIS_PARAMETERS, "is not an address that starts with redis://, rediss:// or unix://")
+def checked_redis_url(url: SecretStr) -> SecretStr:
+    """Return a URL; raise `ValueError`, without parts of it, for a URL that is invalid or misleading."""
+    parts = _parts(
+        url.get_secret_value(), _REDIS_PARAMETERS, "is not an address that starts with redis://, rediss:// or unix://"
+    )
     if "@" in parts.path or parts.fragment or (parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path)):
         raise ValueError(
             "ends in more than a database number such as /0; in a user or password, write / ? # and @ as "
             "%2F %3F %23 and %40"
         )
     _check_parameters(parts, _REDIS_PARAMETERS[parts.scheme], f"; with {parts.scheme}:// there may be")
+    return url
 
 
 def _parts(url: str, schemes: Collection[str], fault: str) -> SplitResult:
@@ -62,27 +65,28 @@ _LEDGER_PARAMETERS: Final[Mapping[str, re.Pattern[str]]] = {
 """Allowed parameters of PostgreSQL. The driver has many more, with our time-outs among them."""
 
 
-def check_ledger_url(url: str) -> None:
-    """Raise `ValueError`, without parts of the URL, for a URL that is invalid or misleading."""
-    if url.lower().startswith(_OTHER_SPELLINGS):
+def checked_ledger_url(url: SecretStr) -> SecretStr:
+    """Return a URL, as `checked_redis_url` does."""
+    text = url.get_secret_value()
+    if text.lower().startswith(_OTHER_SPELLINGS):
         raise ValueError("is spelled as for another library: start it with postgresql://")
     fault = "is neither sqlite:///PATH nor an address that starts with postgresql://"
-    parts = _parts(url, {"sqlite", "postgresql"}, fault)
+    parts = _parts(text, {"sqlite", "postgresql"}, fault)
     path = parts.path.removeprefix("/")
     if parts.scheme == "sqlite":
         if parts.netloc or parts.query or parts.fragment or not path.strip("/") or path == ":memory:":
             raise ValueError("names no file: sqlite:///PATH has three slashes and a path, without ? and #")
-        return
+        return url
     if not path or parts.netloc.count("@") > 1 or "@" in parts.query or re.search(r"[/@]", path) or parts.fragment:
         raise ValueError(
             "is not postgresql://USER:PASSWORD@HOST:PORT/NAME; in a user or password, write / ? # and @ as "
             "%2F %3F %23 and %40"
         )
     _check_parameters(parts, _LEDGER_PARAMETERS, "; there may be")
+    return url
 
 
 def url_without_secrets(url: str) -> str:
-    """Return a URL without user, password and parameters."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
@@ -92,7 +96,6 @@ _PLACE_PARAMETERS: Final = frozenset({"db", "host"})
 
 
 def place_of(url: str) -> tuple[object, ...]:
-    """Return the place that a URL leads to, without user and password."""
     parts = urlsplit(url)
     parameters = sorted(pair for pair in parse_qsl(parts.query) if pair[0] in _PLACE_PARAMETERS)
     return parts.scheme, parts.netloc.rpartition("@")[2], parts.path, *parameters

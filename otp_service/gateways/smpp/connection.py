@@ -17,7 +17,6 @@ _VERSION = 0x34
 async def connect_and_bind(
     settings: SmppSettings, command: Command, deliver: Callable[[bytes], Awaitable[bool]]
 ) -> Session | GatewayError:
-    """Connect and bind within the time-out; return the session or the failure."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.timeout
     try:
@@ -174,10 +173,7 @@ class Link:
             session.window.release()
 
     async def _request(self, session: Session, body: bytes, deadline: float) -> Pdu | GatewayError:
-        """Submit a PDU. A session that answers no submit for nearly a time-out is closed, though it may be alive.
-
-        A session that the SMSC unbinds ends by itself, after the last answer or time-out.
-        """
+        """Submit a PDU; close a session that answers no submit for nearly a time-out, though it may be alive."""
         if not self._unanswered:
             self._quiet_since = self._loop.time()
         self._unanswered += 1
@@ -218,11 +214,7 @@ class LinkPool:
     """All links of a gateway, with their own thread and event loop. Used by many threads."""
 
     def __init__(self, settings: SmppSettings, name: str, accept: Callable[[bytes], bool]) -> None:
-        """Start to bind.
-
-        ``accept`` gets the body of each ``deliver_sm``, in order, and returns whether it is done. Otherwise the SMSC is
-        asked to send it again.
-        """
+        """``accept`` gets the body of each ``deliver_sm``, in order; if it returns false, the SMSC sends it again."""
         self._accept = accept
         self._delivery_thread = ThreadPoolExecutor(1, f"{name}-receipts")
         self._loop = asyncio.new_event_loop()
@@ -235,7 +227,6 @@ class LinkPool:
         self._thread.start()
 
     def submit(self, bodies: tuple[bytes, ...], timeout: float) -> tuple[str, ...] | GatewayError:
-        """Submit the parts of one message over the least busy link; return their message ids."""
         deadline = self._loop.time() + timeout
 
         async def submit() -> tuple[str, ...] | GatewayError:

@@ -48,16 +48,11 @@ STATES = {
 }
 """Of the parameter ``message_state`` (section 5.2.28)."""
 STATUSES = {
-    "SCHEDLD": DeliveryStatus.SENT,
-    "ENROUTE": DeliveryStatus.SENT,
+    **dict.fromkeys(("SCHEDLD", "ENROUTE", "ACCEPTD"), DeliveryStatus.SENT),
     "DELIVRD": DeliveryStatus.DELIVERED,
     "EXPIRED": DeliveryStatus.EXPIRED,
-    "DELETED": DeliveryStatus.FAILED,
     "UNDELIV": DeliveryStatus.UNDELIVERED,
-    "ACCEPTD": DeliveryStatus.SENT,
-    "UNKNOWN": DeliveryStatus.UNKNOWN,
-    "REJECTD": DeliveryStatus.FAILED,
-    "SKIPPED": DeliveryStatus.FAILED,
+    **dict.fromkeys(("DELETED", "REJECTD", "SKIPPED"), DeliveryStatus.FAILED),
 }
 """Delivery status by ``stat`` of the text form (Appendix B, table B-2)."""
 
@@ -151,10 +146,7 @@ class MessageParts:
         self._lock = threading.Lock()
 
     def remember(self, ids: tuple[str, ...], reference: str) -> None:
-        """Remember the ids of a message's earlier parts, and its reference.
-
-        An SMSC that gives all parts the same id reports on the message as on a single part.
-        """
+        """Remember a message's earlier parts; an SMSC that gives all parts one id reports on the message as a whole."""
         with self._lock:
             self._messages.update((part, reference) for part in ids if part != reference)
             while len(self._messages) > MAX_PARTS:
@@ -180,10 +172,7 @@ _CONCATENATED = {0x00: 2, 0x08: 3}
 
 
 def parse_message(delivery: DeliverSm) -> InboundMessage | None:
-    """Return a message from a person; ``None`` for anything else.
-
-    It has no id in SMPP, so a repetition is not recognised; acting on it twice does no harm.
-    """
+    """Return a message from a person, which has no id in SMPP; ``None`` for anything else."""
     if delivery.kind or delivery.receipted_message_id or not delivery.source:
         return None
     end = 1 + delivery.octets[0] if delivery.esm_class & HAS_HEADER and delivery.octets else 0
@@ -200,7 +189,6 @@ def parse_message(delivery: DeliverSm) -> InboundMessage | None:
 
 
 def _parts(header: bytes) -> int:
-    """Return the number of parts of a text."""
     while len(header) > 1:
         element, length = header[0], header[1]
         value, header = header[2 : 2 + length], header[2 + length :]
@@ -236,10 +224,7 @@ class SmppGateway:
             pool.stop()
 
     def send(self, message: Message) -> Accepted:
-        """Submit all parts; accepted with status 0 for each, under the id of the last.
-
-        Binds if necessary. A failure is ambiguous if an answer is missing or an earlier part was accepted.
-        """
+        """Submit all parts; a failure is ambiguous if an answer is missing or an earlier part was accepted."""
         outcome: tuple[str, ...] | GatewayError
         try:
             bodies = submit_bodies(message, self._settings)

@@ -70,10 +70,7 @@ class SmppSettings(GatewaySettings):
         return f"{'tls' if self.tls else 'tcp'}://{host}:{self.port}"
 
     def source_of(self, sender: str | None) -> tuple[tuple[int, int], str]:
-        """Return type of number and numbering plan, and the name or number, of a message's source.
-
-        The message's own ``sender`` is a name and replaces ``source``.
-        """
+        """Return type of number and numbering plan, and name or number, of a source; ``sender`` is the message's."""
         if sender:
             return (_ALPHANUMERIC, 0), sender
         return self.source_type, self.source.removeprefix("+")
