@@ -10,26 +10,8 @@ from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.keys import tag_of
 from otp_service.store.script_runner import ScriptCall, ScriptRunner
-from otp_service.store.signatures.claims import (
-    EVIDENCE_CLAIM,
-    EVIDENCE_RELEASE,
-    REVOCATION_READ,
-    USER_CLAIM,
-    USER_RELEASE,
-    EvidenceClaimArguments,
-    EvidenceClaimed,
-    EvidenceKeys,
-    EvidenceReleaseKeys,
-    ReleaseArguments,
-    RevocationReadArguments,
-    RevocationReadKeys,
-    UserClaimArguments,
-    UserClaimed,
-    UserClaimKeys,
-    UserFrozen,
-    UserReleaseKeys,
-)
-from otp_service.store.signatures.common import Elsewhere, MirrorBehind
+from otp_service.store.signatures import claims as signed
+from otp_service.store.signatures.common import Elsewhere, EvidenceKeys, MirrorBehind
 
 VALID: Final = "valid"
 MIRROR_BEHIND: Final = "mirror-behind"
@@ -46,11 +28,14 @@ def revocation(scripts: ScriptRunner, application: str, approval: Elsewhere) -> 
     for line in approval.basis.decode().splitlines(keepends=True):
         lines[tag_of(line)] = lines.get(tag_of(line), "") + line
     calls = [
-        (RevocationReadKeys(keys.mirror(bucket)), RevocationReadArguments(application, approval.lifted, of_bucket))
+        (
+            signed.RevocationReadKeys(keys.mirror(bucket)),
+            signed.RevocationReadArguments(application, approval.lifted, of_bucket),
+        )
         for bucket, of_bucket in lines.items()
     ]
     state = VALID
-    for reply in scripts.call_all(REVOCATION_READ, calls):
+    for reply in scripts.call_all(signed.REVOCATION_READ, calls):
         if isinstance(reply, StoreUnavailableError):
             raise reply
         state = reply.decode() if state == VALID else state
@@ -109,11 +94,13 @@ class Claims:
     def _claim_evidence(self, earlier: EarlierApproval, *, reserves: bool) -> None:
         evidence = keys.evidence(earlier.bucket, earlier.id)
         place = EvidenceKeys(evidence, keys.mirror(earlier.bucket))
-        about = EvidenceClaimArguments(self._application, self._by, earlier.ends, int(reserves))
-        match self._scripts.call(EVIDENCE_CLAIM, place, about):
-            case EvidenceClaimed(lifted, basis):
+        about = signed.EvidenceClaimArguments(self._application, self._by, earlier.ends, int(reserves))
+        match self._scripts.call(signed.EVIDENCE_CLAIM, place, about):
+            case signed.EvidenceClaimed(lifted, basis):
                 self._claimed.append(
-                    ScriptCall.of(EVIDENCE_RELEASE, EvidenceReleaseKeys(evidence), ReleaseArguments(self._by))
+                    ScriptCall.of(
+                        signed.EVIDENCE_RELEASE, signed.EvidenceReleaseKeys(evidence), signed.ReleaseArguments(self._by)
+                    )
                 )
                 self._lifted, self._basis = max(self._lifted, lifted), basis.decode()
                 elsewhere = b"".join(
@@ -134,15 +121,17 @@ class Claims:
         verifications, mirrored = (
             kind(user.bucket, user.pseudonym) for kind in (keys.user_verifications, keys.mirrored)
         )
-        places = UserClaimKeys(keys.mirror(user.bucket), mirrored, verifications)
-        about = UserClaimArguments(self._application, self._by, 1000 * keys.user_verifications.seconds)
-        match self._scripts.call(USER_CLAIM, places, about):
-            case UserClaimed(lifted):
+        places = signed.UserClaimKeys(keys.mirror(user.bucket), mirrored, verifications)
+        about = signed.UserClaimArguments(self._application, self._by, 1000 * keys.user_verifications.seconds)
+        match self._scripts.call(signed.USER_CLAIM, places, about):
+            case signed.UserClaimed(lifted):
                 self._claimed.append(
-                    ScriptCall.of(USER_RELEASE, UserReleaseKeys(verifications), ReleaseArguments(self._by))
+                    ScriptCall.of(
+                        signed.USER_RELEASE, signed.UserReleaseKeys(verifications), signed.ReleaseArguments(self._by)
+                    )
                 )
                 self._lifted, self._basis = max(self._lifted, lifted), self._basis or f"{mirrored} \n"
-            case UserFrozen():
+            case signed.UserFrozen():
                 self._refusal = "frozen"
                 self.ends = _TOO_OLD if self._basis else self.ends  # that rests on the user too
             case _:

@@ -24,13 +24,13 @@ from otp_service.store.connection import Argument, raise_translated, server_time
 from otp_service.store.leases import BucketShare
 from otp_service.store.rulesets import NO_RULES
 from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.signatures.common import NumberKeys
 from otp_service.store.signatures.guard import (
     DECISION_NOTE,
     NUMBER_READ,
     Applications,
     DecisionNoteArguments,
     DecisionNoteKeys,
-    NumberKeys,
 )
 from otp_service.store.streams import StreamLimits, entry_id, entry_values, parse_entry_id, read_pages
 

@@ -30,31 +30,9 @@ from otp_service.store.connection import translate_errors
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.rulesets import CompiledRuleset
 from otp_service.store.script_runner import ScriptRunner
-from otp_service.store.signatures.common import Elsewhere, Frozen, MirrorBehind, Mismatch, NotFound, StepUp
-from otp_service.store.signatures.factors import (
-    FACTOR_CHECK,
-    FACTOR_ENROL,
-    FACTOR_READ,
-    FACTOR_STEPS_RESET,
-    USER_GUESS,
-    CodeChecked,
-    CodeRefusal,
-    Enrolled,
-    EnrolmentsFull,
-    EnrolReplayed,
-    FactorCheckArguments,
-    FactorCheckKeys,
-    FactorEnrolArguments,
-    FactorEnrolKeys,
-    FactorReadArguments,
-    FactorReadKeys,
-    FactorStepsResetArguments,
-    FactorStepsResetKeys,
-    Settling,
-    UserGuessArguments,
-    UserGuessKeys,
-)
-from otp_service.store.signatures.guard import NUMBER_UNBLOCK, NumberKeys, NumberUnblockArguments
+from otp_service.store.signatures import factors as signed
+from otp_service.store.signatures.common import Elsewhere, Frozen, MirrorBehind, Mismatch, NotFound, NumberKeys, StepUp
+from otp_service.store.signatures.guard import NUMBER_UNBLOCK, NumberUnblockArguments
 
 # A check takes two round trips. One tells the sealed secret and the time; the process finds the steps whose code was
 # typed; the other takes one of them, unless it or a later one was taken before, and counts a wrong code.
@@ -128,8 +106,12 @@ class FactorStore:
 
     def read(self, user: UserKey, factor_id: str) -> KnownFactor:
         """Return what is known of a factor, be it another application's."""
-        names = FactorReadKeys(keys.mirrored(user.bucket, user.pseudonym), keys.pending_factor(user.bucket, factor_id))
-        now, active, pending, label = self._scripts.call(FACTOR_READ, names, FactorReadArguments(factor_id))
+        names = signed.FactorReadKeys(
+            keys.mirrored(user.bucket, user.pseudonym), keys.pending_factor(user.bucket, factor_id)
+        )
+        now, active, pending, label = self._scripts.call(
+            signed.FACTOR_READ, names, signed.FactorReadArguments(factor_id)
+        )
         return KnownFactor(now, _unpacked(factor_id, active), _unpacked(factor_id, pending), (label or b"").decode())
 
     def enrol(
@@ -142,15 +124,15 @@ class FactorStore:
         pending = keys.pending_factor(user.bucket, factor.id)
         of_user, of_application = _waiting(user)
         reply = self._scripts.call(
-            FACTOR_ENROL,
-            FactorEnrolKeys(
+            signed.FACTOR_ENROL,
+            signed.FactorEnrolKeys(
                 enrolment=pending,
                 idempotency=self._retry_key(user, retry, pending),
                 of_user=of_user,
                 of_application=of_application,
                 mirrored=keys.mirrored(user.bucket, user.pseudonym),
             ),
-            FactorEnrolArguments(
+            signed.FactorEnrolArguments(
                 packed=factor.packed,
                 label=label,
                 life=1000 * PENDING_SECONDS,
@@ -163,11 +145,11 @@ class FactorStore:
             ),
         )
         match reply:
-            case Enrolled():
+            case signed.Enrolled():
                 return factor.id
-            case EnrolReplayed(first):
+            case signed.EnrolReplayed(first):
                 return first.decode()
-            case EnrolmentsFull(wait, owner):
+            case signed.EnrolmentsFull(wait, owner):
                 text = f"Too many apps of the {owner.decode()} wait for their first code."
                 raise RateLimitedError(text, ceil_seconds(wait))
             case Mismatch():
@@ -219,7 +201,7 @@ class FactorStore:
         """
         step = keys.factor_step(user.bucket, factor.id)
         evidence, claims = self._claim(user, earlier, claimant(retry, secrets.token_hex(16)))
-        names = FactorCheckKeys(
+        names = signed.FactorCheckKeys(
             user=keys.user(user.bucket, user.pseudonym),
             mirrored=keys.mirrored(user.bucket, user.pseudonym),
             mirror=keys.mirror(user.bucket),
@@ -228,7 +210,7 @@ class FactorStore:
             idempotency=self._retry_key(user, retry, step),
             rest=evidence,
         )
-        arguments = FactorCheckArguments(
+        arguments = signed.FactorCheckArguments(
             application=user.application,
             factor=factor.id,
             identity=mirror_query.identity,
@@ -248,7 +230,7 @@ class FactorStore:
             rest=tuple(steps),
         )
         with claims:
-            outcome = self._outcome(user, self._scripts.call(FACTOR_CHECK, names, arguments, ruleset))
+            outcome = self._outcome(user, self._scripts.call(signed.FACTOR_CHECK, names, arguments, ruleset))
             claims.are_used = outcome.reason is None
         return outcome
 
@@ -262,7 +244,7 @@ class FactorStore:
         whose = keys.user(user.bucket, user.pseudonym)
         by = claimant(guess.retry, guess.seed)
         evidence, claims = self._claim(user, guess.earlier, by, reserves=guess.result == "")
-        names = UserGuessKeys(
+        names = signed.UserGuessKeys(
             user=whose,
             mirrored=keys.mirrored(user.bucket, user.pseudonym),
             mirror=keys.mirror(user.bucket),
@@ -271,7 +253,7 @@ class FactorStore:
             enrolment=keys.pending_factor(user.bucket, guess.subject) if guess.step else whose,
             rest=evidence,
         )
-        arguments = UserGuessArguments(
+        arguments = signed.UserGuessArguments(
             application=user.application,
             id=guess.subject,
             identity=mirror_query.identity,
@@ -289,7 +271,7 @@ class FactorStore:
             step=guess.step,
         )
         with claims:
-            outcome = self._outcome(user, self._scripts.call(USER_GUESS, names, arguments, ruleset))
+            outcome = self._outcome(user, self._scripts.call(signed.USER_GUESS, names, arguments, ruleset))
             claims.are_used = outcome.reason is None
         return outcome
 
@@ -303,8 +285,8 @@ class FactorStore:
         claims.claim(earlier, None, reserves=reserves)
         return (), claims
 
-    def _outcome(self, user: UserKey, reply: CodeChecked | Settling | CodeRefusal) -> CodeOutcome:
-        if not isinstance(reply, CodeChecked):
+    def _outcome(self, user: UserKey, reply: signed.CodeChecked | signed.Settling | signed.CodeRefusal) -> CodeOutcome:
+        if not isinstance(reply, signed.CodeChecked):
             raise _refusal(reply)
         reason = FactorFailure(reply.reason.decode()) if reply.reason else None
         if reply.elsewhere and reason is None:
@@ -323,9 +305,9 @@ class FactorStore:
         steps = tuple(keys.factor_step(bucket, factor.id) for factor in ahead)
         each = tuple(value for factor in ahead for value in (factor.parameters.period, skew.early))
         return self._scripts.call(
-            FACTOR_STEPS_RESET,
-            FactorStepsResetKeys(keys.mirror(bucket), steps),
-            FactorStepsResetArguments(life, each),
+            signed.FACTOR_STEPS_RESET,
+            signed.FactorStepsResetKeys(keys.mirror(bucket), steps),
+            signed.FactorStepsResetArguments(life, each),
         )
 
     def waits_since(self, bucket: str) -> int:
@@ -385,7 +367,7 @@ def _unpacked(factor_id: str, packed: bytes | None) -> SealedFactor | None:
     return SealedFactor.unpack(factor_id, packed.decode()) if packed else None
 
 
-def _refusal(reply: Settling | CodeRefusal) -> OtpServiceError:
+def _refusal(reply: signed.Settling | signed.CodeRefusal) -> OtpServiceError:
     match reply:
         case NotFound():
             return NotFoundError(NOT_FOUND)
@@ -395,7 +377,7 @@ def _refusal(reply: Settling | CodeRefusal) -> OtpServiceError:
             return FrozenError("The user is frozen after reported fraud.")
         case StepUp():
             return StepUpRequiredError("What after proves is too old, was used, or was revoked.")
-        case Settling(wait):
+        case signed.Settling(wait):
             settling = StoreUnavailableError("Redis was emptied, restarted or replaced: codes used before have to end.")
             settling.retry_after = ceil_seconds(wait)
             return settling

@@ -18,25 +18,14 @@ from otp_service.store import keys
 from otp_service.store.connection import server_time, to_milliseconds, translate_errors
 from otp_service.store.rulesets import NO_RULES, CompiledRuleset
 from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.signatures import guard as signed
+from otp_service.store.signatures.common import NumberKeys
 from otp_service.store.signatures.gateways import (
     GATEWAY_OBSERVE,
     Closed,
     GatewayObserveArguments,
     Opened,
     Unchanged,
-)
-from otp_service.store.signatures.guard import (
-    GUARD_READ,
-    GUARD_UNBLOCK,
-    NUMBER_FORGET,
-    NUMBER_READ,
-    NUMBER_SHOW,
-    NUMBER_UNBLOCK,
-    Applications,
-    DevicesArguments,
-    NumberKeys,
-    NumberUnblockArguments,
-    SubjectKeys,
 )
 from otp_service.store.signatures.signature import NoArguments
 
@@ -120,8 +109,8 @@ class Guard:
     def forget_number(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
         """End the waits and locks of a number; return how many there were. What it was approved for stays."""
         names = NumberKeys(keys.number(bucket, pseudonym))
-        arguments = NumberUnblockArguments("waits", tuple(applications))
-        return self._scripts.call(NUMBER_UNBLOCK, names, arguments, _number_rules(self._rulesets))
+        arguments = signed.NumberUnblockArguments("waits", tuple(applications))
+        return self._scripts.call(signed.NUMBER_UNBLOCK, names, arguments, _number_rules(self._rulesets))
 
     def counters(
         self, to: Named, applications: Sequence[str], devices: str = ""
@@ -131,9 +120,9 @@ class Guard:
         Of ``devices`` those whose names begin so.
         """
         shown = self._scripts.call(
-            NUMBER_SHOW,
+            signed.NUMBER_SHOW,
             NumberKeys(_subject(to)),
-            DevicesArguments(devices, tuple(applications)),
+            signed.DevicesArguments(devices, tuple(applications)),
             _number_rules(self._rulesets),
         )
         return Counters(shown.approved, tuple(shown.devices), tuple(shown.sends)), {
@@ -146,8 +135,8 @@ class Guard:
 
         What counts messages and wrong codes stays.
         """
-        arguments = DevicesArguments(devices, tuple(applications))
-        self._scripts.call(NUMBER_FORGET, NumberKeys(_subject(to)), arguments, _number_rules(self._rulesets))
+        arguments = signed.DevicesArguments(devices, tuple(applications))
+        self._scripts.call(signed.NUMBER_FORGET, NumberKeys(_subject(to)), arguments, _number_rules(self._rulesets))
 
     def forget_block(self, block: str) -> int:
         """Forget what holds a block back (its pseudonym), not its approvals; return 1 when there was anything."""
@@ -164,7 +153,7 @@ class Guard:
 
     def _read(self, key: str) -> tuple[int, Mapping[str, Any]]:
         """Return the time in milliseconds, and what is kept of a subject by name."""
-        now, values = self._scripts.call(GUARD_READ, SubjectKeys(key), NoArguments())
+        now, values = self._scripts.call(signed.GUARD_READ, signed.SubjectKeys(key), NoArguments())
         return now, json.loads(values or b"{}")
 
     def _block(self, block: str) -> str:
@@ -172,7 +161,9 @@ class Guard:
 
     def _forget(self, names: Iterable[str]) -> int:
         """Forget what holds a subject back in each bucket; return 1 when there was anything."""
-        return min(1, sum(self._scripts.call(GUARD_UNBLOCK, SubjectKeys(name), NoArguments()) for name in names))
+        return min(
+            1, sum(self._scripts.call(signed.GUARD_UNBLOCK, signed.SubjectKeys(name), NoArguments()) for name in names)
+        )
 
 
 def _spent(ceiling: Ceiling, now: int, kept: Mapping[str, Any]) -> int:
@@ -216,7 +207,9 @@ class LimitReader:
         """Return the state of every window of a number."""
         names = tuple(applications)
         key = keys.number(bucket, pseudonym)
-        read = self._scripts.call(NUMBER_READ, NumberKeys(key), Applications(names), _number_rules(self._rulesets))
+        read = self._scripts.call(
+            signed.NUMBER_READ, NumberKeys(key), signed.Applications(names), _number_rules(self._rulesets)
+        )
         states = [_state(limit, None, read.sends, read.now) for limit in self._limits.number]
         for name, times in zip(names, read.wrong, strict=True):
             states += [_state(limit, name, times, read.now) for limit in self._limits.failed_checks]
@@ -227,9 +220,9 @@ class LimitReader:
         names = tuple(applications)
         used = sum(window.used > 0 for window in self.windows(bucket, pseudonym, names))
         self._scripts.call(
-            NUMBER_UNBLOCK,
+            signed.NUMBER_UNBLOCK,
             NumberKeys(keys.number(bucket, pseudonym)),
-            NumberUnblockArguments("windows", names),
+            signed.NumberUnblockArguments("windows", names),
             _number_rules(self._rulesets),
         )
         return used

@@ -11,7 +11,7 @@ from typing import Final
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.script_runner import ScriptRunner
-from otp_service.store.signatures.leases import LEASE_RENEW, LeaseRenewArguments, LeaseRenewed, LeaseRenewKeys
+from otp_service.store.signatures.servers import LEASE_RENEW, LeaseRenewArguments, LeaseRenewed, LeaseRenewKeys
 
 LEASE_RENEWAL: Final = 1.0
 """Seconds between two renewals of a lease."""

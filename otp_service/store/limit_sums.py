@@ -12,13 +12,13 @@ from otp_service.store import keys
 from otp_service.store.connection import translate_errors
 from otp_service.store.rulesets import CompiledRuleset
 from otp_service.store.script_runner import ScriptCall, ScriptRunner
+from otp_service.store.signatures.common import KeyList
 from otp_service.store.signatures.guard import (
     SUMS_REQUEST,
     WINDOWS_READ,
     WINDOWS_WRITE,
     SumsRequestArguments,
     SumsRequestKeys,
-    WindowsKeys,
     WindowsReadArguments,
     WindowsWriteArguments,
 )
@@ -112,7 +112,7 @@ class LimitSums:
 
         A bucket whose server does not answer counts nothing, and has the sum of a later round.
         """
-        states = [WindowsKeys(of_bucket) for of_bucket in names]
+        states = [KeyList(of_bucket) for of_bucket in names]
         windows = [window for window in ruleset.ruleset.windows if window.scope is scope]
         read = WindowsReadArguments(subject, scope)
         answers = self._scripts.call_all(WINDOWS_READ, [(state, read) for state in states], ruleset)

@@ -18,11 +18,11 @@ from otp_service.store.cluster import ClusterClient
 from otp_service.store.connection import translate_errors
 from otp_service.store.rulesets import CompiledRuleset
 from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.signatures.common import KeyList
 from otp_service.store.signatures.guard import (
     SUSPICIONS_NOTE,
     TRAFFIC_COMMIT,
     SuspicionsNoteArguments,
-    SuspicionsNoteKeys,
     TrafficCommitArguments,
     TrafficCommitKeys,
 )
@@ -174,7 +174,7 @@ class TrafficStore:
         if suspicions:
             note = SuspicionsNoteArguments(SUSPICION_LIFE, json.dumps([asdict(suspicion) for suspicion in suspicions]))
             countries = [
-                SuspicionsNoteKeys(tuple(keys.country(bucket, application, suspicion.name) for suspicion in suspicions))
+                KeyList(tuple(keys.country(bucket, application, suspicion.name) for suspicion in suspicions))
                 for bucket in self._buckets
             ]
             self._scripts.call_all(SUSPICIONS_NOTE, [(of_bucket, note) for of_bucket in countries], ruleset)

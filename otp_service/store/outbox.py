@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, cast
 
 import redis
 
@@ -28,44 +28,9 @@ from otp_service.store.mirror import MirrorQuery
 from otp_service.store.rulesets import NO_RULES, CompiledRuleset
 from otp_service.store.script_runner import ScriptRunner, pairs_to_dict
 from otp_service.store.signatures import outbox as signed
-from otp_service.store.signatures.common import Elsewhere, MirrorBehind, NotFound
-from otp_service.store.signatures.mirror import MIRROR_ALLOWS, MirrorAllowsArguments, MirrorAllowsKeys
-from otp_service.store.signatures.outbox import (
-    DEAD_LETTER_REDRIVE,
-    DISPATCH,
-    DISPATCH_FINISH,
-    JOBS_CLAIM,
-    JOBS_RENEW,
-    JOBS_TAKE,
-    QUEUES_SWEEP,
-    RECEIPT,
-    REFERENCE_FIND,
-    REFERENCE_PUT,
-    DeadLetterRedriveArguments,
-    DeadLetterRedriveKeys,
-    DispatchFinishArguments,
-    DispatchFinishKeys,
-    Gone,
-    JobsClaimArguments,
-    JobsClaimKeys,
-    JobsRenewArguments,
-    JobsRenewKeys,
-    JobsTakeArguments,
-    JobsTakeKeys,
-    LeaseLost,
-    QueuesSweepArguments,
-    QueuesSweepKeys,
-    ReceiptArguments,
-    ReceiptKeys,
-    Redriven,
-    ReferenceFindArguments,
-    ReferenceFindKeys,
-    ReferenceFound,
-    ReferencePutArguments,
-    ReferencePutKeys,
-    Unwanted,
-)
-from otp_service.store.signatures.signature import ArgumentsT, KeysT, Signature
+from otp_service.store.signatures.common import Elsewhere, KeyList, MirrorBehind, NotFound, VerificationKeys
+from otp_service.store.signatures.mirror import MIRROR_ALLOWS, MirrorAllowsArguments
+from otp_service.store.signatures.signature import ArgumentsT, Signature
 from otp_service.store.streams import StreamLimits, entry_id, entry_values, parse_entry_id
 from otp_service.store.verifications import VERSION, delivery_slot, parse_verification, record_values
 
@@ -75,16 +40,14 @@ CONSUMER_GROUP = "workers"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One message to deliver, as it was queued. The record that it names has the sealed number."""
+    """A message to deliver, as it was queued. The record that it names has the sealed number."""
 
     bucket: str
     """The number's; it chooses the outbox."""
     queue: str
     """Key of the queue that it was taken from."""
     entry: str
-    """Its place in the queue."""
     consumer: str
-    """Who took it."""
     id: str
     """The verification's."""
     application: str
@@ -99,24 +62,23 @@ class Job:
     fields: tuple[Argument, ...]
     """Everything as it was queued, for another try: name and value in turn."""
     trace: str = ""
-    """The ``traceparent`` of the call that queued it; empty without traces."""
+    """The ``traceparent`` of the queueing call; empty without traces."""
     queued: int = 0
-    """When its message was accepted: milliseconds by Redis' clock."""
+    """When the message was accepted: milliseconds by Redis' clock."""
     called: frozenset[str] = frozenset()
-    """The gateways that were called since it was taken."""
+    """The gateways that were called since the job was taken."""
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Sort key within the queue: when it was queued, then its place."""
+        """Sort key within the queue: acceptance, then place."""
         return (self.queued, *map(int, self.entry.split("-")))
 
     @property
     def first_slot(self) -> str:
-        """Where the record shows the message while it waits for its first dispatch."""
+        """The record's field for the message until its first dispatch."""
         return delivery_slot(self.message, 1)
 
     def with_channel(self, channel: str) -> "Job":
-        """Return the job as it goes on through another channel."""
         names = iter(self.fields)
         fields = {str(name): value for name, value in zip(names, names, strict=True)} | {"channel": channel}
         return replace(self, channel=channel, fields=tuple(part for pair in fields.items() for part in pair))
@@ -146,7 +108,7 @@ def parse_job(bucket: str, queue: str, entry: str, consumer: str, fields: Mappin
 
 
 def unreadable_job(bucket: str, queue: str, entry: str, consumer: str, fields: Mapping[bytes, bytes]) -> Job:
-    """Return an entry that is not a job of this release's format, with nothing known of it but its fields."""
+    """Return a job with nothing but the fields of an entry in an unknown format."""
     parts = tuple(part for pair in fields.items() for part in pair)
     return Job(bucket, queue, entry, consumer, "", "", "", "", "", 0, 0, 0, parts)
 
@@ -154,31 +116,21 @@ def unreadable_job(bucket: str, queue: str, entry: str, consumer: str, fields: M
 LONG_TIME = 3_600_000
 """Milliseconds of silence after which any worker may claim a job."""
 RETRY = "retry"
-"""Kind of the queues of what was tried before; the others are those of fresh messages, by the purpose's kind."""
+"""Kind of the queues for retries; other queues have the purpose's kind."""
 _TURN_RANGE = 1 << 20
 _BLPOP_DELAY = 0.1
 """Seconds by which the server may end a wait too late: it looks at blocked clients ten times a second."""
 _LOOK_AGAIN = 0.1
-"""Seconds until the next call to a bucket whose server is away, or which has queues that were left out."""
+"""Seconds until the next call to a bucket whose server is away, or which has skipped queues."""
 _LOOKS_PER_SECOND = 16
-"""Calls of a worker to quiet buckets of a cluster, in sum: a wake-up is lost with the worker that got it."""
+"""A worker's calls to quiet buckets of a cluster, in sum: a wake-up is lost with the worker that got it."""
 _NAP = 0.01
-"""Seconds between two looks for a new message where a wait is too short for that."""
+"""Seconds between two looks for a message where a wait is too short to block."""
 
 
 def _await_wakes(bucket: str) -> tuple[Argument, ...]:
-    """Return the command that waits for a wake-up of a bucket, and takes all: a worker that is full wakes another."""
+    """Return the command that waits for a bucket's wake-ups and takes them all: a full worker wakes another worker."""
     return "BLMPOP", MAX_WAIT, 1, keys.wake(bucket), "LEFT", "COUNT", 64
-
-
-class _Taken(Protocol):
-    """A reply with jobs."""
-
-    @property
-    def jobs(self) -> list[tuple[bytes, bytes, list[bytes]]]: ...
-
-
-TakenT = TypeVar("TakenT", bound=_Taken)
 
 
 class Outbox:
@@ -192,20 +144,19 @@ class Outbox:
         buckets: tuple[str, ...],
         give_up: Callable[[Job, str], None],
     ) -> None:
-        """Take ``give_up`` for a job that cannot be read, with the reason."""
+        """Take ``give_up``, called with an unreadable job and the reason."""
         self._client = client
         self._scripts = scripts
         self._limits = limits
         self._buckets = buckets
         self.share = BucketShare(scripts, "deliver", buckets)
-        """Whose messages are taken, taken over and tidied up."""
         self._give_up = give_up
         self._wakes = scripts.blocked_commands(keys.wake, _await_wakes)
         """Waits at each bucket of a cluster."""
         self._look_interval = len(buckets) / _LOOKS_PER_SECOND if self._wakes else LONG_TIME / 1000
-        """Seconds after which a bucket is looked at also if nothing woke this worker."""
+        """Seconds between two looks at a bucket that sends no wake-up."""
         self._due: dict[str, float] = {}
-        """When buckets are to be looked at again, by the monotonic clock."""
+        """Next look at each bucket, by the monotonic clock."""
         self._away = set[str]()
         """Buckets whose servers did not answer."""
 
@@ -219,41 +170,41 @@ class Outbox:
     def take(
         self, consumer: str, count: int, leave: Collection[str] = (), buckets: Sequence[str] | None = None
     ) -> list[Job]:
-        """Return up to ``count`` new or due jobs for a consumer, the queues in turn; none of those to ``leave``.
+        """Return up to ``count`` new or due jobs, the queues in turn, except the queues to ``leave``.
 
-        They are of some ``buckets``, by default of all of the share. Raises `StoreUnavailableError` if no server of the
-        share answers.
+        The ``buckets`` are by default the whole share. Raises `StoreUnavailableError` if no server of the share
+        answers.
         """
         turn = secrets.randbelow(_TURN_RANGE)
 
-        def call(buckets: Sequence[str], max_jobs: int) -> tuple[JobsTakeKeys, JobsTakeArguments]:
+        def call(buckets: Sequence[str], max_jobs: int) -> tuple[KeyList, signed.JobsTakeArguments]:
             prefixes = (keys.queue.beginning(bucket, RETRY) for bucket in buckets)
             names = _of_each(buckets, keys.ready, keys.wake, keys.queues, keys.delayed)
-            return JobsTakeKeys(names), JobsTakeArguments(CONSUMER_GROUP, consumer, max_jobs, turn, (*prefixes, *leave))
+            return KeyList(names), signed.JobsTakeArguments(
+                CONSUMER_GROUP, consumer, max_jobs, turn, (*prefixes, *leave)
+            )
 
         jobs: list[Job] = []
-        for group, reply in self._gather(JOBS_TAKE, call, self.share.buckets if buckets is None else buckets, count):
+        buckets = self.share.buckets if buckets is None else buckets
+        for group, reply in self._gather(signed.JOBS_TAKE, call, buckets, count):
             jobs += self._jobs(consumer, reply.jobs)
-            if not reply.jobs:
-                self._postpone(group, reply.next_retry, leave)
+            if reply.jobs:
+                continue
+            seconds = self._look_interval
+            if reply.next_retry >= 0:
+                seconds = min(seconds, reply.next_retry / 1000)
+            for bucket in group:
+                has_more = self._wakes is not None and any(f"{{{bucket}}}" in queue for queue in leave)
+                self._due[bucket] = time.monotonic() + (min(seconds, _LOOK_AGAIN) if has_more else seconds)
         return jobs
-
-    def _postpone(self, buckets: Sequence[str], next_retry: int, leave: Collection[str]) -> None:
-        """Look at buckets again when a retry is due, and in any case after the usual time."""
-        now, seconds = time.monotonic(), self._look_interval
-        if next_retry >= 0:
-            seconds = min(seconds, next_retry / 1000)
-        for bucket in buckets:
-            has_more = self._wakes is not None and any(f"{{{bucket}}}" in queue for queue in leave)
-            self._due[bucket] = now + (min(seconds, _LOOK_AGAIN) if has_more else seconds)
 
     def _gather(
         self,
-        script: Signature[KeysT, ArgumentsT, TakenT],
-        call: Callable[[Sequence[str], int], tuple[KeysT, ArgumentsT]],
+        script: Signature[KeyList, ArgumentsT, signed.JobsTaken],
+        call: Callable[[Sequence[str], int], tuple[KeyList, ArgumentsT]],
         buckets: Sequence[str],
         count: int,
-    ) -> Iterator[tuple[Sequence[str], TakenT]]:
+    ) -> Iterator[tuple[Sequence[str], signed.JobsTaken]]:
         """Yield the replies of a script with up to ``count`` jobs, and their buckets, beginning with others each time.
 
         A cluster's buckets are called together, as many as may each have a job. Buckets that return as many jobs as
@@ -283,7 +234,7 @@ class Outbox:
             raise failure
 
     def wait(self, milliseconds: int) -> None:
-        """Return when there may be something to take, or the time is over, or nearly."""
+        """Return when a bucket may have a job, or when the time is over or nearly over."""
         now, unknown = time.monotonic(), 0.0 if self._wakes else math.inf
         first_due = min(self._due.get(bucket, unknown) for bucket in self.share.buckets)
         seconds = max(0.001, min(milliseconds / 1000, first_due - now))
@@ -299,7 +250,7 @@ class Outbox:
                 time.sleep(min(left, _NAP))
 
     def pass_on(self) -> None:
-        """Wake other workers in place of this worker, which is busy."""
+        """Wake other workers, because this worker is busy."""
         if self._wakes and (buckets := self._wakes.collect((), 0)):
             self._due |= dict.fromkeys(buckets, 0.0)
             self._wake(buckets)
@@ -318,23 +269,23 @@ class Outbox:
             pipeline.execute()
 
     def claim(self, consumer: str, count: int, idle: int) -> list[Job]:
-        """Return up to ``count`` jobs that others hold for longer than ``idle`` milliseconds: they died.
+        """Return up to ``count`` jobs that dead workers hold for longer than ``idle`` milliseconds.
 
         On a cluster each call covers another part of the share.
         """
 
-        def call(buckets: Sequence[str], max_jobs: int) -> tuple[JobsClaimKeys, JobsClaimArguments]:
+        def call(buckets: Sequence[str], max_jobs: int) -> tuple[KeyList, signed.JobsClaimArguments]:
             names = _of_each(buckets, keys.queues, keys.ready)
-            return JobsClaimKeys(names), JobsClaimArguments(CONSUMER_GROUP, consumer, max_jobs, idle)
+            return KeyList(names), signed.JobsClaimArguments(CONSUMER_GROUP, consumer, max_jobs, idle)
 
         buckets = self.share.next(_LOOKS_PER_SECOND) if self._wakes else self.share.buckets
-        replies = self._gather(JOBS_CLAIM, call, buckets, count)
+        replies = self._gather(signed.JOBS_CLAIM, call, buckets, count)
         return [job for _, reply in replies for job in self._jobs(consumer, reply.jobs)]
 
     def lag(self) -> float:
-        """Return the age of the oldest message that is in a queue, in seconds; 0 when none is.
+        """Return the age of the oldest message in a queue, in seconds; 0 without a message.
 
-        A message leaves its queue when a gateway has it, when it is given up, and while it rests between two rounds.
+        A message leaves its queue when a gateway has it, when it is given up, and while it waits for a retry.
         """
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             pipeline.time()
@@ -345,35 +296,40 @@ class Outbox:
             for queue in queues:
                 pipeline.xrange(queue, count=1)
             oldest = pipeline.execute(raise_on_error=False)
-        found = [entries[0][1] for entries in filter(_is_queue, oldest) if entries]
-        queued = [int(entry_values(fields).get("queued", 0)) // 1000 or now for fields in found]
-        return float(max(0, now - min(queued))) if queued else 0.0
+        queued = [now]
+        for entries in oldest:
+            if isinstance(entries, Exception):
+                if "WRONGTYPE" not in str(entries):  # a key of another type in the place of a queue is skipped
+                    raise entries
+            elif entries:
+                queued.append(int(entry_values(entries[0][1]).get("queued", 0)) // 1000 or now)
+        return float(now - min(queued))
 
     def renew(self, consumer: str, jobs: Iterable[Job]) -> None:
-        """Tell that a consumer still works on these jobs; those that others have by now stay theirs."""
-        self._show(consumer, tuple(jobs), 0)
+        """Keep these jobs for a consumer; jobs that other consumers have by now stay theirs."""
+        self._set_silence(consumer, tuple(jobs), 0)
 
     def requeue_job(self, consumer: str, jobs: Iterable[Job]) -> None:
-        """Let others claim these jobs at once."""
-        self._show(consumer, tuple(jobs), LONG_TIME)
+        """Let other consumers claim these jobs at once."""
+        self._set_silence(consumer, tuple(jobs), LONG_TIME)
 
-    def _show(self, consumer: str, jobs: tuple[Job, ...], silent: int) -> None:
+    def _set_silence(self, consumer: str, jobs: tuple[Job, ...], silent: int) -> None:
         """Have a consumer's jobs count as silent for so many milliseconds."""
         for buckets in self._scripts.spread(self._buckets):
             if own := [job for job in jobs if job.bucket in buckets]:
                 queues, entries = tuple(job.queue for job in own), tuple(job.entry for job in own)
-                arguments = JobsRenewArguments(CONSUMER_GROUP, consumer, silent, entries)
-                self._scripts.call(JOBS_RENEW, JobsRenewKeys(queues), arguments)
+                arguments = signed.JobsRenewArguments(CONSUMER_GROUP, consumer, silent, entries)
+                self._scripts.call(signed.JOBS_RENEW, KeyList(queues), arguments)
 
     def sweep(self, idle: int) -> None:
-        """Forget old jobs, empty queues, and consumers that hold nothing and are silent for ``idle`` milliseconds."""
+        """Delete old jobs, empty queues, and consumers without jobs that are silent for ``idle`` milliseconds."""
         for bucket in self.share.buckets:
-            names = QueuesSweepKeys(keys.queues(bucket), keys.ready(bucket))
-            arguments = QueuesSweepArguments(CONSUMER_GROUP, idle, self._limits.milliseconds)
-            self._scripts.call(QUEUES_SWEEP, names, arguments)
+            names = signed.QueuesSweepKeys(keys.queues(bucket), keys.ready(bucket))
+            arguments = signed.QueuesSweepArguments(CONSUMER_GROUP, idle, self._limits.milliseconds)
+            self._scripts.call(signed.QUEUES_SWEEP, names, arguments)
 
-    def _jobs(self, consumer: str, entries: Iterable[tuple[bytes, bytes, list[bytes]]]) -> Iterable[Job]:
-        """Yield the jobs of entries; one that cannot be read goes to the dead letters, and stops nobody."""
+    def _jobs(self, consumer: str, entries: Iterable[signed.TakenJob]) -> Iterable[Job]:
+        """Yield the jobs of entries; an unreadable entry goes to the dead letters."""
         for name, entry, parts in entries:
             queue, fields = name.decode(), dict(zip(parts[::2], parts[1::2], strict=True))
             bucket = queue.partition("{")[2].partition("}")[0]
@@ -388,15 +344,8 @@ def _of_each(buckets: Sequence[str], *kinds: keys.Key) -> tuple[str, ...]:
     return tuple(kind(bucket) for kind in kinds for bucket in buckets)
 
 
-def _is_queue(answer: object) -> bool:
-    """Tell whether an answer is a stream's: a key of another type that stands in the way is left alone."""
-    if isinstance(answer, Exception) and "WRONGTYPE" not in str(answer):
-        raise answer
-    return not isinstance(answer, Exception)
-
-
 NEVER = -1
-"""Instead of milliseconds: nobody will be free, all have been called."""
+"""In place of milliseconds: every gateway has been called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,9 +354,9 @@ class Dropped:
 
     reason: str
     slot: str = ""
-    """Where the record still shows it as waiting; empty when it does not."""
+    """The record's field that still shows the message as waiting; empty for none."""
     rule: str = ""
-    """The rule of the guard that refused it; empty when none did."""
+    """The rule of the guard that refused the message; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +364,7 @@ class NoGatewayFree:
     """No gateway takes the message now."""
 
     wait: int
-    """Milliseconds until one may; `NEVER` when all have been called already."""
+    """Milliseconds until a gateway may; `NEVER` when all have been called already."""
     now: int
     """Milliseconds by Redis' clock."""
     verification: Verification
@@ -423,12 +372,12 @@ class NoGatewayFree:
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """The call that is to be made now."""
+    """The call to make now."""
 
     dispatch_id: str
     message: int
     number: int
-    """Which call for this message it is, from 1."""
+    """Number of the call among those of the message, from 1."""
     gateway: str
     choice: str
     """Why this gateway: ``configured``, ``fail_over``, ``already_tried``, ``breaker`` …"""
@@ -438,22 +387,11 @@ class Dispatched:
 
     @property
     def slot(self) -> str:
-        """Where the record keeps its outcome."""
+        """The record's field for the outcome."""
         return delivery_slot(self.message, self.number)
 
 
-def _outcome(
-    job: Job, dispatch_id: str, reply: signed.DispatchDecision
-) -> Dispatched | NoGatewayFree | Dropped | LeaseLost | MirrorBehind:
-    match reply:
-        case signed.Dispatched(number, gateway, choice, now, record):
-            verification = parse_verification(job.id, pairs_to_dict(record), now)
-            return Dispatched(dispatch_id, job.message, number, gateway.decode(), choice.decode(), now, verification)
-        case signed.NoGatewayFree(wait, now, record):
-            return NoGatewayFree(wait, now, parse_verification(job.id, pairs_to_dict(record), now))
-        case signed.Dropped(reason, slot, rule):
-            return Dropped(reason.decode(), slot.decode(), rule.decode())
-    return reply
+DispatchOutcome = Dispatched | NoGatewayFree | Dropped | signed.LeaseLost | MirrorBehind
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,10 +401,10 @@ class Candidate:
     name: str
     allowance: GatewayLimits
     room: Room | None
-    """Whether this worker may call it; ``None`` when it was called for this message since the job was taken."""
+    """Whether this worker may call the gateway; ``None`` when it was called since the job was taken."""
 
     def for_script(self, state: bytes = b"") -> signed.RouteGateway:
-        """Return the gateway as `dispatch.lua` reads it, with its state where it is in another slot."""
+        """Return the arguments of `dispatch.lua` for the gateway, with its state if it is in another slot."""
         limits = self.allowance
         rate = f"{limits.per_second:g}"
         return signed.RouteGateway(self.name, rate, limits.in_flight, limits.lease, self.room or "called", state)
@@ -478,13 +416,13 @@ class FinishResult(StrEnum):
     FINISHED = "finished"
     """The requested next step follows."""
     ARRIVED = "arrived"
-    """A receipt said meanwhile that the gateway has the message, or decided what follows: nothing more is sent."""
+    """A receipt arrived meanwhile: the gateway has the message, or the next step is decided. Nothing more is sent."""
     LEASE_LOST = "lease-lost"
-    """Another worker has the job by now: what follows is for that one to decide."""
+    """Another worker has the job by now, and decides what follows."""
 
 
 class NextStep(StrEnum):
-    """What follows for a job after a dispatch."""
+    """The next step of a job after a dispatch."""
 
     DONE = "done"
     NEXT = "next"
@@ -492,12 +430,11 @@ class NextStep(StrEnum):
     RETRY = "retry"
     """Another round, after a pause."""
     DEAD = "dead"
-    """It is given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchResult:
-    """What became of a dispatch, and what follows."""
+    """The outcome of a dispatch, and the next step."""
 
     next: NextStep
     status: DeliveryStatus = DeliveryStatus.FAILED
@@ -506,31 +443,31 @@ class DispatchResult:
     delay: int = 0
     """Milliseconds until a retry."""
     channel: str | None = None
-    """Through which a retry goes on; ``None`` for the same."""
+    """Channel of a retry; ``None`` for the same."""
     cost: int = 0
-    """What the call cost, in millionths."""
+    """Cost of the call in millionths."""
     opted_out: bool = False
-    """Whether the number's holder told the provider that they want none: the ledger learns it from the event."""
+    """Whether the number's holder opted out at the provider: the ledger learns it from the event."""
     template: str = ""
-    """Of which template the message was made: id, version and digest, with blanks between."""
+    """Template of the message: id, version and digest, with blanks between."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportResult:
-    """A receipt that was understood."""
+    """The result of a receipt."""
 
     news: bool
-    """Whether it changed anything: one that comes again, or too late, does not."""
+    """Whether the receipt changed the record: a repeated or late receipt does not."""
     message: int
     dispatch: int
     now: int
     verification: Verification
     trace: str = ""
-    """The ``traceparent`` that the dispatch was recorded with; empty without traces."""
+    """The ``traceparent`` of the dispatch; empty without traces."""
 
 
 class Dispatches:
-    """The calls to gateways, in the records of their verifications."""
+    """Calls to gateways, recorded in their verifications."""
 
     def __init__(
         self,
@@ -552,18 +489,18 @@ class Dispatches:
         mirror_query: MirrorQuery,
         max_ambiguous: int,
         trace: str = "",
-    ) -> Dispatched | NoGatewayFree | Dropped | LeaseLost | MirrorBehind:
+    ) -> DispatchOutcome:
         """Choose a gateway of the route, which must not be empty, and record that it is about to be called.
 
         The message is dropped once more than ``max_ambiguous`` of its dispatches may have been sent although they
-        failed. What a worker that died left open is told as one of these. Receipts link to the ``trace``.
+        failed; a call that a dead worker left open counts among them. Receipts link to the ``trace``.
         """
         candidates = tuple(route)
-        here, elsewhere = list[str](), dict[str, GatewayLimits]()
+        gateway_keys, elsewhere = list[str](), dict[str, GatewayLimits]()
         if self._scripts.is_cluster:
-            elsewhere = {one.name: one.allowance for one in candidates if one.room}
+            elsewhere = {candidate.name: candidate.allowance for candidate in candidates if candidate.room}
         else:
-            here = [key for one in candidates for key in self._scripts.gateway_keys(one.name)]
+            gateway_keys = [key for candidate in candidates for key in self._scripts.gateway_keys(candidate.name)]
         names = signed.DispatchKeys(
             record=keys.record(job.bucket, job.id),
             dispatch=keys.dispatch(job.bucket, dispatch_id),
@@ -574,7 +511,7 @@ class Dispatches:
             calls=keys.calls(job.bucket),
             application=keys.application(job.bucket, job.application),
             country=keys.country(job.bucket, job.application, job.country),
-            rest=tuple(here),
+            rest=tuple(gateway_keys),
         )
         arguments = signed.DispatchArguments(
             application=job.application,
@@ -596,17 +533,27 @@ class Dispatches:
         )
 
         def ask(states: Mapping[str, bytes]) -> signed.DispatchDecision | signed.GatewayNeeded:
-            gateways = tuple(part for one in candidates for part in one.for_script(states.get(one.name, b"")))
-            asked = arguments._replace(rest=gateways)
-            while isinstance(reply := self._scripts.call(DISPATCH, names, asked, self._ruleset(job)), Elsewhere):
-                asked = asked._replace(elsewhere=revocation(self._scripts, job.application, reply))
+            gateways = (candidate.for_script(states.get(candidate.name, b"")) for candidate in candidates)
+            call = arguments._replace(rest=tuple(part for gateway in gateways for part in gateway))
+            while isinstance(reply := self._scripts.call(signed.DISPATCH, names, call, self._ruleset(job)), Elsewhere):
+                call = call._replace(elsewhere=revocation(self._scripts, job.application, reply))
             return reply
 
-        return _outcome(job, dispatch_id, GatewayCall(self._scripts, dispatch_id, elsewhere).decide(ask))
+        match GatewayCall(self._scripts, dispatch_id, elsewhere).decide(ask):
+            case signed.Dispatched(number, gateway, choice, now, record):
+                verification = parse_verification(job.id, pairs_to_dict(record), now)
+                parts = number, gateway.decode(), choice.decode(), now, verification
+                return Dispatched(dispatch_id, job.message, *parts)
+            case signed.NoGatewayFree(wait, now, record):
+                return NoGatewayFree(wait, now, parse_verification(job.id, pairs_to_dict(record), now))
+            case signed.Dropped(reason, slot, rule):
+                return Dropped(reason.decode(), slot.decode(), rule.decode())
+            case other:
+                return other
 
     def is_allowed(self, job: Job, mirror_query: MirrorQuery) -> bool:
-        """Tell whether a message may go, as far as the mirror of the ledger tells; `dispatch` looks again."""
-        names = MirrorAllowsKeys(keys.record(job.bucket, job.id), keys.mirror(job.bucket))
+        """Return whether the mirror of the ledger allows a message; `dispatch` checks again."""
+        names = VerificationKeys(keys.record(job.bucket, job.id), keys.mirror(job.bucket))
         arguments = MirrorAllowsArguments(
             application=job.application,
             identity=mirror_query.identity,
@@ -619,11 +566,10 @@ class Dispatches:
     def finish(self, job: Job, slot: str, result: DispatchResult, gateway: str = "") -> FinishResult:
         """Record the outcome; acknowledge and delete the job unless another dispatch follows.
 
-        ``slot`` is where the record keeps it, empty for nowhere; ``gateway`` is the one that was called, empty for
-        none: then nothing is done by whom the job was claimed from.
+        ``slot`` is the record's field for it, empty for none; ``gateway`` is the gateway that was called, empty for
+        none: then a worker that has lost the job does nothing.
         """
-        following = job.with_channel(result.channel) if result.channel else job
-        names = DispatchFinishKeys(
+        names = signed.DispatchFinishKeys(
             record=keys.record(job.bucket, job.id),
             queue=job.queue,
             delayed=keys.delayed(job.bucket),
@@ -635,7 +581,7 @@ class Dispatches:
             application=keys.application(job.bucket, job.application),
             country=keys.country(job.bucket, job.application, job.country),
         )
-        arguments = DispatchFinishArguments(
+        arguments = signed.DispatchFinishArguments(
             slot=slot,
             status=result.status,
             reason=result.reason,
@@ -651,21 +597,21 @@ class Dispatches:
             cost=result.cost,
             opted_out=int(result.opted_out),
             template=result.template,
-            rest=following.fields,
+            rest=(job.with_channel(result.channel) if result.channel else job).fields,
         )
-        reply = self._scripts.call(DISPATCH_FINISH, names, arguments, self._ruleset(job))
+        reply = self._scripts.call(signed.DISPATCH_FINISH, names, arguments, self._ruleset(job))
         return FinishResult(reply.decode())
 
     def _ruleset(self, job: Job) -> CompiledRuleset:
-        """Return the rules of a job's application; none when the configuration has lost it."""
+        """Return the rules of a job's application; none for an application that left the configuration."""
         return self._rulesets.get(job.application, NO_RULES)
 
     def give_up(self, job: Job, reason: str) -> None:
-        """Move a job to the dead letters that no record is known of."""
+        """Move a job without a known record to the dead letters."""
         self.finish(job, "", DispatchResult(NextStep.DEAD, reason=reason))
 
     def verification_of(self, bucket: str, dispatch_id: str, gateway: str | None = None) -> str | None:
-        """Return the verification of a dispatch, of one gateway or any; ``None`` when it is not known (any more)."""
+        """Return the verification of a dispatch, of any ``gateway`` by default; ``None`` when it is unknown or gone."""
         with translate_errors():
             values: Any = self._client.hmget(keys.dispatch(bucket, dispatch_id), "record", "gateway")
         record, through = values
@@ -674,12 +620,12 @@ class Dispatches:
         return str(record.decode()).rpartition(":")[2]
 
     def pseudonym_of(self, bucket: str, dispatch_id: str) -> str | None:
-        """Return whom a dispatch went to, as a pseudonym; ``None`` when it is not known (any more)."""
+        """Return the pseudonym of a dispatch's number; ``None`` when it is unknown or gone."""
         with translate_errors():
             record = cast("bytes | None", self._client.hget(keys.dispatch(bucket, dispatch_id), "record"))
             fields: Any = self._client.hgetall(record.decode()) if record else {}
-        found = record_values({name.decode(): value for name, value in fields.items()}).get("pseudonym")
-        return found.decode() if found else None
+        pseudonym = record_values({name.decode(): value for name, value in fields.items()}).get("pseudonym")
+        return pseudonym.decode() if pseudonym else None
 
     def report(  # noqa: PLR0913 - all of it comes with one report
         self,
@@ -694,13 +640,12 @@ class Dispatches:
         last_word: bool = False,
         refunded: bool = False,
     ) -> ReportResult | None:
-        """Record a gateway's report; ``None`` when no such dispatch of this gateway is known.
+        """Record a gateway's report; return ``None`` for an unknown dispatch or another gateway's.
 
-        After the ``last_word`` on a message nothing more is tried for it. The event of one that is ``refunded`` tells
-        that it cost nothing.
+        After the ``last_word`` on a message nothing more is tried for it. A ``refunded`` report's event has no cost.
         """
-        names = ReceiptKeys(keys.dispatch(bucket, dispatch_id), keys.events(bucket), keys.mirror(bucket))
-        arguments = ReceiptArguments(
+        names = signed.ReceiptKeys(keys.dispatch(bucket, dispatch_id), keys.events(bucket), keys.mirror(bucket))
+        arguments = signed.ReceiptArguments(
             gateway=gateway,
             status=status,
             reason=reason,
@@ -709,31 +654,31 @@ class Dispatches:
             is_last=int(last_word),
             refunded=int(refunded),
         )
-        read = self._scripts.call(RECEIPT, names, arguments)
-        if isinstance(read, NotFound):
+        reply = self._scripts.call(signed.RECEIPT, names, arguments)
+        if isinstance(reply, NotFound):
             return None
-        message, _, dispatch = read.slot.decode().removeprefix("d").partition(".")
-        verification = parse_verification(read.id.decode(), pairs_to_dict(read.record), read.now)
+        message, _, dispatch = reply.slot.decode().removeprefix("d").partition(".")
+        verification = parse_verification(reply.id.decode(), pairs_to_dict(reply.record), reply.now)
         place = int(message), int(dispatch)
-        return ReportResult(read.recorded == 1, *place, read.now, verification, read.trace.decode())
+        return ReportResult(reply.recorded == 1, *place, reply.now, verification, reply.trace.decode())
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One message that was given up. Members are empty where the job could not be read."""
+    """A message that was given up. Members are empty where the job is unreadable."""
 
     bucket: str
     entry: str
-    """Its place among the dead letters of its bucket."""
+    """Place among the dead letters of the bucket."""
     at: int
-    """When it was given up, in milliseconds by Redis' clock."""
+    """When the message was given up, in milliseconds by Redis' clock."""
     reason: str
     fields: Mapping[str, str]
     """The job as it was queued."""
 
     @property
     def id(self) -> str:
-        """Under which an operator names it."""
+        """The identifier that operators use."""
         return entry_id(self.bucket, self.entry)
 
     def member(self, name: str) -> str:
@@ -742,11 +687,11 @@ class DeadLetter:
 
 
 class RedriveResult(StrEnum):
-    """What became of a dead letter that was to be put back."""
+    """The result of redriving a dead letter."""
 
     REDRIVEN = "redriven"
     GONE = "gone"
-    """The letter, or its verification, is no longer there."""
+    """The letter or its verification is gone."""
     UNWANTED = "unwanted"
     """The verification has ended, or a newer code is on its way."""
 
@@ -763,22 +708,23 @@ class DeadLetters:
         self._buckets = buckets
 
     def count(self) -> int:
-        """Return how many letters there are."""
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             for bucket in self._buckets:
                 pipeline.xlen(keys.dead_letters(bucket))
             return sum(pipeline.execute())
 
-    def newest(self, most: int) -> list[DeadLetter]:
+    def newest(self, max_letters: int) -> list[DeadLetter]:
         """Return the newest letters, newest first."""
-        letters = [letter for bucket in self._buckets for letter in self._read(bucket, "-", "+", most)]
-        return sorted(letters, key=lambda letter: letter.at, reverse=True)[:most]
+        return self._newest("-", max_letters)[:max_letters]
 
-    def since(self, milliseconds: int, most: int | None = None) -> list[DeadLetter]:
-        """Return the letters of the last ``milliseconds``, newest first; of each bucket the newest ``most``."""
+    def since(self, milliseconds: int, max_letters: int | None = None) -> list[DeadLetter]:
+        """Return the letters of the last ``milliseconds``, newest first; up to ``max_letters`` of each bucket."""
         with translate_errors():
             begin = str(server_time(self._client) - milliseconds)
-        letters = [letter for bucket in self._buckets for letter in self._read(bucket, begin, "+", most)]
+        return self._newest(begin, max_letters)
+
+    def _newest(self, begin: str, max_letters: int | None) -> list[DeadLetter]:
+        letters = [letter for bucket in self._buckets for letter in self._read(bucket, begin, "+", max_letters)]
         return sorted(letters, key=lambda letter: letter.at, reverse=True)
 
     def find(self, letter_id: str) -> DeadLetter | None:
@@ -788,23 +734,25 @@ class DeadLetters:
         bucket, entry = place
         return next(self._read(bucket, entry, entry, 1), None)
 
-    def _read(self, bucket: str, begin: str, end: str, most: int | None) -> Iterator[DeadLetter]:
+    def _read(self, bucket: str, begin: str, end: str, max_letters: int | None) -> Iterator[DeadLetter]:
         with translate_errors():
-            entries: Any = self._client.xrevrange(keys.dead_letters(bucket), end, begin, count=most)
-        for entry, fields in entries:
-            yield _letter(bucket, entry.decode(), fields)
+            entries: Any = self._client.xrevrange(keys.dead_letters(bucket), end, begin, count=max_letters)
+        for entry, raw in entries:
+            fields = entry_values(raw)
+            reason, at = fields.pop("reason", ""), int(entry.partition(b"-")[0])
+            yield DeadLetter(bucket, entry.decode(), at, reason, fields)
 
     def redrive(self, letter: DeadLetter) -> tuple[RedriveResult, str]:
-        """Put a letter's message back into the outbox; return what became of it, and why not.
+        """Put a letter's message into the queue of retries; return the result, and the reason if it is unwanted.
 
-        It goes into the queue of retries, with a new budget of dispatches; no limit counts it again.
+        The message has a new budget of dispatches; no limit counts it again.
         """
         try:
             job = parse_job(letter.bucket, "", "", "", letter.fields)
         except (KeyError, ValueError):
             return RedriveResult.UNWANTED, "unreadable"
         queue, queues, ready, wake = keys.queue_keys(letter.bucket, RETRY, job.application, job.country, job.channel)
-        names = DeadLetterRedriveKeys(
+        names = signed.DeadLetterRedriveKeys(
             dead_letters=keys.dead_letters(letter.bucket),
             record=keys.record(letter.bucket, job.id),
             queue=queue,
@@ -813,13 +761,15 @@ class DeadLetters:
             wake=wake,
             events=keys.events(letter.bucket),
         )
-        arguments = DeadLetterRedriveArguments(letter.entry, job.application, job.message, job.generation, job.fields)
-        match self._scripts.call(DEAD_LETTER_REDRIVE, names, arguments):
-            case Redriven():
+        arguments = signed.DeadLetterRedriveArguments(
+            letter.entry, job.application, job.message, job.generation, job.fields
+        )
+        match self._scripts.call(signed.DEAD_LETTER_REDRIVE, names, arguments):
+            case signed.Redriven():
                 return RedriveResult.REDRIVEN, ""
-            case Gone():
+            case signed.Gone():
                 return RedriveResult.GONE, ""
-            case Unwanted(reason):
+            case signed.Unwanted(reason):
                 return RedriveResult.UNWANTED, reason.decode()
 
 
@@ -833,65 +783,52 @@ def count_reasons(letters: list[DeadLetter]) -> Counter[str]:
     return Counter(map(short_reason, letters))
 
 
-def _letter(bucket: str, entry: str, raw: Mapping[bytes, bytes]) -> DeadLetter:
-    fields = entry_values(raw)
-    reason = fields.pop("reason", "")
-    return DeadLetter(bucket, entry, int(entry.partition("-")[0]), reason, fields)
-
-
 EARLY_RECEIPT_LIFE: Final = 1000 * keys.early_receipts.seconds
-"""Milliseconds for which a receipt is kept whose reference nobody knows yet."""
+"""Milliseconds for which a receipt with an unknown reference is stored."""
 MAX_EARLY_RECEIPTS = 10
-"""Receipts kept for one such reference."""
+"""Receipts stored for an unknown reference."""
 
 
 class References:
-    """References of gateways, and receipts that overtook them. What is kept of a reference is a hash."""
+    """Hashes of gateways' references, and receipts that came before their reference was known."""
 
     def __init__(self, client: redis.Redis, scripts: ScriptRunner) -> None:
         self._client = client
         self._scripts = scripts
 
     def remember(self, gateway: str, reference: str, dispatch_id: str, milliseconds: int) -> list[str]:
-        """Remember a dispatch by its reference; return the receipts that were faster, as they were handed in."""
-        names = ReferencePutKeys(*self._places(gateway, reference))
-        early = self._scripts.call(REFERENCE_PUT, names, ReferencePutArguments(dispatch_id, milliseconds))
-        return [receipt.decode() for receipt in early.receipts]
+        """Remember a dispatch by its reference; return the receipts that came before, unchanged."""
+        names = signed.ReferencePutKeys(*self._places(gateway, reference))
+        early = self._scripts.call(signed.REFERENCE_PUT, names, signed.ReferencePutArguments(dispatch_id, milliseconds))
+        return [receipt.decode() for receipt in early]
 
     def known(self, gateway: str, references: tuple[str, ...]) -> str | None:
-        """Return the dispatch that was taken over under the first of the references that is known; keep nothing."""
+        """Return the dispatch of the first known reference; store nothing."""
         with translate_errors():
-            places = [self._places(gateway, one)[0] for one in references]
-            found = cast("list[bytes | None]", self._client.mget(places))
-        return next((one.decode() for one in found if one), None)
+            places = [self._places(gateway, reference)[0] for reference in references]
+            stored = cast("list[bytes | None]", self._client.mget(places))
+        return next((dispatch.decode() for dispatch in stored if dispatch), None)
 
     def dispatch_of(self, gateway: str, references: tuple[str, ...], receipt: str) -> str | None:
-        """Return the dispatch that was taken over under one of the references.
-
-        When none is known the ``receipt`` is kept, and `remember` will return it.
-        """
+        """Return the dispatch of a known reference; otherwise store the ``receipt`` until `remember` returns it."""
         places = tuple(place for reference in references for place in self._places(gateway, reference))
-        arguments = ReferenceFindArguments(receipt, EARLY_RECEIPT_LIFE, MAX_EARLY_RECEIPTS)
-        reply = self._scripts.call(REFERENCE_FIND, ReferenceFindKeys(places), arguments)
-        return reply.dispatch.decode() if isinstance(reply, ReferenceFound) else None
+        arguments = signed.ReferenceFindArguments(receipt, EARLY_RECEIPT_LIFE, MAX_EARLY_RECEIPTS)
+        reply = self._scripts.call(signed.REFERENCE_FIND, KeyList(places), arguments)
+        return reply.dispatch.decode() if isinstance(reply, signed.ReferenceFound) else None
 
     def _places(self, gateway: str, reference: str) -> tuple[str, str]:
         """Return the keys of a reference, and of receipts that come before it is known."""
-        hashed = _hash(reference)
+        hashed = hashlib.sha256(reference.encode()).hexdigest()[:32]
         of = self._scripts.of_gateway
         return of(keys.reference, gateway, hashed), of(keys.early_receipts, gateway, hashed)
 
 
-def _hash(reference: str) -> str:
-    return hashlib.sha256(reference.encode()).hexdigest()[:32]
-
-
 REPLY_INTERVAL: Final = keys.replied.seconds
-"""Seconds from one reply of a kind, by an application to a number, to the next."""
+"""Seconds between two replies of a kind, by an application to a number."""
 WAITING_REPLY_LIFE: Final = keys.replies.seconds
-"""Seconds after which a reply that waits is not sent any more."""
+"""Seconds after which a waiting reply is not sent any more."""
 MAX_WAITING_REPLIES: Final = 1000
-"""Replies that wait at most; older ones go."""
+"""Replies that may wait; the oldest are dropped."""
 
 
 class Replies:
@@ -901,13 +838,12 @@ class Replies:
         self._client = client
 
     def reserve(self, bucket: str, application: str, pseudonym: str, meaning: str) -> bool:
-        """Tell whether a number may get an application's reply of a kind, and then none for a day, come what may."""
+        """Return whether a number may get an application's reply of a kind; if so, it gets no other for a day."""
         place = keys.replied(bucket, application, meaning, pseudonym)
         with translate_errors():
             return bool(self._client.set(place, 1, nx=True, ex=REPLY_INTERVAL))
 
     def put(self, entry: bytes) -> None:
-        """Let a reply wait for a worker."""
         with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
             stamp = server_time(self._client)
             pipeline.lpush(keys.REPLIES, b"%d " % stamp + entry)
@@ -916,10 +852,10 @@ class Replies:
             pipeline.execute()
 
     def take(self) -> bytes | None:
-        """Return the reply that waits longest, which nobody else gets; ``None`` when none waits."""
+        """Remove and return the reply that waits longest; ``None`` when none waits."""
         with translate_errors():
-            while found := cast("bytes | None", self._client.rpop(keys.REPLIES)):
-                stamp, _, entry = found.partition(b" ")
+            while reply := cast("bytes | None", self._client.rpop(keys.REPLIES)):
+                stamp, _, entry = reply.partition(b" ")
                 if server_time(self._client) - int(stamp) < 1000 * WAITING_REPLY_LIFE:
                     return entry
         return None

@@ -39,7 +39,16 @@ from otp_service.store.rulesets import NO_RULES, CompiledPlan, CompiledRuleset, 
 from otp_service.store.script_runner import ScriptRunner, pairs_to_dict
 from otp_service.store.signatures import verifications as signed
 from otp_service.store.signatures.common import AlreadyFinal as AlreadyFinalReply
-from otp_service.store.signatures.common import Elsewhere, MirrorBehind, NotFound, RecordKeys
+from otp_service.store.signatures.common import (
+    Elsewhere,
+    EvidenceKeys,
+    KeyList,
+    MirrorBehind,
+    NotFound,
+    NumberKeys,
+    RecordKeys,
+    VerificationKeys,
+)
 from otp_service.store.signatures.mirror import STARTS_READINESS, ReadinessArguments, ReadinessKeys, Ready
 from otp_service.store.signatures.proofs import (
     PAGE_COUNT,
@@ -50,10 +59,8 @@ from otp_service.store.signatures.proofs import (
     PageCountKeys,
     PageRedeemArguments,
     PageRedeemed,
-    PageRedeemKeys,
     ProofRedeemArguments,
     ProofRedeemed,
-    ProofRedeemKeys,
 )
 from otp_service.store.signatures.signature import KeysT, NoArguments, ReplyT, Signature, reply_word
 from otp_service.store.streams import StreamLimits, entry_id
@@ -759,7 +766,7 @@ class Verifications:
         Raises `InvalidProofError` where what it rests on was revoked, and `LedgerUnavailableError` while the mirror is
         built, which tells.
         """
-        names = ProofRedeemKeys(keys.evidence(bucket, approval), keys.mirror(bucket))
+        names = EvidenceKeys(keys.evidence(bucket, approval), keys.mirror(bucket))
         reply = self._scripts.call(PROOF_REDEEM, names, ProofRedeemArguments(application, ""))
         if isinstance(reply, Elsewhere):
             state = self._revocation(application, reply)
@@ -778,7 +785,7 @@ class Verifications:
         Returns ``None`` where it was used before, the record is gone, it has not ended, or the time ``until`` (ms) has
         come. Raises `LedgerUnavailableError` for an approval while the mirror is built.
         """
-        names = PageRedeemKeys(keys.record(bucket, verification_id), keys.mirror(bucket))
+        names = VerificationKeys(keys.record(bucket, verification_id), keys.mirror(bucket))
         arguments = PageRedeemArguments(application, until, keys.mirrored.beginning(bucket), "")
         reply = self._scripts.call(PAGE_REDEEM, names, arguments)
         if isinstance(reply, Elsewhere):
@@ -810,13 +817,13 @@ class Verifications:
         ``approved`` tells by identifier whether the number was known before. To ask again changes nothing. A record
         that is gone, `RECORD_GRACE` after its code, gives nothing back: its buckets leak as without an approval.
         """
-        records = signed.GuardRollBackKeys(tuple(keys.record(bucket, verification_id) for verification_id in approved))
+        records = KeyList(tuple(keys.record(bucket, verification_id) for verification_id in approved))
         arguments = signed.GuardRollBackArguments(application, tuple(map(int, approved.values())))
         return self._scripts.call(signed.GUARD_ROLL_BACK, records, arguments, ruleset)
 
     def find(self, bucket: str, pseudonym: str, application: str, purpose: str) -> Verification | None:
         """Return the newest verification of a number for an application's purpose as it is now, while it is kept."""
-        names = signed.VerificationFindKeys(keys.number(bucket, pseudonym))
+        names = NumberKeys(keys.number(bucket, pseudonym))
         arguments = signed.VerificationFindArguments(application, purpose, keys.record.beginning(bucket))
         reply = self._scripts.call(signed.VERIFICATION_FIND, names, arguments, NO_RULES)
         if isinstance(reply, NotFound):
@@ -834,7 +841,7 @@ class Verifications:
         """
         record = keys.record(bucket, verification_id)
         self._scripts.await_replicas([record])
-        names = signed.ApprovalReadKeys(record, keys.mirror(bucket))
+        names = VerificationKeys(record, keys.mirror(bucket))
         reply = self._scripts.call(
             signed.APPROVAL_READ, names, signed.ApprovalReadArguments(keys.mirrored.beginning(bucket))
         )

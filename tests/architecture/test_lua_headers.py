@@ -6,7 +6,6 @@ import pytest
 from support_sources import LUA
 
 from otp_service.store.signatures import SIGNATURES
-from otp_service.store.signatures.signature import reply_word
 
 SCRIPTS = sorted(path.stem for path in LUA.glob("*.lua") if not path.stem.startswith("include_"))
 PARTS = sorted(path.stem.removeprefix("include_") for path in LUA.glob("include_*.lua"))
@@ -54,7 +53,7 @@ def test_a_script_uses_exactly_the_names_of_its_signature(name):
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_a_script_names_each_value_of_a_reply(name):
     _, body = _read(name)
-    fields = {reply_word(reply).replace("-", "_"): reply for reply in SIGNATURES[name].replies}
+    fields = {word.replace("-", "_"): reply for word, reply in SIGNATURES[name].replies.items()}
 
     for word, begin in re.findall(r"\breply\.(\w+)( \{)?", body):
         assert bool(begin) == bool(fields[word]._fields), f"reply.{word}() has no values, others have a table"

@@ -26,7 +26,7 @@ class Gone(NamedTuple):
     pass
 
 
-SIGNATURE = Signature("example", Keys, Arguments, TooMany, Gone)
+SIGNATURE = Signature[Keys, Arguments, TooMany | Gone]("example")
 BODY = """-- key.comment is no name
 if redis.call('EXISTS', key.record, unpack(KEYS, key.rest)) == 0 then return reply.gone() end
 return reply.too_many { wait = arg.locale }
@@ -85,7 +85,7 @@ def test_a_reply_is_read_by_its_word(answer, reply):
 
 
 def test_a_value_without_a_word_is_returned_as_it_is():
-    assert Signature("value", Keys, Arguments, int).read(7) == 7
+    assert Signature[Keys, Arguments, int]("value").read(7) == 7
 
 
 def test_lua_makes_replies_by_name():
@@ -101,4 +101,4 @@ def test_two_replies_of_a_word_fail_the_build():
         at: int
 
     with pytest.raises(ValueError, match="gone"):
-        reply_functions([SIGNATURE, Signature("other", Keys, Arguments, Gone)])
+        reply_functions([SIGNATURE, Signature[Keys, Arguments, Gone]("other")])

@@ -3,7 +3,7 @@ local jobs = {}
 for i = key.rest, #KEYS / 2 do
   for _, queue in ipairs(redis.call('HKEYS', KEYS[i])) do
     local left = tonumber(arg.max_jobs) - #jobs
-    if left <= 0 then return reply.jobs { jobs = jobs } end
+    if left <= 0 then return reply.jobs_taken { jobs = jobs } end
     local pending = redis.pcall('XPENDING', queue, arg.group, 'IDLE', arg.silent, '-', '+', left)
     if pending.err then redis.call('SADD', KEYS[#KEYS / 2 + i], queue) end -- its group is lost: all of it is new again
     for _, job in ipairs(pending) do
@@ -12,4 +12,4 @@ for i = key.rest, #KEYS / 2 do
     end
   end
 end
-return reply.jobs { jobs = jobs }
+return reply.jobs_taken { jobs = jobs }

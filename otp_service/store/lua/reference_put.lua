@@ -2,4 +2,4 @@
 redis.call('SET', key.reference, arg.dispatch, 'PX', arg.life)
 local early = redis.call('LRANGE', key.early, 0, -1)
 redis.call('DEL', key.early)
-return reply.early_receipts { receipts = early }
+return early

@@ -6,8 +6,6 @@ from otp_service.store.signatures.signature import NoArguments, Signature
 
 
 class AccessKeys(NamedTuple):
-    """The copy."""
-
     copy: str
 
 
@@ -18,7 +16,7 @@ class AccessKeepArguments(NamedTuple):
     sealed: str
 
 
-ACCESS_KEEP = Signature("access_keep", AccessKeys, AccessKeepArguments, int)
+ACCESS_KEEP = Signature[AccessKeys, AccessKeepArguments, int]("access_keep")
 """Returns 1 where the copy is of this state now."""
-ACCESS_READ: Signature[AccessKeys, NoArguments, bytes | None] = Signature("access_read", AccessKeys, NoArguments, bytes)
+ACCESS_READ = Signature[AccessKeys, NoArguments, bytes | None]("access_read")
 """Returns the sealed copy; nothing where it was written in another run of the server."""

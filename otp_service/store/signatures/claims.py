@@ -2,21 +2,11 @@
 
 from typing import NamedTuple
 
-from otp_service.store.signatures.common import MirrorBehind, StepUp
+from otp_service.store.signatures.common import EvidenceKeys, MirrorBehind, StepUp
 from otp_service.store.signatures.signature import Signature
 
 
-class EvidenceKeys(NamedTuple):
-    """The evidence of an approval."""
-
-    evidence: str
-    mirror: str
-    """Its head."""
-
-
 class EvidenceClaimArguments(NamedTuple):
-    """The start or check that uses an approval."""
-
     application: str
     by: str
     """Name of the claim: a verification, or a check."""
@@ -33,36 +23,27 @@ class EvidenceClaimed(NamedTuple):
     basis: bytes
 
 
-EVIDENCE_CLAIM: Signature[EvidenceKeys, EvidenceClaimArguments, EvidenceClaimed | StepUp | MirrorBehind] = Signature(
-    "evidence_claim", EvidenceKeys, EvidenceClaimArguments, EvidenceClaimed, StepUp, MirrorBehind
+EVIDENCE_CLAIM = Signature[EvidenceKeys, EvidenceClaimArguments, EvidenceClaimed | StepUp | MirrorBehind](
+    "evidence_claim"
 )
 
 
 class ReleaseArguments(NamedTuple):
-    """The start or check that was refused."""
-
     by: str
 
 
 class EvidenceReleaseKeys(NamedTuple):
-    """The evidence of an approval."""
-
     evidence: str
 
 
-EVIDENCE_RELEASE = Signature("evidence_release", EvidenceReleaseKeys, ReleaseArguments, bytes)
+EVIDENCE_RELEASE = Signature[EvidenceReleaseKeys, ReleaseArguments, bytes]("evidence_release")
 
 
 class RevocationReadKeys(NamedTuple):
-    """A bucket."""
-
     mirror: str
-    """Its head."""
 
 
 class RevocationReadArguments(NamedTuple):
-    """An approval."""
-
     application: str
     lifted: int
     """Position in the ledger of the last lift or erasure before it."""
@@ -70,23 +51,18 @@ class RevocationReadArguments(NamedTuple):
     """Lines of its basis that are of this bucket."""
 
 
-REVOCATION_READ = Signature("revocation_read", RevocationReadKeys, RevocationReadArguments, bytes)
+REVOCATION_READ = Signature[RevocationReadKeys, RevocationReadArguments, bytes]("revocation_read")
 """Returns ``valid``, ``frozen``, ``erased``, ``removed`` or ``mirror-behind``."""
 
 
 class UserClaimKeys(NamedTuple):
-    """What is known of a user."""
-
     mirror: str
-    """Its head."""
     mirrored: str
     verifications: str
     """The last ones that name the user."""
 
 
 class UserClaimArguments(NamedTuple):
-    """The start that names a user."""
-
     application: str
     verification: str
     life: int
@@ -104,15 +80,11 @@ class UserFrozen(NamedTuple):
     """No start may name the user."""
 
 
-USER_CLAIM: Signature[UserClaimKeys, UserClaimArguments, UserClaimed | UserFrozen | MirrorBehind] = Signature(
-    "user_claim", UserClaimKeys, UserClaimArguments, UserClaimed, UserFrozen, MirrorBehind
-)
+USER_CLAIM = Signature[UserClaimKeys, UserClaimArguments, UserClaimed | UserFrozen | MirrorBehind]("user_claim")
 
 
 class UserReleaseKeys(NamedTuple):
-    """The last verifications that name a user."""
-
     verifications: str
 
 
-USER_RELEASE = Signature("user_release", UserReleaseKeys, ReleaseArguments, int)
+USER_RELEASE = Signature[UserReleaseKeys, ReleaseArguments, int]("user_release")

@@ -6,8 +6,6 @@ from otp_service.store.signatures.signature import Signature
 
 
 class ConsoleAttemptKeys(NamedTuple):
-    """Keys of ``console_attempt.lua``."""
-
     attempts: str
     """Attempts under a name from a network."""
 
@@ -16,37 +14,30 @@ class ConsoleAttemptArguments(NamedTuple):
     """Times in milliseconds."""
 
     free_attempts: int
-    """Attempts that need not wait."""
     first_wait: int
     max_wait: int
     life: int
     """After which the attempts are forgotten."""
 
 
-CONSOLE_ATTEMPT = Signature("console_attempt", ConsoleAttemptKeys, ConsoleAttemptArguments, int)
+CONSOLE_ATTEMPT = Signature[ConsoleAttemptKeys, ConsoleAttemptArguments, int]("console_attempt")
 """Returns the milliseconds to wait, or 0."""
 
 
 class ConsoleSessionKeys(NamedTuple):
-    """Keys of ``console_session_write.lua``."""
-
     session: str
 
 
 class ConsoleSessionArguments(NamedTuple):
-    """A field of a session."""
-
     field: str
     value: str | int
 
 
-CONSOLE_SESSION_WRITE = Signature("console_session_write", ConsoleSessionKeys, ConsoleSessionArguments, int)
+CONSOLE_SESSION_WRITE = Signature[ConsoleSessionKeys, ConsoleSessionArguments, int]("console_session_write")
 """Returns 1, or 0 where the session has ended."""
 
 
 class ChainTurnKeys(NamedTuple):
-    """Keys of ``chain_turn.lua``."""
-
     turn: str
 
 
@@ -60,5 +51,5 @@ class ChainTurnArguments(NamedTuple):
     """The verification, as JSON."""
 
 
-CHAIN_TURN = Signature("chain_turn", ChainTurnKeys, ChainTurnArguments, int)
+CHAIN_TURN = Signature[ChainTurnKeys, ChainTurnArguments, int]("chain_turn")
 """Returns 1, or 0 where another verification has the turn."""

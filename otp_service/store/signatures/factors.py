@@ -7,16 +7,11 @@ from otp_service.store.signatures.signature import Signature
 
 
 class FactorReadKeys(NamedTuple):
-    """A user, and an enrolment."""
-
     mirrored: str
-    """The mirror's entry for the user."""
     enrolment: str
 
 
 class FactorReadArguments(NamedTuple):
-    """A factor."""
-
     factor: str
 
 
@@ -29,12 +24,10 @@ class FactorRead(NamedTuple):
     label: bytes | None = None
 
 
-FACTOR_READ = Signature("factor_read", FactorReadKeys, FactorReadArguments, FactorRead)
+FACTOR_READ = Signature[FactorReadKeys, FactorReadArguments, FactorRead]("factor_read")
 
 
 class FactorEnrolKeys(NamedTuple):
-    """An enrolment."""
-
     enrolment: str
     idempotency: str
     """The enrolment again without an idempotency key."""
@@ -42,7 +35,6 @@ class FactorEnrolKeys(NamedTuple):
     """The enrolments of the user that wait for their first code."""
     of_application: str
     mirrored: str
-    """The mirror's entry for the user."""
 
 
 class FactorEnrolArguments(NamedTuple):
@@ -54,7 +46,6 @@ class FactorEnrolArguments(NamedTuple):
     life: int
     """How long the enrolment waits."""
     fingerprint: str
-    """Of the idempotent request; empty without one."""
     remembered: int
     factor: str
     max_of_user: int
@@ -80,19 +71,15 @@ class EnrolmentsFull(NamedTuple):
     """``user`` or ``application``."""
 
 
-FACTOR_ENROL: Signature[FactorEnrolKeys, FactorEnrolArguments, Enrolled | EnrolReplayed | EnrolmentsFull | Mismatch] = (
-    Signature("factor_enrol", FactorEnrolKeys, FactorEnrolArguments, Enrolled, EnrolReplayed, EnrolmentsFull, Mismatch)
+FACTOR_ENROL = Signature[FactorEnrolKeys, FactorEnrolArguments, Enrolled | EnrolReplayed | EnrolmentsFull | Mismatch](
+    "factor_enrol"
 )
 
 
 class FactorCheckKeys(NamedTuple):
-    """A user and a factor."""
-
     user: str
     mirrored: str
-    """The mirror's entry for the user."""
     mirror: str
-    """Its head."""
     step: str
     """The last step that was taken."""
     events: str
@@ -108,9 +95,7 @@ class FactorCheckArguments(NamedTuple):
     application: str
     factor: str
     identity: str
-    """Of the ledger."""
     min_sequence: int
-    """Place in it that the mirror must have reached."""
     late: int
     """Steps that a code may come late."""
     early: int
@@ -119,18 +104,13 @@ class FactorCheckArguments(NamedTuple):
     grace: int
     """How long the last step is stored after its code."""
     device: str
-    """Empty where it is not known."""
     purpose: str
     fingerprint: str
-    """Of the idempotent request; empty without one."""
     remembered: int
     evidence: str
-    """Beginning of the keys of evidence."""
     evidence_life: int
     earlier_ends: int | str
-    """When the earlier approval is too old; empty where the purpose needs none."""
     claimed: str
-    """What was claimed in other buckets (`Claims.argument`); or empty."""
     rest: tuple[int, ...]
     """The steps whose code was typed, the oldest first."""
 
@@ -153,20 +133,13 @@ class Settling(NamedTuple):
 
 
 CodeRefusal = NotFound | Mismatch | MirrorBehind | Frozen | StepUp
-FACTOR_CHECK: Signature[FactorCheckKeys, FactorCheckArguments, CodeChecked | Settling | CodeRefusal] = Signature(
-    *("factor_check", FactorCheckKeys, FactorCheckArguments),
-    *(CodeChecked, Settling, NotFound, Mismatch, MirrorBehind, Frozen, StepUp),
-)
+FACTOR_CHECK = Signature[FactorCheckKeys, FactorCheckArguments, CodeChecked | Settling | CodeRefusal]("factor_check")
 
 
 class UserGuessKeys(NamedTuple):
-    """A user."""
-
     user: str
     mirrored: str
-    """The mirror's entry for the user."""
     mirror: str
-    """Its head."""
     events: str
     idempotency: str
     """The user again without an idempotency key."""
@@ -183,26 +156,19 @@ class UserGuessArguments(NamedTuple):
     id: str
     """Of the factor, or the user's."""
     identity: str
-    """Of the ledger."""
     min_sequence: int
-    """Place in it that the mirror must have reached."""
     device: str
-    """Empty where it is not known."""
     result: str
     """``right``; ``first``, a right first code, which ends no row of wrong ones; ``wrong_code``; ``code_used``, which
     counts as no guess; ``repeated``, where only an earlier answer counts; empty where it is not compared yet."""
     event: str
     """Its type; empty for none."""
     evidence: str
-    """Beginning of the keys of evidence."""
     evidence_life: int
     """0 where nothing proves it."""
     earlier_ends: int | str
-    """When the earlier approval is too old; empty where the purpose needs none."""
     claimed: str
-    """What was claimed in other buckets (`Claims.argument`); or empty."""
     fingerprint: str
-    """Of the idempotent request; empty without one."""
     remembered: int
     seed: str
     """Of new recovery codes."""
@@ -210,10 +176,7 @@ class UserGuessArguments(NamedTuple):
     """Of a first code, else 0."""
 
 
-USER_GUESS: Signature[UserGuessKeys, UserGuessArguments, CodeChecked | CodeRefusal] = Signature(
-    *("user_guess", UserGuessKeys, UserGuessArguments),
-    *(CodeChecked, NotFound, Mismatch, MirrorBehind, Frozen, StepUp),
-)
+USER_GUESS = Signature[UserGuessKeys, UserGuessArguments, CodeChecked | CodeRefusal]("user_guess")
 
 
 class FactorStepsResetKeys(NamedTuple):
@@ -231,5 +194,5 @@ class FactorStepsResetArguments(NamedTuple):
     rest: tuple[int, ...]
 
 
-FACTOR_STEPS_RESET = Signature("factor_steps_reset", FactorStepsResetKeys, FactorStepsResetArguments, int)
+FACTOR_STEPS_RESET = Signature[FactorStepsResetKeys, FactorStepsResetArguments, int]("factor_steps_reset")
 """Returns how many times were lowered."""

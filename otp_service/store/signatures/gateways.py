@@ -6,11 +6,8 @@ from otp_service.store.signatures.signature import Signature
 
 
 class GatewayKeys(NamedTuple):
-    """A gateway."""
-
     health: str
     in_flight: str
-    """Its calls in flight."""
 
 
 class GatewayEnterArguments(NamedTuple):
@@ -18,7 +15,6 @@ class GatewayEnterArguments(NamedTuple):
 
     dispatch: str
     per_second: str
-    """Messages a second."""
     max_in_flight: int
     lease: int
     """Milliseconds that the call may take."""
@@ -26,18 +22,16 @@ class GatewayEnterArguments(NamedTuple):
     """1 where no other gateway is left: an open breaker is passed now and then."""
 
 
-GATEWAY_ENTER = Signature("gateway_enter", GatewayKeys, GatewayEnterArguments, bytes)
+GATEWAY_ENTER = Signature[GatewayKeys, GatewayEnterArguments, bytes]("gateway_enter")
 """Returns the gateway's state, with blanks between: what kept the call out (``breaker``, ``limit`` or nothing); for how
 many milliseconds; those until it is passed as the last resort, or ``-``; and 1 where the call was let in, else 0."""
 
 
 class GatewayLeaveArguments(NamedTuple):
-    """A call that was let in."""
-
     dispatch: str
 
 
-GATEWAY_LEAVE = Signature("gateway_leave", GatewayKeys, GatewayLeaveArguments, bytes)
+GATEWAY_LEAVE = Signature[GatewayKeys, GatewayLeaveArguments, bytes]("gateway_leave")
 
 
 class GatewayObserveArguments(NamedTuple):
@@ -79,6 +73,4 @@ class Unchanged(NamedTuple):
     """The breaker stays as it is."""
 
 
-GATEWAY_OBSERVE: Signature[GatewayKeys, GatewayObserveArguments, Opened | Closed | Unchanged] = Signature(
-    "gateway_observe", GatewayKeys, GatewayObserveArguments, Opened, Closed, Unchanged
-)
+GATEWAY_OBSERVE = Signature[GatewayKeys, GatewayObserveArguments, Opened | Closed | Unchanged]("gateway_observe")

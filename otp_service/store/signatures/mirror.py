@@ -2,12 +2,11 @@
 
 from typing import NamedTuple
 
+from otp_service.store.signatures.common import VerificationKeys
 from otp_service.store.signatures.signature import NoArguments, Signature
 
 
 class HeadsKeys(NamedTuple):
-    """Heads of the mirror."""
-
     rest: tuple[str, ...]
 
 
@@ -18,14 +17,10 @@ class MirrorWriteKeys(NamedTuple):
 
 
 class MirrorWriteArguments(NamedTuple):
-    """Changes between two places in the ledger."""
-
     builder: str
     """Empty where the mirror is built."""
     heads: int
-    """Their number."""
     identity: str
-    """Of the ledger."""
     after: str
     """Link of the place after which the changes come: no other place has it."""
     sequence: int
@@ -40,7 +35,7 @@ class MirrorWriteArguments(NamedTuple):
     """The fields of each number, as JSON."""
 
 
-MIRROR_WRITE = Signature("mirror_write", MirrorWriteKeys, MirrorWriteArguments, int)
+MIRROR_WRITE = Signature[MirrorWriteKeys, MirrorWriteArguments, int]("mirror_write")
 """Returns 1; 0 where some heads are at another place, or, with nothing written, all are, or another process builds."""
 
 
@@ -51,11 +46,8 @@ class MirrorBuildKeys(NamedTuple):
 
 
 class MirrorBuildArguments(NamedTuple):
-    """A builder's turn, and the place in the ledger that the mirror is built of; empty before it is."""
-
     builder: str
     heads: int
-    """Their number."""
     life: int
     """Milliseconds of the turn; 0 ends it."""
     identity: str = ""
@@ -64,7 +56,7 @@ class MirrorBuildArguments(NamedTuple):
     link: str = ""
 
 
-MIRROR_BUILD = Signature("mirror_build", MirrorBuildKeys, MirrorBuildArguments, int)
+MIRROR_BUILD = Signature[MirrorBuildKeys, MirrorBuildArguments, int]("mirror_build")
 """Returns 1, or 0 where another builder has the turn."""
 
 
@@ -77,16 +69,14 @@ class MirrorKnown(NamedTuple):
     places: list[list[bytes]]
 
 
-MIRROR_KNOWN = Signature("mirror_known", HeadsKeys, NoArguments, MirrorKnown)
+MIRROR_KNOWN = Signature[HeadsKeys, NoArguments, MirrorKnown]("mirror_known")
 
 
 class MirrorVouchArguments(NamedTuple):
-    """The fence behind which the store was restored."""
-
     fence: int
 
 
-MIRROR_VOUCH = Signature("mirror_vouch", HeadsKeys, MirrorVouchArguments, type(None))
+MIRROR_VOUCH = Signature[HeadsKeys, MirrorVouchArguments, None]("mirror_vouch")
 
 
 class ServerNoteArguments(NamedTuple):
@@ -95,32 +85,18 @@ class ServerNoteArguments(NamedTuple):
     is_current: int
 
 
-SERVER_NOTE = Signature("server_note", HeadsKeys, ServerNoteArguments, type(None))
-
-
-class MirrorAllowsKeys(NamedTuple):
-    """A verification."""
-
-    record: str
-    mirror: str
-    """Its head."""
+SERVER_NOTE = Signature[HeadsKeys, ServerNoteArguments, None]("server_note")
 
 
 class MirrorAllowsArguments(NamedTuple):
-    """A message of a verification."""
-
     application: str
     identity: str
-    """Of the ledger."""
     min_sequence: int
-    """Place in it that the mirror must have reached."""
     consent: str
-    """``recorded`` or ``off``: which consent is needed."""
     mirrored: str
-    """Beginning of the keys of the mirror's entries for numbers."""
 
 
-MIRROR_ALLOWS = Signature("mirror_allows", MirrorAllowsKeys, MirrorAllowsArguments, int)
+MIRROR_ALLOWS = Signature[VerificationKeys, MirrorAllowsArguments, int]("mirror_allows")
 """Returns 1; 0 where the mirror refuses, is behind, or there is no such verification."""
 
 
@@ -131,15 +107,12 @@ class FencePutKeys(NamedTuple):
 
 
 class FencePutArguments(NamedTuple):
-    """A new fence."""
-
     life: int
     """Milliseconds."""
     fences: int
-    """Their number."""
 
 
-FENCE_PUT = Signature("fence_put", FencePutKeys, FencePutArguments, int)
+FENCE_PUT = Signature[FencePutKeys, FencePutArguments, int]("fence_put")
 """Returns the fence's name: its time in milliseconds since the epoch."""
 
 
@@ -150,14 +123,9 @@ class ReadinessKeys(NamedTuple):
 
 
 class ReadinessArguments(NamedTuple):
-    """When starts are refused."""
-
     identity: str
-    """Of the ledger."""
     min_sequence: int
-    """Place in it that the mirror must have reached."""
     max_events: int
-    """Events that may wait to be recorded."""
 
 
 class Ready(NamedTuple):
@@ -170,6 +138,4 @@ class Unavailable(NamedTuple):
     reason: bytes
 
 
-STARTS_READINESS: Signature[ReadinessKeys, ReadinessArguments, Ready | Unavailable] = Signature(
-    "starts_readiness", ReadinessKeys, ReadinessArguments, Ready, Unavailable
-)
+STARTS_READINESS = Signature[ReadinessKeys, ReadinessArguments, Ready | Unavailable]("starts_readiness")

@@ -3,19 +3,11 @@
 from typing import NamedTuple
 
 from otp_service.store.connection import Argument
-from otp_service.store.signatures.common import Elsewhere, MirrorBehind, NotFound
+from otp_service.store.signatures.common import Elsewhere, KeyList, MirrorBehind, NotFound
 from otp_service.store.signatures.signature import Signature
 
 
-class JobsRenewKeys(NamedTuple):
-    """The queue of each job."""
-
-    rest: tuple[str, ...]
-
-
 class JobsRenewArguments(NamedTuple):
-    """The jobs of a worker."""
-
     group: str
     consumer: str
     silent: int
@@ -24,16 +16,13 @@ class JobsRenewArguments(NamedTuple):
     """The entry of each job in its queue."""
 
 
-JOBS_RENEW = Signature("jobs_renew", JobsRenewKeys, JobsRenewArguments, int)
-"""Returns how many jobs the worker still has."""
+JOBS_RENEW = Signature[KeyList, JobsRenewArguments, int]("jobs_renew")
+"""Keys: the queue of each job. Returns how many jobs the worker still has."""
 
 
 class QueuesSweepKeys(NamedTuple):
-    """The queues of a bucket."""
-
     queues: str
     ready: str
-    """Names of the queues that may have new jobs."""
 
 
 class QueuesSweepArguments(NamedTuple):
@@ -46,32 +35,25 @@ class QueuesSweepArguments(NamedTuple):
     """Of a job."""
 
 
-QUEUES_SWEEP = Signature("queues_sweep", QueuesSweepKeys, QueuesSweepArguments, int)
+QUEUES_SWEEP = Signature[QueuesSweepKeys, QueuesSweepArguments, int]("queues_sweep")
 """Returns how many queues were deleted."""
 
 
 class DeadLetterRedriveKeys(NamedTuple):
-    """A dead letter, and the queue of retries that its job goes to."""
-
     dead_letters: str
     record: str
     queue: str
     queues: str
     ready: str
-    """Names of the queues that may have new jobs."""
     wake: str
     events: str
 
 
 class DeadLetterRedriveArguments(NamedTuple):
-    """A dead letter."""
-
     entry: str
     application: str
     message: int
-    """Its number."""
     generation: int
-    """Of its code."""
     rest: tuple[Argument, ...]
     """The job: names and values in turn."""
 
@@ -90,18 +72,15 @@ class Unwanted(NamedTuple):
     reason: bytes
 
 
-DEAD_LETTER_REDRIVE: Signature[DeadLetterRedriveKeys, DeadLetterRedriveArguments, Redriven | Gone | Unwanted] = (
-    Signature("dead_letter_redrive", DeadLetterRedriveKeys, DeadLetterRedriveArguments, Redriven, Gone, Unwanted)
+DEAD_LETTER_REDRIVE = Signature[DeadLetterRedriveKeys, DeadLetterRedriveArguments, Redriven | Gone | Unwanted](
+    "dead_letter_redrive"
 )
 
 
 class ReceiptKeys(NamedTuple):
-    """A dispatch, and its bucket."""
-
     dispatch: str
     events: str
     mirror: str
-    """Its head."""
 
 
 class ReceiptArguments(NamedTuple):
@@ -131,44 +110,25 @@ class ReceiptRead(NamedTuple):
     trace: bytes
 
 
-RECEIPT: Signature[ReceiptKeys, ReceiptArguments, ReceiptRead | NotFound] = Signature(
-    "receipt", ReceiptKeys, ReceiptArguments, ReceiptRead, NotFound
-)
+RECEIPT = Signature[ReceiptKeys, ReceiptArguments, ReceiptRead | NotFound]("receipt")
 
 
 class ReferencePutKeys(NamedTuple):
-    """A gateway's reference, and receipts that came before it was known."""
-
     reference: str
     early: str
 
 
 class ReferencePutArguments(NamedTuple):
-    """A dispatch."""
-
     dispatch: str
     life: int
     """Milliseconds."""
 
 
-class EarlyReceipts(NamedTuple):
-    """Receipts that came before their reference was known."""
-
-    receipts: list[bytes]
-
-
-REFERENCE_PUT = Signature("reference_put", ReferencePutKeys, ReferencePutArguments, EarlyReceipts)
-
-
-class ReferenceFindKeys(NamedTuple):
-    """Two keys for each spelling of a reference, the likeliest first: those of `ReferencePutKeys`."""
-
-    rest: tuple[str, ...]
+REFERENCE_PUT = Signature[ReferencePutKeys, ReferencePutArguments, list[bytes]]("reference_put")
+"""Returns the receipts that came before the reference was known."""
 
 
 class ReferenceFindArguments(NamedTuple):
-    """A receipt."""
-
     receipt: str
     life: int
     """Milliseconds for which an early one is stored."""
@@ -181,23 +141,11 @@ class ReferenceFound(NamedTuple):
     dispatch: bytes
 
 
-REFERENCE_FIND: Signature[ReferenceFindKeys, ReferenceFindArguments, ReferenceFound | NotFound] = Signature(
-    "reference_find", ReferenceFindKeys, ReferenceFindArguments, ReferenceFound, NotFound
-)
-
-
-class JobsTakeKeys(NamedTuple):
-    """Four keys of each bucket, all of a kind together.
-
-    The names of the queues that may have new jobs, the wake-up lists, the names of all queues, and the retries.
-    """
-
-    rest: tuple[str, ...]
+REFERENCE_FIND = Signature[KeyList, ReferenceFindArguments, ReferenceFound | NotFound]("reference_find")
+"""Keys: those of `ReferencePutKeys` for each spelling of a reference, the likeliest first."""
 
 
 class JobsTakeArguments(NamedTuple):
-    """What a worker takes."""
-
     group: str
     consumer: str
     max_jobs: int
@@ -207,33 +155,24 @@ class JobsTakeArguments(NamedTuple):
     """Of each bucket the beginning of the keys of its queues of retries; then the queues to leave out."""
 
 
+TakenJob = tuple[bytes, bytes, list[bytes]]
+"""Queue, entry and fields."""
+
+
 class JobsTaken(NamedTuple):
     """Jobs, and what follows."""
 
-    jobs: list[tuple[bytes, bytes, list[bytes]]]
-    """Of each its queue, entry and fields."""
-    next_retry: int
-    """Milliseconds until the next retry is due; -1 where none waits."""
+    jobs: list[TakenJob]
+    next_retry: int = -1
+    """Milliseconds until the next retry is due; -1 for none."""
 
 
-JOBS_TAKE = Signature("jobs_take", JobsTakeKeys, JobsTakeArguments, JobsTaken)
-
-
-class JobsClaimKeys(NamedTuple):
-    """Two keys of each bucket: the names of all queues; then those of the queues that may have new jobs."""
-
-    rest: tuple[str, ...]
-
-
-class Jobs(NamedTuple):
-    """Jobs: of each its queue, entry and fields."""
-
-    jobs: list[tuple[bytes, bytes, list[bytes]]]
+JOBS_TAKE = Signature[KeyList, JobsTakeArguments, JobsTaken]("jobs_take")
+"""Keys of each bucket, all of a kind together: the names of the queues that may have new jobs, the wake-up lists, the
+names of all queues, and the retries."""
 
 
 class JobsClaimArguments(NamedTuple):
-    """What a worker claims."""
-
     group: str
     consumer: str
     max_jobs: int
@@ -241,21 +180,18 @@ class JobsClaimArguments(NamedTuple):
     """Milliseconds without a renewal."""
 
 
-JOBS_CLAIM = Signature("jobs_claim", JobsClaimKeys, JobsClaimArguments, Jobs)
+JOBS_CLAIM = Signature[KeyList, JobsClaimArguments, JobsTaken]("jobs_claim")
+"""Keys of each bucket: the names of all queues; then those of the queues that may have new jobs. No retry is read."""
 
 
 class DispatchKeys(NamedTuple):
-    """A job, and the dispatch that it may lead to."""
-
     record: str
     dispatch: str
     queue: str
     decisions: str
     mirror: str
-    """Its head."""
     events: str
     calls: str
-    """Calls that are under way."""
     application: str
     country: str
     rest: tuple[str, ...]
@@ -267,9 +203,7 @@ class DispatchArguments(NamedTuple):
 
     application: str
     message: int
-    """Its number."""
     generation: int
-    """Of its code."""
     channel: str
     max_ambiguous: int
     """Failed dispatches that may have been sent all the same, after which the message still goes on."""
@@ -281,17 +215,11 @@ class DispatchArguments(NamedTuple):
     max_age: int
     """Of decisions, and of calls that are under way."""
     identity: str
-    """Of the ledger."""
     min_sequence: int
-    """Place in it that the mirror must have reached."""
     consent: str
-    """Which consent is needed: ``recorded`` or ``off``."""
     mirrored: str
-    """Beginning of the keys of the mirror's entries for numbers."""
     trace: str
-    """The ``traceparent`` of the dispatch; empty without traces."""
     elsewhere: str = ""
-    """What `revocation` returned of other buckets; empty before."""
     rest: tuple[Argument, ...] = ()
     """A `RouteGateway` for each gateway of the route, the preferred one first."""
 
@@ -301,7 +229,6 @@ class RouteGateway(NamedTuple):
 
     name: str
     per_second: str
-    """Messages a second."""
     max_in_flight: int
     lease: int
     """Milliseconds that a call may take."""
@@ -354,15 +281,10 @@ class LeaseLost(NamedTuple):
 
 
 DispatchDecision = Dispatched | NoGatewayFree | Dropped | LeaseLost | MirrorBehind
-DISPATCH: Signature[DispatchKeys, DispatchArguments, DispatchDecision | GatewayNeeded | Elsewhere] = Signature(
-    *("dispatch", DispatchKeys, DispatchArguments),
-    *(Dispatched, NoGatewayFree, GatewayNeeded, Dropped, LeaseLost, MirrorBehind, Elsewhere),
-)
+DISPATCH = Signature[DispatchKeys, DispatchArguments, DispatchDecision | GatewayNeeded | Elsewhere]("dispatch")
 
 
 class DispatchFinishKeys(NamedTuple):
-    """A job."""
-
     record: str
     queue: str
     delayed: str
@@ -371,9 +293,7 @@ class DispatchFinishKeys(NamedTuple):
     dead_letters: str
     events: str
     mirror: str
-    """Its head."""
     calls: str
-    """Calls that are under way."""
     application: str
     country: str
 
@@ -404,10 +324,9 @@ class DispatchFinishArguments(NamedTuple):
     opted_out: int
     """1 where the number's holder told the gateway that they want no messages, else 0."""
     template: str
-    """The template of the message."""
     rest: tuple[Argument, ...]
     """The job as it goes on: names and values in turn."""
 
 
-DISPATCH_FINISH = Signature("dispatch_finish", DispatchFinishKeys, DispatchFinishArguments, bytes)
+DISPATCH_FINISH = Signature[DispatchFinishKeys, DispatchFinishArguments, bytes]("dispatch_finish")
 """Returns a `FinishResult`."""

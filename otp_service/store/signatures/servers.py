@@ -1,4 +1,4 @@
-"""Signatures of the scripts that detect a fail-over, and wait for replicas."""
+"""Signatures of the scripts of servers and workers: fail-overs, rulesets, leases."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,6 @@ from otp_service.store.signatures.signature import NoArguments, Signature
 
 
 class DetectFailoverKeys(NamedTuple):
-    """A server, and buckets that it has."""
-
     server: str
     """What is noted of it: the installation, on a cluster the bucket's."""
     rest: tuple[str, ...]
@@ -24,7 +22,6 @@ class DetectFailoverArguments(NamedTuple):
     patience: int
     """Time to find out whether a server that took over lacks something; 0 where that is not possible."""
     is_cluster: int
-    """1 or 0."""
     replicas: int
     """How many are waited for."""
 
@@ -48,15 +45,47 @@ class Undecided(NamedTuple):
     """How many had what was answered."""
 
 
-DETECT_FAILOVER: Signature[DetectFailoverKeys, DetectFailoverArguments, Same | Fenced | Undecided] = Signature(
-    "detect_failover", DetectFailoverKeys, DetectFailoverArguments, Same, Fenced, Undecided
-)
+DETECT_FAILOVER = Signature[DetectFailoverKeys, DetectFailoverArguments, Same | Fenced | Undecided]("detect_failover")
 
 
 class ReplicasAwaitKeys(NamedTuple):
-    """Any key of the server."""
-
     any_key: str
 
 
-REPLICAS_AWAIT = Signature("replicas_await", ReplicasAwaitKeys, NoArguments, int)
+REPLICAS_AWAIT = Signature[ReplicasAwaitKeys, NoArguments, int]("replicas_await")
+
+
+class NoKeys(NamedTuple):
+    pass
+
+
+class RegisterArguments(NamedTuple):
+    name: str
+    """A digest of the text."""
+    text: str
+    """JSON."""
+
+
+PLAN_REGISTER = Signature[NoKeys, RegisterArguments, bytes]("plan_register")
+RULESET_REGISTER = Signature[NoKeys, RegisterArguments, bytes]("ruleset_register")
+
+
+class LeaseRenewKeys(NamedTuple):
+    leases: str
+    """End of each lease of a duty, by worker."""
+
+
+class LeaseRenewArguments(NamedTuple):
+    worker: str
+    life: int
+    """Milliseconds; 0 ends the lease."""
+
+
+class LeaseRenewed(NamedTuple):
+    """A worker's place among the ``workers`` that have a lease: from 0, or -1 without one."""
+
+    place: int
+    workers: int
+
+
+LEASE_RENEW = Signature[LeaseRenewKeys, LeaseRenewArguments, LeaseRenewed]("lease_renew")

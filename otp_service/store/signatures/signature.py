@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from functools import cached_property
+from types import UnionType
+from typing import Any, Final, Generic, NamedTuple, TypeVar, get_args
 
 # A script reads `key.record` and `arg.locale`, and returns `reply.started { now = now, … }`. `Signature.bind` puts the
 # place of each name into its text, so that a name costs a call nothing.
 
-_NAME: Final = re.compile(r"(?<![\w.:])(key|arg|reply)\.(\w+)")
+_NAME: Final = re.compile(r"(?<![\w.:])(?:key|arg|reply)\.\w+")
 _COMMENT: Final = re.compile(r"--.*")
-_ARRAYS: Final = {"key": "KEYS", "arg": "ARGV"}
 _REST: Final = "rest"
 
 KeysT = TypeVar("KeysT", bound=tuple[Any, ...])
@@ -22,59 +23,65 @@ class NoArguments(NamedTuple):
 
 
 class Signature(Generic[KeysT, ArgumentsT, ReplyT]):
-    """The names of a script: NamedTuples of its keys, of its arguments, and of each of its replies.
+    """The names of a script: ``Signature[Keys, Arguments, Reply | OtherReply]("its_name")``, all NamedTuples.
 
     A last member ``rest`` is a tuple of any length; ``key.rest`` and ``arg.rest`` are the place of its first value.
+    A script that returns a value without a word has the value's type as its reply.
     """
 
-    def __init__(self, script: str, keys: type[KeysT], arguments: type[ArgumentsT], *replies: type[ReplyT]) -> None:
-        """Take NamedTuples; of a script that returns a value without a word, the value's type as its only reply."""
+    __orig_class__: Any
+    """The signature with its types, as `typing` sets it."""
+
+    def __init__(self, script: str) -> None:
         self.script: Final = script
-        self.replies: Final = tuple(reply for reply in replies if hasattr(reply, "_fields"))
-        self._fields: Final = {"key": _fields(keys), "arg": _fields(arguments)}
-        self.flat_keys: Final[Callable[[KeysT], tuple[Any, ...]]] = _flattening(keys)
+
+    @cached_property
+    def replies(self) -> dict[str, Any]:
+        """The replies by their word."""
+        reply = get_args(self.__orig_class__)[2]
+        members = get_args(reply) if isinstance(reply, UnionType) else (reply,)
+        return {reply_word(member): member for member in members if hasattr(member, "_fields")}
+
+    @cached_property
+    def flat_keys(self) -> Callable[[KeysT], tuple[Any, ...]]:
         """Returns the keys, those of ``rest`` at the end."""
-        self.flat_arguments: Final[Callable[[ArgumentsT], tuple[Any, ...]]] = _flattening(arguments)
+        return _flattening(get_args(self.__orig_class__)[0])
+
+    @cached_property
+    def flat_arguments(self) -> Callable[[ArgumentsT], tuple[Any, ...]]:
         """Returns the arguments, those of ``rest`` at the end."""
-        self._reply_of: Final = {reply_word(reply).encode(): reply for reply in self.replies}
+        return _flattening(get_args(self.__orig_class__)[1])
 
     def read(self, answer: Any) -> ReplyT:  # noqa: ANN401 - as it came from Redis
         """Return the reply by name that a script's answer holds by place."""
         if not self.replies:
             return answer  # type: ignore[no-any-return]
         word, *values = answer
-        return self._reply_of[word](*values)
+        return self.replies[word.decode()](*values)  # type: ignore[no-any-return]
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        """What stands for each name of a key or argument in Lua."""
+        keys, arguments, _ = get_args(self.__orig_class__)
+        return {
+            f"{kind}.{name}": str(place) if name == _REST else f"{array}[{place}]"
+            for kind, array, names in (("key", "KEYS", keys), ("arg", "ARGV", arguments))
+            for place, name in enumerate(names._fields, 1)
+        }
 
     def check(self, body: str) -> None:
         """Raise `ValueError` where a script does not use exactly these names."""
-        names = {(kind, name) for kind, fields in self._fields.items() for name in fields}
-        names |= {("reply", _lua_name(reply)) for reply in self.replies}
+        names = {*self._places, *(f"reply.{_lua_name(word)}" for word in self.replies)}
         if wrong := names ^ set(_NAME.findall(_COMMENT.sub("", body))):
-            raise ValueError(f"{self.script}.lua and its signature differ in {sorted(map('.'.join, wrong))}.")
+            raise ValueError(f"{self.script}.lua and its signature differ in {sorted(wrong)}.")
 
     def bind(self, body: str) -> str:
         """Return a script with places for names."""
-        return _NAME.sub(self._place, body)
-
-    def _place(self, match: re.Match[str]) -> str:
-        kind, name = match.groups()
-        if name not in self._fields.get(kind, ()):
-            return match[0]
-        place = self._fields[kind].index(name) + 1
-        return str(place) if name == _REST else f"{_ARRAYS[kind]}[{place}]"
+        return _NAME.sub(lambda match: self._places.get(match[0], match[0]), body)
 
 
-def _fields(kind: type[tuple[Any, ...]]) -> tuple[str, ...]:
-    fields: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
-    return fields
-
-
-def _flattening(kind: type[tuple[Any, ...]]) -> Callable[[Any], tuple[Any, ...]]:
-    return _with_rest if _fields(kind)[-1:] == (_REST,) else tuple
-
-
-def _with_rest(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (*values[:-1], *values[-1])
+def _flattening(kind: Any) -> Callable[[Any], tuple[Any, ...]]:  # noqa: ANN401 - a NamedTuple
+    return (lambda values: (*values[:-1], *values[-1])) if kind._fields[-1:] == (_REST,) else tuple
 
 
 def reply_word(reply: type) -> str:
@@ -82,8 +89,8 @@ def reply_word(reply: type) -> str:
     return re.sub(r"(?<=.)(?=[A-Z])", "-", reply.__name__).lower()
 
 
-def _lua_name(reply: type) -> str:
-    return reply_word(reply).replace("-", "_")
+def _lua_name(word: str) -> str:
+    return word.replace("-", "_")
 
 
 def reply_functions(signatures: Iterable[Signature[Any, Any, Any]]) -> str:
@@ -91,13 +98,12 @@ def reply_functions(signatures: Iterable[Signature[Any, Any, Any]]) -> str:
 
     Raises `ValueError` for replies of different scripts that share a word and differ.
     """
-    replies: dict[str, type[tuple[Any, ...]]] = {}
-    for reply in (reply for signature in signatures for reply in signature.replies):
-        if replies.setdefault(_lua_name(reply), reply) is not reply:
-            raise ValueError(f"Two replies have the word {reply_word(reply)}.")
-    return "\n".join(("local reply = {}", *(_function(name, reply) for name, reply in replies.items()), ""))
-
-
-def _function(name: str, reply: type[tuple[Any, ...]]) -> str:
-    values = ", ".join([f"'{reply_word(reply)}'", *(f"r.{field}" for field in _fields(reply))])
-    return f"function reply.{name}({'r' if _fields(reply) else ''}) return {{ {values} }} end"
+    replies: dict[str, Any] = {}
+    for word, reply in (item for signature in signatures for item in signature.replies.items()):
+        if replies.setdefault(word, reply) is not reply:
+            raise ValueError(f"Two replies have the word {word}.")
+    lines = ["local reply = {}"]
+    for word, reply in replies.items():
+        values = ", ".join([f"'{word}'", *(f"r.{field}" for field in reply._fields)])
+        lines.append(f"function reply.{_lua_name(word)}({'r' if reply._fields else ''}) return {{ {values} }} end")
+    return "\n".join([*lines, ""])

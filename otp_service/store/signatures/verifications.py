@@ -5,11 +5,14 @@ from typing import NamedTuple
 from otp_service.store.signatures.common import (
     AlreadyFinal,
     Elsewhere,
+    KeyList,
     MirrorBehind,
     Mismatch,
     NotFound,
+    NumberKeys,
     RecordKeys,
     StepUp,
+    VerificationKeys,
 )
 from otp_service.store.signatures.signature import NoArguments, Signature
 
@@ -21,20 +24,10 @@ class VerificationRead(NamedTuple):
     record: list[bytes]
 
 
-VERIFICATION_READ = Signature("verification_read", RecordKeys, NoArguments, VerificationRead)
-
-
-class ApprovalReadKeys(NamedTuple):
-    """The record of an approved verification."""
-
-    record: str
-    mirror: str
-    """Its head."""
+VERIFICATION_READ = Signature[RecordKeys, NoArguments, VerificationRead]("verification_read")
 
 
 class ApprovalReadArguments(NamedTuple):
-    """Beginning of the keys of the mirror's entries for numbers."""
-
     mirrored: str
 
 
@@ -49,24 +42,13 @@ class ApprovalRead(NamedTuple):
     lifted: int
 
 
-APPROVAL_READ: Signature[ApprovalReadKeys, ApprovalReadArguments, ApprovalRead | MirrorBehind] = Signature(
-    "approval_read", ApprovalReadKeys, ApprovalReadArguments, ApprovalRead, MirrorBehind
-)
-
-
-class VerificationFindKeys(NamedTuple):
-    """The state of a number."""
-
-    number: str
+APPROVAL_READ = Signature[VerificationKeys, ApprovalReadArguments, ApprovalRead | MirrorBehind]("approval_read")
 
 
 class VerificationFindArguments(NamedTuple):
-    """Which verification of a number."""
-
     application: str
     purpose: str
     records: str
-    """Beginning of the keys of records."""
 
 
 class VerificationFound(NamedTuple):
@@ -77,28 +59,20 @@ class VerificationFound(NamedTuple):
     record: list[bytes]
 
 
-VERIFICATION_FIND: Signature[VerificationFindKeys, VerificationFindArguments, VerificationFound | NotFound] = Signature(
-    "verification_find", VerificationFindKeys, VerificationFindArguments, VerificationFound, NotFound
-)
+VERIFICATION_FIND = Signature[NumberKeys, VerificationFindArguments, VerificationFound | NotFound]("verification_find")
 
 
 class StartKeys(NamedTuple):
-    """A verification, its number and its bucket."""
-
     record: str
     queue: str
     queues: str
     ready: str
-    """Names of the queues that may have new jobs."""
     wake: str
     events: str
     idempotency: str
-    """The record again without an idempotency key."""
     decisions: str
     mirror: str
-    """Its head."""
     mirrored: str
-    """The mirror's entry for the number."""
     rest: tuple[str, ...]
     """In this bucket: the mirror's entry for the user, and the user's last verifications; the evidence of an earlier
     approval. Then the states of number, application, country and block; of address, /48 and /32."""
@@ -109,14 +83,12 @@ class StartArguments(NamedTuple):
 
     id: str
     fingerprint: str
-    """Of the idempotent request; empty without one."""
     locale: str
     attempt: str
     """`SendAttempt.encoded`."""
     tag: str
     """Of the code."""
     transaction: str
-    """Digest; empty without one."""
     destination: bytes
     """Sealed, as mask and details."""
     mask: bytes
@@ -124,24 +96,19 @@ class StartArguments(NamedTuple):
     record_only_rules: str
     """Rules that only record, and would have refused before; with blanks between."""
     identity: str
-    """Of the ledger."""
     min_sequence: int
-    """Place in it that the mirror must have reached."""
     consent: str
     """That comes with the start, as JSON; or empty."""
     payment: str
     payment_reference: str
     trace: str
-    """The ``traceparent`` of the message; or empty."""
     allowed_pending: str
     """What may be pending for the number and purpose: ``*``, empty for nothing, or an identifier."""
     further: int
     """Which keys come before the number's: 2 for the user's, and 1 for the evidence."""
     earlier_ends: int | str
-    """When the earlier approval is too old; empty where the purpose needs none."""
     request: str
     claimed: str
-    """What was claimed in other buckets (`Claims.argument`); or empty."""
     rest: tuple[str, ...] = ()
     """Any value for the last try: the answer is not `ShareNeeded`."""
 
@@ -155,7 +122,6 @@ class Started(NamedTuple):
     quota_reset: int
     record_only_rules: bytes
     to_sum: bytes = b""
-    """``application`` and ``address``, if a worker is to sum their windows over the buckets."""
 
 
 class Replayed(NamedTuple):
@@ -182,7 +148,6 @@ class Refused(NamedTuple):
     quota_used: int
     quota_reset: int
     to_sum: bytes = b""
-    """As in `Started`."""
 
 
 class HumanCheckRequired(NamedTuple):
@@ -192,7 +157,6 @@ class HumanCheckRequired(NamedTuple):
     rule: bytes
     wait: int
     to_sum: bytes = b""
-    """As in `Started`."""
 
 
 class Withheld(NamedTuple):
@@ -215,31 +179,22 @@ class ShareNeeded(NamedTuple):
     price: int
 
 
-StartRefusal = Refused | HumanCheckRequired | Mismatch | Withheld | StepUp | EventsFull | BacklogFull | ShareNeeded
-START: Signature[StartKeys, StartArguments, Started | Replayed | Pending | StartRefusal] = Signature(
-    *("start", StartKeys, StartArguments),
-    *(Started, Replayed, Pending, Refused, HumanCheckRequired, Mismatch, Withheld, StepUp, EventsFull, BacklogFull),
-    ShareNeeded,
-)
+SpendingRefusal = Refused | Mismatch | Withheld | EventsFull | BacklogFull | ShareNeeded
+StartRefusal = SpendingRefusal | HumanCheckRequired | StepUp
+START = Signature[StartKeys, StartArguments, Started | Replayed | Pending | StartRefusal]("start")
 
 
 class ResendKeys(NamedTuple):
-    """A verification, its number and its bucket."""
-
     record: str
     queue: str
     queues: str
     ready: str
-    """Names of the queues that may have new jobs."""
     wake: str
     events: str
     idempotency: str
-    """The record again without an idempotency key."""
     decisions: str
     mirror: str
-    """Its head."""
     mirrored: str
-    """The mirror's entry for the number."""
     number: str
     application: str
     country: str
@@ -247,40 +202,29 @@ class ResendKeys(NamedTuple):
 
 
 class ResendArguments(NamedTuple):
-    """A further message."""
-
     application: str
     fingerprint: str
-    """Of the idempotent request; empty without one."""
     channel: str
     generation: int
-    """That the caller read."""
     next_tag: str
     """Of the next generation of the code; empty for the same code."""
     max_queue: int
     """Messages in the queue from which on none is accepted."""
     max_events: int
-    """Events that may wait to be recorded."""
     max_age: int
-    """Of decisions."""
     max_decisions: int
     price: int
     """The most that the message may cost, in millionths."""
     falls_back_from: int
     """Number of the message that it replaces, for which there is no delay; otherwise 0."""
     identity: str
-    """Of the ledger."""
     min_sequence: int
-    """Place in it that the mirror must have reached."""
     consent: str
-    """``recorded`` or ``off``: which consent is needed."""
     trace: str
-    """The ``traceparent`` of the message; or empty."""
     after_dispatch: int
     """Number of the replaced message's last call; otherwise 0."""
     request: str
     elsewhere: str = ""
-    """What `revocation` returned of other buckets; empty before."""
     rest: tuple[str, ...] = ()
     """Any value for the last try: the answer is not `ShareNeeded`."""
 
@@ -295,7 +239,6 @@ class Queued(NamedTuple):
     quota_reset: int
     record_only_rules: bytes
     to_sum: bytes = b""
-    """As in `Started`."""
 
 
 class NoSendsLeft(NamedTuple):
@@ -312,58 +255,30 @@ class Conflict(NamedTuple):
     """Another message was sent meanwhile, or the replaced message arrived."""
 
 
-ResendRefusal = (
-    Refused
-    | NotFound
-    | Mismatch
-    | AlreadyFinal
-    | NoSendsLeft
-    | TooSoon
-    | Conflict
-    | Withheld
-    | EventsFull
-    | BacklogFull
-    | ShareNeeded
-)
-RESEND: Signature[ResendKeys, ResendArguments, Queued | Elsewhere | ResendRefusal] = Signature(
-    *("resend", ResendKeys, ResendArguments),
-    *(Queued, Elsewhere, Refused, NotFound, Mismatch, AlreadyFinal, NoSendsLeft, TooSoon, Conflict),
-    *(Withheld, EventsFull, BacklogFull, ShareNeeded),
-)
+ResendRefusal = SpendingRefusal | NotFound | AlreadyFinal | NoSendsLeft | TooSoon | Conflict
+RESEND = Signature[ResendKeys, ResendArguments, Queued | Elsewhere | ResendRefusal]("resend")
 
 
 class CheckKeys(NamedTuple):
-    """A verification."""
-
     record: str
     events: str
     idempotency: str
-    """The record again without an idempotency key."""
     decisions: str
     evidence: str
-    """Of the approval."""
     mirror: str
-    """Its head."""
     application: str
 
 
 class CheckArguments(NamedTuple):
-    """A code as it was typed."""
-
     application: str
     tag: str
     code_length: int
     transaction: str
-    """Digest; empty without one."""
     fingerprint: str
-    """Of the idempotent request; empty without one."""
     max_age: int
-    """Of decisions."""
     max_decisions: int
     numbers: str
-    """Beginning of the keys of numbers."""
     mirrored: str
-    """Beginning of the keys of the mirror's entries for numbers."""
     with_record: int
     """Whether an approval is answered with the record, 1 or 0."""
     pseudonym: str
@@ -372,7 +287,6 @@ class CheckArguments(NamedTuple):
     """How long an approval is evidence, by purpose, and ``''`` for any other, as JSON; or empty."""
     request: str
     elsewhere: str
-    """What `revocation` returned of other buckets; empty before."""
 
 
 class Checked(NamedTuple):
@@ -409,37 +323,18 @@ class TransactionUnwanted(NamedTuple):
 CheckRefusal = (
     NotFound | Mismatch | MirrorBehind | NumberMismatch | WrongLength | TransactionMissing | TransactionUnwanted
 )
-CHECK: Signature[CheckKeys, CheckArguments, Checked | Elsewhere | CheckRefusal] = Signature(
-    *("check", CheckKeys, CheckArguments),
-    *(
-        Checked,
-        Elsewhere,
-        NotFound,
-        Mismatch,
-        MirrorBehind,
-        NumberMismatch,
-        WrongLength,
-        TransactionMissing,
-        TransactionUnwanted,
-    ),
-)
+CHECK = Signature[CheckKeys, CheckArguments, Checked | Elsewhere | CheckRefusal]("check")
 
 
 class CancelKeys(NamedTuple):
-    """A verification."""
-
     record: str
     events: str
     idempotency: str
-    """The record again without an idempotency key."""
 
 
 class CancelArguments(NamedTuple):
-    """Who cancels a verification."""
-
     application: str
     fingerprint: str
-    """Of the idempotent request; empty without one."""
     reason: str
     """``frozen``; empty for the application."""
     request: str
@@ -452,24 +347,14 @@ class Canceled(NamedTuple):
     record: list[bytes]
 
 
-CANCEL: Signature[CancelKeys, CancelArguments, Canceled | NotFound | Mismatch | AlreadyFinal] = Signature(
-    "cancel", CancelKeys, CancelArguments, Canceled, NotFound, Mismatch, AlreadyFinal
-)
-
-
-class GuardRollBackKeys(NamedTuple):
-    """Records of an application."""
-
-    rest: tuple[str, ...]
+CANCEL = Signature[CancelKeys, CancelArguments, Canceled | NotFound | Mismatch | AlreadyFinal]("cancel")
 
 
 class GuardRollBackArguments(NamedTuple):
-    """Approved verifications."""
-
     application: str
     rest: tuple[int, ...]
-    """Of each whether its number was known before, 1 or 0."""
+    """For each record, whether its number was known before, 1 or 0."""
 
 
-GUARD_ROLL_BACK = Signature("guard_roll_back", GuardRollBackKeys, GuardRollBackArguments, int)
-"""Returns for how many it was done now."""
+GUARD_ROLL_BACK = Signature[KeyList, GuardRollBackArguments, int]("guard_roll_back")
+"""Keys: records of an application. Returns how many approvals were rolled back now."""
