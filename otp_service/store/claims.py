@@ -1,4 +1,4 @@
-"""What a script needs of other buckets: claims of users and earlier approvals before it, and revocations."""
+"""A script's needs in other buckets: claims of users and earlier approvals before it, and revocations."""
 
 from types import TracebackType
 from typing import Final, Self
@@ -16,13 +16,13 @@ from otp_service.store.signatures.common import Elsewhere, EvidenceKeys, MirrorB
 VALID: Final = "valid"
 MIRROR_BEHIND: Final = "mirror-behind"
 _TOO_OLD = 0
-"""In place of the time at which an approval is too old that could not be claimed."""
+"""End of an approval that could not be claimed, in place of a time."""
 
 
 def revocation(scripts: ScriptRunner, application: str, approval: Elsewhere) -> str:
-    """Return `VALID` if what rests on numbers and users of other buckets is still valid there, or why not.
+    """Return `VALID` if an approval's numbers and users in other buckets still hold, or the reason why not.
 
-    `MIRROR_BEHIND` while the mirror of a bucket is built, which tells. A freeze that was answered before is seen.
+    Returns `MIRROR_BEHIND` while the mirror of a bucket is built. A freeze that was answered before is seen.
     """
     lines: dict[str, str] = {}
     for line in approval.basis.decode().splitlines(keepends=True):
@@ -46,7 +46,7 @@ class Claims:
     """Claims in other buckets, released on leaving unless they ``are_used``, or an answer was lost."""
 
     def __init__(self, scripts: ScriptRunner, application: str, by: str, earlier: EarlierApproval | None) -> None:
-        """Take who claims, a verification or a check of a code, and the earlier approval that it needs."""
+        """Take the claiming verification or check, and the earlier approval that it needs."""
         self._scripts = scripts
         self._application = application
         self._by = by
@@ -55,18 +55,18 @@ class Claims:
         self._lifted = 0
         self._basis = ""
         self.ends: int | str = earlier.ends if earlier else ""
-        """When the earlier approval is too old, in milliseconds; empty where none is needed."""
+        """When the earlier approval is too old, in milliseconds; empty where no approval is needed."""
         self.are_used = False
 
     @property
     def argument(self) -> str:
-        """What was claimed, as scripts take it (``evidence.claimed``); empty for nothing."""
+        """The claims as scripts take them (``evidence.claimed``); empty for none."""
         if not (self._basis or self._refusal):
             return ""
         return f"{self._lifted} {self._refusal} {self._basis}"
 
     def claim(self, earlier: EarlierApproval | None, user: UserKey | None, *, reserves: bool = False) -> None:
-        """Claim an approval, or reserve it for a minute, and a user; what refuses is for the script to answer.
+        """Claim an approval, or reserve it for a minute, and a user; the script answers with a refusal.
 
         Raises `StoreUnavailableError`; the approval is used up if the answer is lost.
         """
@@ -80,28 +80,23 @@ class Claims:
             raise
 
     def __enter__(self) -> Self:
-        """Begin."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Release unused claims."""
         is_lost = isinstance(error, StoreUnavailableError) and not error.nothing_ran
         if not self.are_used and not is_lost:
             self._release()
 
     def _claim_evidence(self, earlier: EarlierApproval, *, reserves: bool) -> None:
         evidence = keys.evidence(earlier.bucket, earlier.id)
-        place = EvidenceKeys(evidence, keys.mirror(earlier.bucket))
-        about = signed.EvidenceClaimArguments(self._application, self._by, earlier.ends, int(reserves))
-        match self._scripts.call(signed.EVIDENCE_CLAIM, place, about):
+        names = EvidenceKeys(evidence, keys.mirror(earlier.bucket))
+        arguments = signed.EvidenceClaimArguments(self._application, self._by, earlier.ends, int(reserves))
+        match self._scripts.call(signed.EVIDENCE_CLAIM, names, arguments):
             case signed.EvidenceClaimed(lifted, basis):
-                self._claimed.append(
-                    ScriptCall.of(
-                        signed.EVIDENCE_RELEASE, signed.EvidenceReleaseKeys(evidence), signed.ReleaseArguments(self._by)
-                    )
-                )
+                release = signed.EvidenceReleaseKeys(evidence), signed.ReleaseArguments(self._by)
+                self._claimed.append(ScriptCall.of(signed.EVIDENCE_RELEASE, *release))
                 self._lifted, self._basis = max(self._lifted, lifted), basis.decode()
                 elsewhere = b"".join(
                     line for line in basis.splitlines(keepends=True) if tag_of(line.decode()) != earlier.bucket
@@ -118,30 +113,26 @@ class Claims:
 
     def _claim_user(self, user: UserKey) -> None:
         """Claim a user: a freeze of the user ends the verification from now on."""
-        verifications, mirrored = (
-            kind(user.bucket, user.pseudonym) for kind in (keys.user_verifications, keys.mirrored)
-        )
-        places = signed.UserClaimKeys(keys.mirror(user.bucket), mirrored, verifications)
-        about = signed.UserClaimArguments(self._application, self._by, 1000 * keys.user_verifications.seconds)
-        match self._scripts.call(signed.USER_CLAIM, places, about):
+        mirrored = keys.mirrored(user.bucket, user.pseudonym)
+        verifications = keys.user_verifications(user.bucket, user.pseudonym)
+        names = signed.UserClaimKeys(keys.mirror(user.bucket), mirrored, verifications)
+        arguments = signed.UserClaimArguments(self._application, self._by, 1000 * keys.user_verifications.seconds)
+        match self._scripts.call(signed.USER_CLAIM, names, arguments):
             case signed.UserClaimed(lifted):
-                self._claimed.append(
-                    ScriptCall.of(
-                        signed.USER_RELEASE, signed.UserReleaseKeys(verifications), signed.ReleaseArguments(self._by)
-                    )
-                )
+                release = signed.UserReleaseKeys(verifications), signed.ReleaseArguments(self._by)
+                self._claimed.append(ScriptCall.of(signed.USER_RELEASE, *release))
                 self._lifted, self._basis = max(self._lifted, lifted), self._basis or f"{mirrored} \n"
             case signed.UserFrozen():
                 self._refusal = "frozen"
-                self.ends = _TOO_OLD if self._basis else self.ends  # that rests on the user too
+                self.ends = _TOO_OLD if self._basis else self.ends  # the approval rests on the user too
             case _:
                 self._refusal = MIRROR_BEHIND
 
     def _release(self) -> None:
-        """Release all claims; one that cannot be released is used up."""
+        """Release all claims; a claim that cannot be released is used up."""
         self._scripts.send_all(self._claimed)
 
 
 def claimant(retry: IdempotentRequest | None, otherwise: str) -> str:
-    """Return the name under which a check claims: the same for a repeated request."""
+    """Return the name of a check's claims: the same for a repeated request."""
     return f"{retry.key}.{retry.fingerprint}" if retry else otherwise

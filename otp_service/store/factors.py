@@ -1,4 +1,4 @@
-"""Authenticator apps in Redis: enrolments that wait, checks of codes, and the budget of a user's wrong ones."""
+"""Authenticator apps in Redis: waiting enrolments, checks of codes, and the budget of a user's wrong codes."""
 
 import json
 import secrets
@@ -34,11 +34,11 @@ from otp_service.store.signatures import factors as signed
 from otp_service.store.signatures.common import Elsewhere, Frozen, MirrorBehind, Mismatch, NotFound, NumberKeys, StepUp
 from otp_service.store.signatures.guard import NUMBER_UNBLOCK, NumberUnblockArguments
 
-# A check takes two round trips. One tells the sealed secret and the time; the process finds the steps whose code was
-# typed; the other takes one of them, unless it or a later one was taken before, and counts a wrong code.
+# A check takes two round trips. The first reads the sealed secret and the time. The process finds the steps whose code
+# was typed. The second takes one of these steps, unless it or a later step was taken before, or counts a wrong code.
 
 STEP_GRACE: Final = 900_000
-"""Milliseconds for which the last step is known after its code is over."""
+"""Milliseconds for which the last step is stored after its code has expired."""
 _REMEMBERED: Final = 1000 * IDEMPOTENCY_SECONDS
 RIGHT: Final = "right"
 """A recovery code is accepted."""
@@ -51,52 +51,52 @@ NOT_FOUND: Final = "There is no such factor."
 
 @dataclass(frozen=True, slots=True)
 class KnownFactor:
-    """What Redis knows of a factor, and when. Times are milliseconds, by its clock."""
+    """A factor in Redis at a time (milliseconds by Redis' clock)."""
 
     now: int
     active: SealedFactor | None
     pending: SealedFactor | None
-    """The same as it was enrolled, while it waits for its first code."""
+    """The enrolled factor while it waits for its first code."""
     label: str = field(default="", repr=False)
-    """Of the enrolled one, sealed."""
+    """The sealed label of the enrolled factor."""
 
 
 class CodeOutcome(NamedTuple):
-    """What became of a code."""
+    """The result of a code. A repeated request has the time and seed of the first."""
 
     reason: FactorFailure | None
-    """Why it was not accepted; ``None`` when it was."""
+    """``None`` for an accepted code."""
     at: int
-    """When it came first, of one that is repeated: milliseconds by Redis' clock."""
+    """Milliseconds by Redis' clock."""
     seed: str = ""
-    """What new recovery codes are derived from: the same for one that is repeated."""
+    """Seed of new recovery codes."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodeAttempt:
-    """A code that is compared elsewhere: a recovery code, or the first one of a factor."""
+    """A code that is compared elsewhere: a recovery code, or the first code of a factor."""
 
     subject: str
-    """The factor, or the user (the pseudonym)."""
+    """The factor, or the user's pseudonym."""
     device: str
-    """As a pseudonym; empty where it is not known."""
+    """Pseudonym; empty for an unknown device."""
     seed: str
-    """What new recovery codes are derived from."""
+    """Seed of new recovery codes."""
     result: str = ""
-    """`RIGHT`, `FIRST`, `REPEATED`, a `FactorFailure`, or empty where that is still to be seen."""
+    """`RIGHT`, `FIRST`, `REPEATED`, a `FactorFailure`, or empty before the comparison."""
     event: str = ""
-    """The type of what is reported; empty for nothing."""
+    """Type of the event to report; empty for none."""
     evidence_life: int = 0
-    """Milliseconds for which a right one is evidence."""
+    """Milliseconds for which a right code is evidence."""
     earlier: EarlierApproval | None = None
-    """What has to have been approved before."""
+    """The approval that the code needs."""
     step: int = 0
-    """Of a first code."""
+    """Step of a first code."""
     retry: IdempotentRequest | None = None
 
 
 class FactorStore:
-    """What is kept of factors for a while. Raises `StoreUnavailableError` when Redis does not answer in time."""
+    """Factors in Redis. Raises `StoreUnavailableError` when Redis does not answer in time."""
 
     def __init__(self, client: redis.Redis, scripts: ScriptRunner, *, several_buckets: bool) -> None:
         """With ``several_buckets`` an earlier approval is claimed before a check: it may rest on any bucket."""
@@ -105,7 +105,7 @@ class FactorStore:
         self._several_buckets = several_buckets
 
     def read(self, user: UserKey, factor_id: str) -> KnownFactor:
-        """Return what is known of a factor, be it another application's."""
+        """Return a factor, of any application."""
         names = signed.FactorReadKeys(
             keys.mirrored(user.bucket, user.pseudonym), keys.pending_factor(user.bucket, factor_id)
         )
@@ -117,34 +117,31 @@ class FactorStore:
     def enrol(
         self, user: UserKey, factor: SealedFactor, label: str, limits: PendingLimits, retry: IdempotentRequest | None
     ) -> str:
-        """Keep an enrolment until its first code; return its id, or that of the first that came with the same key.
+        """Store an enrolment until its first code; return its id, or the first id with the same idempotency key.
 
-        Raises `RateLimitedError` where as many wait as may.
+        Raises `RateLimitedError` where too many enrolments wait.
         """
         pending = keys.pending_factor(user.bucket, factor.id)
         of_user, of_application = _waiting(user)
-        reply = self._scripts.call(
-            signed.FACTOR_ENROL,
-            signed.FactorEnrolKeys(
-                enrolment=pending,
-                idempotency=self._retry_key(user, retry, pending),
-                of_user=of_user,
-                of_application=of_application,
-                mirrored=keys.mirrored(user.bucket, user.pseudonym),
-            ),
-            signed.FactorEnrolArguments(
-                packed=factor.packed,
-                label=label,
-                life=1000 * PENDING_SECONDS,
-                fingerprint=_fingerprint(retry),
-                remembered=_REMEMBERED,
-                factor=factor.id,
-                max_of_user=limits.user,
-                max_of_application=limits.application,
-                application=user.application,
-            ),
+        names = signed.FactorEnrolKeys(
+            enrolment=pending,
+            idempotency=_retry_key(user, retry, pending),
+            of_user=of_user,
+            of_application=of_application,
+            mirrored=keys.mirrored(user.bucket, user.pseudonym),
         )
-        match reply:
+        arguments = signed.FactorEnrolArguments(
+            packed=factor.packed,
+            label=label,
+            life=1000 * PENDING_SECONDS,
+            fingerprint=_fingerprint(retry),
+            remembered=_REMEMBERED,
+            factor=factor.id,
+            max_of_user=limits.user,
+            max_of_application=limits.application,
+            application=user.application,
+        )
+        match reply := self._scripts.call(signed.FACTOR_ENROL, names, arguments):
             case signed.Enrolled():
                 return factor.id
             case signed.EnrolReplayed(first):
@@ -156,7 +153,7 @@ class FactorStore:
                 raise _refusal(reply)
 
     def confirm_pending(self, user: UserKey, factor_id: str) -> None:
-        """End an enrolment that the ledger has as active: `forget_pending` still returns that it waited."""
+        """End an enrolment that is active in the ledger: `forget_pending` still returns that it waited."""
         with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
             pipeline.hdel(keys.pending_factor(user.bucket, factor_id), "factor", "label")
             for waiting in _waiting(user):
@@ -193,11 +190,11 @@ class FactorStore:
     ) -> CodeOutcome:
         """Take one of the steps whose code was typed, or count a wrong code.
 
-        That one was taken is evidence for ``evidence_life`` milliseconds, and uses the ``earlier`` approval.
+        An accepted code is evidence for ``evidence_life`` milliseconds, and uses the ``earlier`` approval.
 
         Raises `NotFoundError` when the factor was removed, `FrozenError`, `StepUpRequiredError`,
-        `LedgerUnavailableError` while the mirror is behind, and `StoreUnavailableError` while it is not certain which
-        codes were used.
+        `LedgerUnavailableError` while the mirror is behind, and `StoreUnavailableError` while Redis may have lost
+        which codes were used.
         """
         step = keys.factor_step(user.bucket, factor.id)
         evidence, claims = self._claim(user, earlier, claimant(retry, secrets.token_hex(16)))
@@ -207,7 +204,7 @@ class FactorStore:
             mirror=keys.mirror(user.bucket),
             step=step,
             events=keys.events(user.bucket),
-            idempotency=self._retry_key(user, retry, step),
+            idempotency=_retry_key(user, retry, step),
             rest=evidence,
         )
         arguments = signed.FactorCheckArguments(
@@ -239,18 +236,18 @@ class FactorStore:
     ) -> CodeOutcome:
         """Count a code that is compared elsewhere; raises as `check` does.
 
-        With nothing found yet it only tells whether one may be compared, and reserves the earlier approval for that.
+        Before the comparison it only tests whether a code may be compared, and reserves the earlier approval.
         """
-        whose = keys.user(user.bucket, user.pseudonym)
+        user_key = keys.user(user.bucket, user.pseudonym)
         by = claimant(guess.retry, guess.seed)
         evidence, claims = self._claim(user, guess.earlier, by, reserves=guess.result == "")
         names = signed.UserGuessKeys(
-            user=whose,
+            user=user_key,
             mirrored=keys.mirrored(user.bucket, user.pseudonym),
             mirror=keys.mirror(user.bucket),
             events=keys.events(user.bucket),
-            idempotency=self._retry_key(user, guess.retry, whose),
-            enrolment=keys.pending_factor(user.bucket, guess.subject) if guess.step else whose,
+            idempotency=_retry_key(user, guess.retry, user_key),
+            enrolment=keys.pending_factor(user.bucket, guess.subject) if guess.step else user_key,
             rest=evidence,
         )
         arguments = signed.UserGuessArguments(
@@ -278,7 +275,7 @@ class FactorStore:
     def _claim(
         self, user: UserKey, earlier: EarlierApproval | None, by: str, *, reserves: bool = False
     ) -> tuple[tuple[str, ...], Claims]:
-        """Claim an earlier approval, or return its key where the script of a check can use it."""
+        """Claim an earlier approval, or return its key where a check's script can use it."""
         claims = Claims(self._scripts, user.application, by, earlier)
         if earlier and not self._several_buckets:
             return (keys.evidence(earlier.bucket, earlier.id),), claims
@@ -297,9 +294,9 @@ class FactorStore:
         return CodeOutcome(reason, reply.at, reply.seed.decode())
 
     def reset_steps(self, bucket: str, ahead: Sequence[SealedFactor], skew: TotpSkew) -> int:
-        """Lower last steps in a bucket that are ahead of Redis' clock to the present one; return how many.
+        """Lower the last steps in a bucket that are ahead of Redis' clock, and the time since which checks wait.
 
-        And the time since which checks wait, which counts as well.
+        Returns how many were lowered.
         """
         life = max((skew.life(factor.parameters.period) for factor in ahead), default=0) + STEP_GRACE
         steps = tuple(keys.factor_step(bucket, factor.id) for factor in ahead)
@@ -311,51 +308,45 @@ class FactorStore:
         )
 
     def waits_since(self, bucket: str) -> int:
-        """Return since when checks of factors wait, in milliseconds: later than now after a clock that ran ahead."""
+        """Return since when checks of factors wait, in milliseconds; in the future after a clock that ran ahead."""
         with translate_errors():
             return int(self._client.hget(keys.mirror(bucket), "since") or 0)
 
     def active(self, user: UserKey) -> tuple[str, ...]:
-        """Return the identifiers of the user's active factors, as far as the mirror knows."""
+        """Return the identifiers of the user's active factors in the mirror."""
         with translate_errors():
             fields: list[bytes] = self._client.hkeys(keys.mirrored(user.bucket, user.pseudonym))  # type: ignore[assignment]
         named = (field.decode().partition(":") for field in sorted(fields))
-        return tuple(factor_id for kind, _, factor_id in named if kind == _FACTOR_FIELD)
+        return tuple(factor_id for kind, _, factor_id in named if kind == "t")
 
     def was_accepted(self, user: UserKey, retry: IdempotentRequest) -> bool:
-        """Tell whether a check came before, and its code was accepted."""
+        """Return whether an earlier check with the same idempotency key accepted the code."""
         with translate_errors():
-            values = self._client.hmget(keys.idempotency(user.bucket, user.application, retry.key), _OF_ANSWER)
+            key = keys.idempotency(user.bucket, user.application, retry.key)
+            values = self._client.hmget(key, ["fingerprint", "reason"])
         return values == [retry.fingerprint.encode(), b""]
 
     def report(self, user: UserKey, event: str) -> None:
-        """Report what happened to a user's recovery codes, where no script does: the audit's chain has it by that."""
+        """Report an event of a user's recovery codes that no script reports, for the audit chain."""
         values = {"type": event, "id": user.pseudonym, "application": user.application}
         with translate_errors():
             self._client.xadd(keys.events(user.bucket), {"json": json.dumps({**values, "purpose": "", "country": ""})})
 
     def unlock(self, user: UserKey, ruleset: CompiledRuleset) -> int:
-        """Forget the wrong codes of a user, waits and a lock; return of how many there was anything."""
+        """Delete a user's wrong codes, waits and lock; return how many kinds there were."""
         names = NumberKeys(keys.user(user.bucket, user.pseudonym))
         return sum(
             self._scripts.call(NUMBER_UNBLOCK, names, NumberUnblockArguments(kind, (user.application,)), ruleset)
-            for kind in _BUDGETS
+            for kind in ("windows", "waits")
         )
 
-    @staticmethod
-    def _retry_key(user: UserKey, retry: IdempotentRequest | None, otherwise: str) -> str:
-        return keys.idempotency(user.bucket, user.application, retry.key) if retry else otherwise
 
-
-_BUDGETS: Final = ("windows", "waits")
-_OF_ANSWER: Final = ["fingerprint", "reason"]
-"""What an idempotency key remembers of a check."""
-_FACTOR_FIELD: Final = "t"
-"""Begins the fields of factors in what the mirror says of a user."""
+def _retry_key(user: UserKey, retry: IdempotentRequest | None, otherwise: str) -> str:
+    return keys.idempotency(user.bucket, user.application, retry.key) if retry else otherwise
 
 
 def _waiting(user: UserKey) -> tuple[str, str]:
-    """Return the keys of the enrolments of a user, and of those of the application."""
+    """Return the keys of the waiting enrolments of a user and of its application."""
     return keys.waiting_factors(user.bucket, user.pseudonym), keys.waiting_factors_at(user.bucket, user.application)
 
 

@@ -1,4 +1,4 @@
-"""What the guard keeps of numbers, addresses and gateways, read and reset by operators."""
+"""The guard's state of numbers, addresses and gateways, read and reset by operators."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import redis
 
-from otp_service.domain.guard import DAY, Ceiling, Limit, Limits, Ruleset
+from otp_service.domain.guard import DAY, Limit, Limits, Ruleset
 from otp_service.domain.guard_replay import FadingCounter
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.newcomer_traffic import BLOCK_MEMORY
@@ -20,19 +20,13 @@ from otp_service.store.rulesets import NO_RULES, CompiledRuleset
 from otp_service.store.script_runner import ScriptRunner
 from otp_service.store.signatures import guard as signed
 from otp_service.store.signatures.common import NumberKeys
-from otp_service.store.signatures.gateways import (
-    GATEWAY_OBSERVE,
-    Closed,
-    GatewayObserveArguments,
-    Opened,
-    Unchanged,
-)
+from otp_service.store.signatures.gateways import GATEWAY_OBSERVE, Closed, GatewayObserveArguments, Opened, Unchanged
 from otp_service.store.signatures.signature import NoArguments
 
 
 @dataclass(frozen=True, slots=True)
 class CeilingUse:
-    """How far a ceiling is used, in millionths."""
+    """The use of a ceiling, in millionths."""
 
     interval: str
     """``hour`` or ``day``."""
@@ -42,12 +36,12 @@ class CeilingUse:
 
 @dataclass(frozen=True, slots=True)
 class CountryBreaker:
-    """A block or country whose breaker is open, or is tried again."""
+    """The open or half-open breaker of a country."""
 
     ends: int
-    """When it is tried again: milliseconds since the epoch, by Redis' clock."""
+    """Next attempt: milliseconds since the epoch, by Redis' clock."""
     times: int
-    """How often it was opened since it was last closed."""
+    """How often it opened since it was last closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +49,18 @@ class Counters:
     """Counters of a number, or of an application's user. Times are milliseconds since the epoch."""
 
     approved: int = 0
-    """When it was approved last; of an application, from a device of its own. 0 for never."""
+    """Last approval; for an application, from a known device. 0 for never."""
     devices: tuple[int, ...] = ()
-    """When each device was approved last that is known."""
+    """Last approval from each known device."""
     messages: tuple[int, ...] = ()
-    """Times of the last messages; of an application, those to its known devices."""
+    """Last messages; for an application, those to known devices."""
     wrong_codes: tuple[int, ...] = ()
-    """Times of the last wrong codes."""
+    """Last wrong codes."""
     locked_until: int = 0
-    """0 where it is not locked."""
+    """0 without a lock."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing."""
         return self == Counters()
 
 
@@ -80,19 +73,22 @@ class Guard:
         self._rulesets = rulesets
 
     def spent(self, ruleset: Ruleset, application: str, country: str = "") -> tuple[CeilingUse, ...]:
-        """Return how far an application's own ceilings, or those of a country, are used now."""
+        """Return the present use of an application's own ceilings, or of those of a country."""
         ceilings = ruleset.ceilings_of(country) if country else ruleset.ceilings
         if not ceilings:
             return ()
         kind, names = (keys.country, (application, country)) if country else (keys.application, (application,))
-        states = [self._read(kind(bucket, *names)) for bucket in self._keyring.buckets]
-        return tuple(
-            CeilingUse(ceiling.name, sum(_spent(ceiling, *state) for state in states), ceiling.amount)
-            for ceiling in ceilings
-        )
+        spent = dict.fromkeys((ceiling.name for ceiling in ceilings), 0)
+        for bucket in self._keyring.buckets:
+            now, stored = self._read(kind(bucket, *names))
+            for ceiling in ceilings:
+                interval, amount = stored.get(f"s{ceiling.name}", (-1, 0))
+                if interval - now // ceiling.interval in {0, 1}:
+                    spent[ceiling.name] += int(amount)
+        return tuple(CeilingUse(ceiling.name, spent[ceiling.name], ceiling.amount) for ceiling in ceilings)
 
     def stop(self, application: str, country: str) -> CountryBreaker | None:
-        """Return the breaker of an application's country, unless it is closed; of buckets the last one's."""
+        """Return the breaker of an application's country, unless it is closed; the last to end of all buckets."""
         ends, times = 0, 0
         for bucket in self._keyring.buckets:
             _, values = self._read(keys.country(bucket, application, country))
@@ -101,13 +97,13 @@ class Guard:
         return CountryBreaker(ends, times) if ends else None
 
     def usual_in_block(self, block: str) -> float:
-        """Return how many newcomers usually approve in a day in a block (its pseudonym)."""
-        now, kept = self._read(self._block(block))
-        approved = FadingCounter(*kept.get(f"a{BLOCK_MEMORY // 1000}", ()))
+        """Return how many newcomers usually approve in a day in a block (a pseudonym)."""
+        now, stored = self._read(self._block(block))
+        approved = FadingCounter(*stored.get(f"a{BLOCK_MEMORY // 1000}", ()))
         return approved.value(now, BLOCK_MEMORY) * DAY / BLOCK_MEMORY
 
     def forget_number(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
-        """End the waits and locks of a number; return how many there were. What it was approved for stays."""
+        """End the waits and locks of a number; return how many there were. Its approvals stay."""
         names = NumberKeys(keys.number(bucket, pseudonym))
         arguments = signed.NumberUnblockArguments("waits", tuple(applications))
         return self._scripts.call(signed.NUMBER_UNBLOCK, names, arguments, _number_rules(self._rulesets))
@@ -115,44 +111,40 @@ class Guard:
     def counters(
         self, to: Named, applications: Sequence[str], devices: str = ""
     ) -> tuple[Counters, Mapping[str, Counters]]:
-        """Return what is counted of a number or user, over all applications and by application.
+        """Return the counters of a number or user, over all applications and by application.
 
-        Of ``devices`` those whose names begin so.
+        Only ``devices`` whose names begin so are included.
         """
-        shown = self._scripts.call(
-            signed.NUMBER_SHOW,
-            NumberKeys(_subject(to)),
-            signed.DevicesArguments(devices, tuple(applications)),
-            _number_rules(self._rulesets),
-        )
+        names, arguments = NumberKeys(_subject(to)), signed.DevicesArguments(devices, tuple(applications))
+        shown = self._scripts.call(signed.NUMBER_SHOW, names, arguments, _number_rules(self._rulesets))
         return Counters(shown.approved, tuple(shown.devices), tuple(shown.sends)), {
             name: Counters(approved, (), tuple(sends), tuple(wrong), locked)
             for name, (approved, sends, wrong, locked) in zip(applications, shown.applications, strict=True)
         }
 
     def forget_standing(self, to: Named, applications: Sequence[str], devices: str = "") -> None:
-        """Forget what a number or user is known by at some applications: approvals, and devices whose names begin so.
+        """Delete a number's or user's approvals at some applications, and the devices whose names begin so.
 
-        What counts messages and wrong codes stays.
+        The counts of messages and wrong codes stay.
         """
         arguments = signed.DevicesArguments(devices, tuple(applications))
         self._scripts.call(signed.NUMBER_FORGET, NumberKeys(_subject(to)), arguments, _number_rules(self._rulesets))
 
     def forget_block(self, block: str) -> int:
-        """Forget what holds a block back (its pseudonym), not its approvals; return 1 when there was anything."""
+        """Delete all that restricts a block (a pseudonym), not its approvals; return 1 when there was anything."""
         return self._forget([self._block(block)])
 
     def forget_country(self, application: str, country: str) -> int:
-        """Forget what holds an application's country back, not its approvals; return 1 when there was anything."""
+        """Delete all that restricts an application's country, not its approvals; return 1 when there was anything."""
         return self._forget([keys.country(bucket, application, country) for bucket in self._keyring.buckets])
 
     def forget_network(self, ip_prefix: str, prefix_48: str = "", prefix_32: str = "") -> int:
-        """Forget what holds an end user's network back (pseudonyms), not its approvals; return of how many networks."""
+        """Delete all that restricts an end user's networks (pseudonyms), not approvals; return how many there were."""
         in_buckets = [keys.of_networks(bucket, ip_prefix, prefix_48, prefix_32) for bucket in self._keyring.buckets]
         return sum(map(self._forget, zip(*in_buckets, strict=True)))
 
     def _read(self, key: str) -> tuple[int, Mapping[str, Any]]:
-        """Return the time in milliseconds, and what is kept of a subject by name."""
+        """Return the time in milliseconds, and the state of a subject by name."""
         now, values = self._scripts.call(signed.GUARD_READ, signed.SubjectKeys(key), NoArguments())
         return now, json.loads(values or b"{}")
 
@@ -160,16 +152,9 @@ class Guard:
         return keys.block(self._keyring.bucket(block), block)
 
     def _forget(self, names: Iterable[str]) -> int:
-        """Forget what holds a subject back in each bucket; return 1 when there was anything."""
-        return min(
-            1, sum(self._scripts.call(signed.GUARD_UNBLOCK, signed.SubjectKeys(name), NoArguments()) for name in names)
-        )
-
-
-def _spent(ceiling: Ceiling, now: int, kept: Mapping[str, Any]) -> int:
-    """Return what counts in a ceiling, of what a bucket keeps."""
-    interval, amount = kept.get(f"s{ceiling.name}", (-1, 0))
-    return int(amount) if interval - now // ceiling.interval in {0, 1} else 0
+        """Delete all that restricts a subject in each bucket; return 1 when there was anything."""
+        subjects = map(signed.SubjectKeys, names)
+        return max([self._scripts.call(signed.GUARD_UNBLOCK, subject, NoArguments()) for subject in subjects])
 
 
 def _subject(to: Named) -> str:
@@ -184,7 +169,7 @@ def _number_rules(rulesets: Mapping[str, CompiledRuleset]) -> CompiledRuleset:
 
 @dataclass(frozen=True, slots=True)
 class WindowState:
-    """How far a number's window is used."""
+    """The use of a number's window."""
 
     limit: Limit
     application: str | None
@@ -205,26 +190,19 @@ class LimitReader:
 
     def windows(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> list[WindowState]:
         """Return the state of every window of a number."""
-        names = tuple(applications)
-        key = keys.number(bucket, pseudonym)
-        read = self._scripts.call(
-            signed.NUMBER_READ, NumberKeys(key), signed.Applications(names), _number_rules(self._rulesets)
-        )
-        states = [_state(limit, None, read.sends, read.now) for limit in self._limits.number]
-        for name, times in zip(names, read.wrong, strict=True):
-            states += [_state(limit, name, times, read.now) for limit in self._limits.failed_checks]
-        return states
+        number, names = NumberKeys(keys.number(bucket, pseudonym)), signed.Applications(tuple(applications))
+        state = self._scripts.call(signed.NUMBER_READ, number, names, _number_rules(self._rulesets))
+        windows = [_state(limit, None, state.sends, state.now) for limit in self._limits.number]
+        for name, times in zip(names.rest, state.wrong, strict=True):
+            windows += [_state(limit, name, times, state.now) for limit in self._limits.failed_checks]
+        return windows
 
     def reset(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
-        """Forget what was counted for a number; return how many windows were."""
+        """Clear the windows of a number; return how many were in use."""
         names = tuple(applications)
         used = sum(window.used > 0 for window in self.windows(bucket, pseudonym, names))
-        self._scripts.call(
-            signed.NUMBER_UNBLOCK,
-            NumberKeys(keys.number(bucket, pseudonym)),
-            signed.NumberUnblockArguments("windows", names),
-            _number_rules(self._rulesets),
-        )
+        number, arguments = NumberKeys(keys.number(bucket, pseudonym)), signed.NumberUnblockArguments("windows", names)
+        self._scripts.call(signed.NUMBER_UNBLOCK, number, arguments, _number_rules(self._rulesets))
         return used
 
 
@@ -236,7 +214,7 @@ def _state(limit: Limit, application: str | None, times: Sequence[int], now: int
 
 
 MAX_MANUAL_OPEN: Final = 1000 * keys.health.seconds // 2
-"""Milliseconds for which a breaker stays open that is opened by hand, at most: every key expires."""
+"""Most milliseconds for which a breaker is opened by hand: every key expires."""
 
 
 class Health:
@@ -256,11 +234,11 @@ class Health:
         refusal: str = "",
         counted: Iterable[CountedCalls] | None = None,
     ) -> BreakerState | None:
-        """Learn from a call; return the state that the breaker changed to, ``None`` when it did not change.
+        """Learn from a call; return the breaker's new state, ``None`` when it did not change.
 
-        ``throttled_for`` are the milliseconds that the gateway asked for, granted up to `max_open_for`; ``refusal``
-        says why it refuses our account, empty when it does not. A closed breaker counts the ``counted`` calls, in the
-        order in which they began; by default the call itself.
+        ``throttled_for`` is the pause that the gateway requested in milliseconds, at most `max_open_for`; ``refusal``
+        is the reason why it refuses our account, or empty. A closed breaker counts the ``counted`` calls, in the order
+        in which they began; by default the call itself.
         """
         if counted is None:
             counted = (CountedCalls(call, 1, 0),) if call in {CallResult.WELL, CallResult.BAD} else ()
@@ -293,7 +271,6 @@ class Health:
                 return None
 
     def of(self, gateways: tuple[str, ...]) -> Mapping[str, GatewayHealth]:
-        """Return how each gateway is now."""
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             pipeline.time()
             for gateway in gateways:
@@ -301,15 +278,11 @@ class Health:
                 pipeline.hgetall(health)
                 pipeline.zrange(in_flight, 0, -1, withscores=True)
             time, *answers = pipeline.execute()
-        now = to_milliseconds(time)
-        states = zip(answers[::2], answers[1::2], strict=True)
-        return {
-            name: _health_of(fields, calls, now, self._policy.window)
-            for name, (fields, calls) in zip(gateways, states, strict=True)
-        }
+        now, states = to_milliseconds(time), zip(gateways, answers[::2], answers[1::2], strict=True)
+        return {name: _health_of(fields, calls, now, self._policy.window) for name, fields, calls in states}
 
     def open(self, gateway: str, milliseconds: int, by: str) -> None:
-        """Open a breaker by hand, for `MAX_MANUAL_OPEN` at most; then it is tried. ``by`` says who does it."""
+        """Open a breaker by hand, for `MAX_MANUAL_OPEN` at most; then a call is tried. ``by`` names the operator."""
         open_for, (health, _) = min(milliseconds, MAX_MANUAL_OPEN), self._scripts.gateway_keys(gateway)
         with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
             now = server_time(self._client)
@@ -321,7 +294,7 @@ class Health:
             pipeline.execute()
 
     def close(self, gateway: str) -> None:
-        """Close a breaker by hand, and forget what was counted."""
+        """Close a breaker by hand, and delete its counts."""
         with translate_errors():
             self._client.delete(self._scripts.gateway_keys(gateway).health)
 

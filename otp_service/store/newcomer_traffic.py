@@ -1,4 +1,4 @@
-"""Tallies of newcomers and known numbers, and what was learnt of them."""
+"""Tallies of newcomers and known numbers, and the traffic learnt from them."""
 
 import heapq
 import json
@@ -30,28 +30,26 @@ from otp_service.store.signatures.guard import (
 _VERSION: Final = "version"
 SUSPICION_LIFE: Final = 600_000
 """Milliseconds for which a suspicion stands without a judgement that renews it."""
-
-
-_KEPT_BLOCKS, _READ_BLOCKS = 5000, 100
-"""Blocks that are kept of an hour, and read of it: those that most was sent to."""
+_MAX_BLOCKS, _READ_BLOCKS = 5000, 100
+"""Busiest blocks of an hour that are stored, and that are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockCount:
-    """Newcomers of a block of numbers who began and did not approve, all applications together."""
+    """Unapproved starts of newcomers in a block of numbers, over all applications."""
 
     block: str
-    """Its pseudonym."""
+    """Pseudonym."""
     country: str
     number_prefix: str
     hour: float
-    """In about the last hour."""
+    """Starts in about the last hour."""
     day: float
 
 
 @dataclass(frozen=True, slots=True)
 class RangeSuspicion:
-    """What newcomers meet in a carrier range with an alarm of its own: see `Suspicion`."""
+    """Restrictions of newcomers in a carrier range with an alarm of its own: see `Suspicion`."""
 
     name: str
     ask: bool
@@ -60,20 +58,20 @@ class RangeSuspicion:
 
 @dataclass(frozen=True, slots=True)
 class CountrySuspicion:
-    """What newcomers meet in a country."""
+    """Restrictions of newcomers in a country."""
 
     name: str
     ask: bool = False
     checked_too: bool = False
     trickle: int = 0
-    """How many of all who are under suspicion there pass in an hour without a check."""
+    """Suspected newcomers that pass in an hour without a check."""
     usual: float = 0.0
     """Approvals of newcomers in a usual day."""
     ranges: tuple[RangeSuspicion, ...] = ()
 
 
 class TrafficStore:
-    """What the worker counts and learns. Raises `StoreUnavailableError` when Redis does not answer in time."""
+    """The worker's counts and learnt traffic. Raises `StoreUnavailableError` when Redis does not answer in time."""
 
     def __init__(self, client: redis.Redis, scripts: ScriptRunner, buckets: tuple[str, ...]) -> None:
         self._client = client
@@ -81,16 +79,16 @@ class TrafficStore:
         self._buckets = buckets
 
     def add(self, bucket: str, tallies: Tallies, blocks: Blocks = MappingProxyType({})) -> None:
-        """Add to the tallies, and to what is counted of a bucket's blocks; not to those whose server is away.
+        """Add to the tallies, and to the counts of a bucket's blocks, except those whose server is away.
 
-        To be asked again would count twice what the others have.
+        A repetition would count twice on the other servers.
         """
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             for hour, starts in blocks.items():
                 of_hour = keys.blocks(bucket, hour)
                 for block, count in starts.items():
                     pipeline.zincrby(of_hour, count, block)
-                pipeline.zremrangebyrank(of_hour, 0, -_KEPT_BLOCKS - 1)
+                pipeline.zremrangebyrank(of_hour, 0, -_MAX_BLOCKS - 1)
                 pipeline.expire(of_hour, keys.blocks.seconds)
             for application, counts in tallies.items():
                 key = keys.tallies(application)
@@ -99,8 +97,8 @@ class TrafficStore:
                 pipeline.expire(key, keys.tallies.seconds)
             pipeline.execute(raise_on_error=not isinstance(self._client, ClusterClient))
 
-    def busiest_blocks(self, now: int, most: int) -> list[BlockCount]:
-        """Return the blocks that most was sent to unapproved in the day before a time (ms), the first ones first."""
+    def busiest_blocks(self, now: int, max_blocks: int) -> list[BlockCount]:
+        """Return the blocks with the most unapproved starts in the day before a time (ms), the busiest first."""
         last, count = now // HOUR, len(self._buckets)
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             for hour in range(last, last - 25, -1):
@@ -109,18 +107,23 @@ class TrafficStore:
             answers: list[Any] = pipeline.execute()
         of_hours = [list(chain(*answers[place : place + count])) for place in range(0, len(answers), count)]
         hours = [{name.decode(): score for name, score in of_hour if score > 0} for of_hour in of_hours]
-        part = 1 - now % HOUR / HOUR  # of the hour that began an hour, or a day, before this one did
-        counts = (_block_count(name, hours, part) for name in {name for hour in hours for name in hour})
-        return heapq.nlargest(most, counts, key=lambda count: (count.day, count.block))
+        part = 1 - now % HOUR / HOUR  # of the oldest hour
+        counts = []
+        for name in {name for hour in hours for name in hour}:
+            block, country, number_prefix = name.split("/")
+            first, *others = (hour.get(name, 0.0) for hour in hours)
+            day = first + sum(others[:-1]) + part * others[-1]
+            counts.append(BlockCount(block, country, number_prefix, first + part * others[0], day))
+        return heapq.nlargest(max_blocks, counts, key=lambda count: (count.day, count.block))
 
     def lift(self, application: str, country: str) -> None:
-        """Ask the judging worker to end the alarms of a country."""
+        """Have the judging worker end the alarms of a country."""
         self.add(self._buckets[0], {application: {Tally(country, "", 0, Standing.UNKNOWN, TallyKind.LIFTED): 1}})
 
     def lead(self, name: str) -> bool:
-        """Take the lease to judge, or renew it; tell whether this process has it.
+        """Take or renew the lease to judge; return whether this process has it.
 
-        It saves work; what is right does not depend on it (see `commit`).
+        The lease only saves work: `commit` is right without it.
         """
         with translate_errors():
             if self._client.set(keys.JUDGE, name, nx=True, ex=keys.judge.seconds):
@@ -130,19 +133,22 @@ class TrafficStore:
             return bool(self._client.expire(keys.JUDGE, keys.judge.seconds))
 
     def tallies(self, application: str) -> tuple[str, Mapping[Tally, int]]:
-        """Return the version of what is learnt of an application, and the tallies."""
+        """Return the version of an application's learnt traffic, and the tallies."""
         with translate_errors():
             version: Any = self._client.hget(keys.traffic(application), _VERSION)
             counted: Any = self._client.hgetall(keys.tallies(application))
         return (version or b"0").decode(), {parse_tally(name.decode()): int(count) for name, count in counted.items()}
 
     def learnt(self, application: str) -> tuple[str, dict[str, CountryTraffic]]:
-        """Return what is learnt of an application by country, and its version. Raises `ValueError` for another form."""
+        """Return the version of an application's learnt traffic, and the traffic by country.
+
+        Raises `ValueError` for another form.
+        """
         with translate_errors():
-            kept: Any = self._client.hgetall(keys.traffic(application))
-        version = kept.pop(_VERSION.encode(), b"0").decode()
+            stored: Any = self._client.hgetall(keys.traffic(application))
+        version = stored.pop(_VERSION.encode(), b"0").decode()
         countries: dict[str, CountryTraffic] = {}
-        for name, packed in kept.items():
+        for name, packed in stored.items():
             country, _, number_prefix = name.decode().partition("/")
             traffic = countries.setdefault(country, CountryTraffic())
             if number_prefix:
@@ -160,12 +166,16 @@ class TrafficStore:
         suspicions: tuple[CountrySuspicion, ...],
         ruleset: CompiledRuleset,
     ) -> bool:
-        """Keep what was learnt of some countries, each with the ranges that changed; take off the tallies it is of.
+        """Store the learnt traffic of countries, each with the ranges that changed, and subtract the judged tallies.
 
-        In one step, and only if what is learnt is still of that ``version``; return whether it was. Then each bucket
-        is told what newcomers meet: one whose server is away goes by what it was told before.
+        This is one step, and only done for the present ``version``; returns whether it was. Then each bucket gets the
+        suspicions; a bucket whose server is away keeps its former ones.
         """
-        fields = [part for country, (traffic, changed) in learnt.items() for part in _fields(country, traffic, changed)]
+        fields: list[str | bytes] = []
+        for country, (traffic, changed) in learnt.items():
+            fields += [country, pack_place(traffic.whole)]
+            for prefix in changed:
+                fields += [f"{country}/{prefix}", pack_place(traffic.ranges[prefix])]
         counts = {str(tally): count for tally, count in judged.items()}
         names = TrafficCommitKeys(keys.traffic(application), keys.tallies(application))
         arguments = TrafficCommitArguments(version, 1000 * keys.traffic.seconds, json.dumps(counts), tuple(fields))
@@ -179,18 +189,3 @@ class TrafficStore:
             ]
             self._scripts.call_all(SUSPICIONS_NOTE, [(of_bucket, note) for of_bucket in countries], ruleset)
         return True
-
-
-def _block_count(name: str, hours: list[dict[str, float]], part: float) -> BlockCount:
-    block, country, number_prefix = name.split("/")
-    first, *others = (hour.get(name, 0.0) for hour in hours)
-    day = first + sum(others[:-1]) + part * others[-1]
-    return BlockCount(block, country, number_prefix, first + part * others[0], day)
-
-
-def _fields(country: str, traffic: CountryTraffic, changed: Iterable[str]) -> Iterable[str | bytes]:
-    yield country
-    yield pack_place(traffic.whole)
-    for prefix in changed:
-        yield f"{country}/{prefix}"
-        yield pack_place(traffic.ranges[prefix])

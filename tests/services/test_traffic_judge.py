@@ -155,7 +155,7 @@ def test_who_types_wrong_codes_is_counted_as_who_types_none(frozen):
 
 
 def test_of_an_hour_a_bounded_number_of_blocks_is_kept(frozen, monkeypatch):
-    monkeypatch.setattr("otp_service.store.newcomer_traffic._KEPT_BLOCKS", 2)
+    monkeypatch.setattr("otp_service.store.newcomer_traffic._MAX_BLOCKS", 2)
     caller = Caller(guarded(frozen))
     for last in (333, 333, 444, 555, 555, 555):
         caller.start(f"+92300{last}{next(FRESH):04}")
