@@ -209,7 +209,7 @@ def test_what_the_events_no_longer_tell_is_said_to_be_forgotten(world: World, sh
 
 def test_who_reads_is_told_when_there_is_too_much_to_read(world: World, shop: Caller) -> None:
     shop.start()
-    hurried = History(world.client, ScriptRunner(world.client), ("00",), page=1, most=1)
+    hurried = History(world.client, ScriptRunner(world.client), ("00",), page=1, max_pages=1)
     impatient = replace(shop.context, store=replace(shop.context.store, history=hurried))
     world.advance(GONE)
 
@@ -359,7 +359,7 @@ def reads(world: World) -> int:
 
 def paged(world: World, shop: Caller, most: int = 200) -> Context:
     """Return a context that reads the stream entry by entry."""
-    history = History(world.client, ScriptRunner(world.client), ("00",), page=1, most=most)
+    history = History(world.client, ScriptRunner(world.client), ("00",), page=1, max_pages=most)
     return replace(shop.context, store=replace(shop.context.store, history=history))
 
 

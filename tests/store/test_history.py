@@ -19,7 +19,7 @@ def shop(frozen: FrozenValkey) -> Caller:
 
 
 def history(frozen: FrozenValkey, *, page: int = 1000, most: int = 200) -> History:
-    return History(frozen.client, ScriptRunner(frozen.client), (BUCKET,), page=page, most=most)
+    return History(frozen.client, ScriptRunner(frozen.client), (BUCKET,), page=page, max_pages=most)
 
 
 def handed_over(shop: Caller) -> str:
