@@ -1,4 +1,4 @@
-"""Connections to Redis: redis-py's for commands, a held socket for scripts; time limits, and what errors mean."""
+"""Connections to Redis: redis-py's for commands, a socket for scripts; time limits, and translated errors."""
 
 import select
 import socket
@@ -46,17 +46,16 @@ class Sentinels:
     addresses: Sequence[tuple[str, int]]
     """Host and port of each."""
     user: str | None = None
-    """The one that they know, where that is not their default user."""
+    """``None`` for their default user."""
     password: str | None = None
-    """Theirs, where they ask for one."""
 
 
 def connect(url: str, *, timeout: float, connect_timeout: float, sentinels: Sentinels | None = None) -> redis.Redis:
     """Return a client for a ``redis://``, ``rediss://`` or ``unix://`` address; opens no connection yet.
 
-    With Sentinels the host in the address is the name under which they watch the primary; each new connection asks
-    them where it is. Both time-outs in seconds. Nothing is ever sent again by the client: with redis-py's own retries
-    a lost answer counted one wrong guess twice and turned an approval into ``already_approved``.
+    With Sentinels the host in the address is their name of the primary; each new connection asks them for its address.
+    Both time-outs are in seconds. The client never repeats a command: with redis-py's own retries a lost answer counted
+    one wrong guess twice and turned an approval into ``already_approved``.
     """
     limits: dict[str, Any] = {
         "socket_timeout": timeout,
@@ -72,81 +71,80 @@ def connect(url: str, *, timeout: float, connect_timeout: float, sentinels: Sent
     service = settings.pop("host")
     settings.pop("port", None)
     encrypted = is_encrypted(client)
-    of_sentinels = {name: value for name, value in settings.items() if name in limits or name.startswith("ssl_")}
-    of_sentinels |= {"username": sentinels.user, "password": sentinels.password}
-    of_sentinels |= {"socket_timeout": connect_timeout, "ssl": encrypted}
-    manager = _Sentinels(sentinels.addresses, of_sentinels)
+    sentinel_settings = {name: value for name, value in settings.items() if name in limits or name.startswith("ssl_")}
+    sentinel_settings |= {"username": sentinels.user, "password": sentinels.password}
+    sentinel_settings |= {"socket_timeout": connect_timeout, "ssl": encrypted}
+    manager = _Sentinels(sentinels.addresses, sentinel_kwargs=sentinel_settings)
     primary: redis.Redis = manager.master_for(service, ssl=encrypted, **settings)  # type: ignore[no-untyped-call]
     return primary
 
 
 class NoSentinelError(MasterNotFoundError):
-    """No Sentinel answers: so none says that the primary is away."""
+    """No Sentinel answers, which does not mean that the primary is away."""
 
 
 class PrimaryReplacedError(MasterNotFoundError):
-    """Sentinels let a replica take the primary's place. If that was paused it may go on, and what it does is lost."""
+    """A replica takes the primary's place. A paused primary may go on, and its writes are lost."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Word:
-    """What a Sentinel says of a primary."""
+class _PrimaryReport:
+    """A Sentinel's report on a primary."""
 
     address: tuple[str, int]
     epoch: int
     """Raised by each fail-over."""
     is_up: bool
     is_replaced: bool
-    """By the Sentinel that says so; it names the former primary until all replicas follow the new one."""
+    """By this Sentinel, which names the former primary until all replicas follow the new one."""
 
 
 class _Sentinels(Sentinel):
-    """Takes the newest word of all Sentinels: the one that replaces a primary knows of it seconds before the others."""
+    """Takes the newest report of all Sentinels: the Sentinel of a fail-over knows of it seconds before the others."""
 
-    def __init__(self, addresses: Sequence[tuple[str, int]], settings: Mapping[str, Any]) -> None:
-        """Take them, and the settings of a client of theirs."""
-        super().__init__(addresses, sentinel_kwargs=settings)  # type: ignore[no-untyped-call]
+    def __init__(self, addresses: Sequence[tuple[str, int]], sentinel_kwargs: Mapping[str, Any]) -> None:
+        super().__init__(addresses, sentinel_kwargs=sentinel_kwargs)  # type: ignore[no-untyped-call]
         self.naming: Sequence[redis.Redis] = self.sentinels
-        """Those that named the primary when one was last named."""
+        """The Sentinels that named the last primary."""
         self._silent: dict[redis.Redis, float] = {}
-        """Until when each that was silent is left out, by the monotonic clock."""
+        """End of each silent Sentinel's pause, by the monotonic clock."""
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """Return host and port of the primary.
 
-        Raises `NoSentinelError`, `PrimaryReplacedError`, and `MasterNotFoundError` where those that answer name none.
+        Raises `NoSentinelError`, `PrimaryReplacedError`, and `MasterNotFoundError` where no answer names a primary.
         """
         problems: list[str] = []
         now = time.monotonic()
-        left_out = [sentinel for sentinel in self.sentinels if now < self._silent.get(sentinel, 0.0)]
-        reachable = [sentinel for sentinel in self.sentinels if sentinel not in left_out]
-        answers = self._ask(reachable, service_name, problems) or self._ask(left_out, service_name, problems)
+        skipped = [sentinel for sentinel in self.sentinels if now < self._silent.get(sentinel, 0.0)]
+        reachable = [sentinel for sentinel in self.sentinels if sentinel not in skipped]
+        answers = self._ask(reachable, service_name, problems) or self._ask(skipped, service_name, problems)
         if not answers:
             raise NoSentinelError(f"No Sentinel answers: {'; '.join(problems)}")
-        newest = max((word.epoch for word in answers.values() if word), default=0)
-        words = {sentinel: word for sentinel, word in answers.items() if word and word.epoch == newest}
-        replaced = {word.address for word in words.values() if word.is_replaced}
-        named = {word.address for word in words.values() if word.is_up} - replaced
+        newest = max((report.epoch for report in answers.values() if report), default=0)
+        reports = {sentinel: report for sentinel, report in answers.items() if report and report.epoch == newest}
+        replaced = {report.address for report in reports.values() if report.is_replaced}
+        named = {report.address for report in reports.values() if report.is_up} - replaced
         if not named:
             kind = PrimaryReplacedError if replaced else MasterNotFoundError
             raise kind(f"Sentinels name no primary for {service_name!r}.")
-        address = min(named)  # one server, that some know by its name and others by its address
-        self.naming = [sentinel for sentinel, word in words.items() if word.address == address]
+        address = min(named)  # Sentinels may know a server by its name or by its address
+        self.naming = [sentinel for sentinel, report in reports.items() if report.address == address]
         return address
 
     def _ask(
         self, sentinels: Iterable[redis.Redis], service_name: str, problems: list[str]
-    ) -> dict[redis.Redis, _Word | None]:  # fmt: skip
-        """Return the word of each that answers, ``None`` where it does not watch that primary."""
-        answers: dict[redis.Redis, _Word | None] = {}
+    ) -> dict[redis.Redis, _PrimaryReport | None]:  # fmt: skip
+        """Return the report of each Sentinel that answers, ``None`` where it does not watch that primary."""
+        answers: dict[redis.Redis, _PrimaryReport | None] = {}
         for sentinel in sentinels:
-            if sentinel in self._silent:  # while this thread waits for it, others do not
+            if sentinel in self._silent:  # only one thread waits for a silent Sentinel
                 self._silent[sentinel] = time.monotonic() + _SILENT
             was_silent = False
             try:
                 masters: Any = sentinel.sentinel_masters()
-                answers[sentinel] = self._word(state) if (state := masters.get(service_name)) else None
-            except (redis.RedisError, AttributeError, KeyError, TypeError) as problem:  # or it is something else
+                answers[sentinel] = self._report(state) if (state := masters.get(service_name)) else None
+            except (redis.RedisError, AttributeError, KeyError, TypeError) as problem:  # or it is no Sentinel
                 settings = sentinel.get_connection_kwargs()
                 problems.append(f"{settings['host']}:{settings['port']}: {problem}")
                 was_silent = isinstance(problem, redis.TimeoutError)
@@ -156,30 +154,27 @@ class _Sentinels(Sentinel):
                 self._silent.pop(sentinel, None)
         return answers
 
-    def _word(self, state: Mapping[str, Any]) -> _Word:
+    def _report(self, state: Mapping[str, Any]) -> _PrimaryReport:
         is_up = self.check_master_state(state, "")  # type: ignore[no-untyped-call]
         is_replaced = "failover_in_progress" in state["flags"]
-        return _Word((state["ip"], state["port"]), state["config-epoch"], is_up, is_replaced)
+        return _PrimaryReport((state["ip"], state["port"]), state["config-epoch"], is_up, is_replaced)
 
 
 _SILENT: Final = 5.0
-"""Seconds for which a Sentinel that was silent is not waited for again."""
+"""Seconds for which a silent Sentinel is skipped."""
 
 
 def primary_address(client: redis.Redis) -> tuple[str, int]:
-    """Return where Sentinels say that the primary is.
+    """Return host and port of the primary, from Sentinels.
 
-    Raises `ValueError` for a client that asks none, and as `_Sentinels.discover_master` does.
+    Raises `ValueError` for a client without Sentinels, and as `_Sentinels.discover_master` does.
     """
     host, port = _sentinel_pool(client).get_master_address()  # type: ignore[no-untyped-call]
     return host, port
 
 
 def present_primary(client: redis.Redis) -> redis.Redis:
-    """Return a client for the server that is the primary now, also when it will be one no more.
-
-    Raises as `primary_address` does.
-    """
+    """Return a client for the present primary, which stays with that server; raises as `primary_address` does."""
     return _client_of(client, *primary_address(client))
 
 
@@ -200,15 +195,15 @@ def servers_of_primary(client: redis.Redis) -> tuple[int, Sequence[redis.Redis]]
 
 
 def follows(replication: Mapping[str, Any]) -> bool:
-    """Tell from ``INFO replication`` whether a server is a replica that receives what is written."""
+    """Return whether a server is a replica that receives writes, by its ``INFO replication``."""
     return bool(replication["role"] == "slave" and replication.get("master_link_status") == "up")
 
 
 def had_no_more(replication: Mapping[str, Any], former: str) -> bool:
-    """Tell from ``INFO replication`` whether a replica had no more of a former history than its primary.
+    """Return whether a replica had no more of a former history than its primary, by its ``INFO replication``.
 
-    A replica that had more copies everything anew, and then names no former history. One that was started from a copy
-    names the history of the copy, but its backlog holds nothing of it: it may have had more.
+    A replica that had more copies everything anew, and then names no former history. A replica that was started from a
+    copy names the history of the copy, but its backlog has nothing of it: it may have had more.
     """
     backlog_begins = replication["repl_backlog_first_byte_offset"]
     holds = replication["repl_backlog_active"] and backlog_begins < replication["second_repl_offset"]
@@ -216,7 +211,6 @@ def had_no_more(replication: Mapping[str, Any], former: str) -> bool:
 
 
 def _client_of(client: redis.Redis, host: str, port: int) -> redis.Redis:
-    """Return a client for a server that Sentinels know."""
     settings = _sentinel_pool(client).connection_kwargs
     options = {name: value for name, value in settings.items() if name != "connection_pool"}
     kind = redis.SSLConnection if is_encrypted(client) else redis.Connection
@@ -224,21 +218,21 @@ def _client_of(client: redis.Redis, host: str, port: int) -> redis.Redis:
 
 
 def begin_failover(client: redis.Redis) -> None:
-    """Ask Sentinels to let a replica take over once it has all that was written. Needs Valkey 9.
+    """Have Sentinels let a replica take over once it has all writes. Needs Valkey 9.
 
-    Raises `ValueError` where they refuse, as where they have no replica, are too few or older; or where there are none.
+    Raises `ValueError` without Sentinels, and where they refuse: without a replica or a quorum, or if they are older.
     """
     pool = _sentinel_pool(client)
     sentinel = pool.sentinel_manager.naming[0]
     try:
-        sentinel.execute_command("SENTINEL CKQUORUM", pool.service_name)  # begun in vain, it interrupts the service
+        sentinel.execute_command("SENTINEL CKQUORUM", pool.service_name)  # a failed attempt interrupts the service
         sentinel.execute_command("SENTINEL FAILOVER", pool.service_name, "COORDINATED")
     except ResponseError as refused:
         raise ValueError(f"The Sentinel refuses: {refused}") from refused
 
 
 def begin_failover_to(replica: redis.Redis) -> None:
-    """Let a replica of a cluster take over once it has all that was written. Raises `ValueError` where it refuses."""
+    """Let a replica of a cluster take over once it has all writes. Raises `ValueError` where it refuses."""
     try:
         replica.execute_command("CLUSTER FAILOVER")  # type: ignore[no-untyped-call]
     except ResponseError as refused:
@@ -246,12 +240,10 @@ def begin_failover_to(replica: redis.Redis) -> None:
 
 
 def is_encrypted(client: redis.Redis) -> bool:
-    """Tell whether a client uses TLS."""
     return issubclass(client.connection_pool.connection_class, redis.SSLConnection)
 
 
 def has_sentinels(client: redis.Redis) -> bool:
-    """Tell whether a client asks Sentinels where the primary is."""
     return isinstance(client.connection_pool, SentinelConnectionPool)
 
 
@@ -276,48 +268,48 @@ _CLASSES: Final[Mapping[str, type[ResponseError | redis.ConnectionError]]] = {
 }
 """redis-py's exception for the first word of an error; `ResponseError` for all others but these."""
 _REDIRECTIONS: Final[Mapping[str, type[AskError]]] = {"MOVED": MovedError, "ASK": AskError}
-"""Of a cluster's server that has not the slot: they tell which one has."""
+"""Errors of a cluster's server without the slot, which name the server that has it."""
 _ERR_CLASSES: Final = (
     ("ERR max number of clients", redis.ConnectionError),
-    ("ERR AUTH", AuthenticationError),  # there is no password to be given
+    ("ERR AUTH", AuthenticationError),  # the server has no password
 )
 
 
 class Connection:
-    """A connection to a server, for one thread; opened, and opened again when the server has closed it.
+    """A connection to a server, for one thread; opened again when the server has closed it.
 
     It speaks RESP 2, as redis-py would with `hiredis`. A plain socket's time limit is the kernel's, which costs no
-    call; `redis.Redis` asks for each answer whether it is there, and that takes longer than the server's work.
+    call; `redis.Redis` polls for each answer, which takes longer than the server's work.
     """
 
     def __init__(self, client: redis.Redis, address: tuple[str, int] | None = None) -> None:
-        """Take a client for its credentials, time limits and, if no ``address`` is given, its own."""
+        """Take a client for its credentials and time limits, and its address without an ``address``."""
         self._client = client
         self._address = address
         self._settings = client.get_connection_kwargs()
         self._encrypted = is_encrypted(client)
         self._socket: socket.socket | None = None
         self.asked = False
-        """Whether the last question may have been sent."""
+        """Whether the last command may have been sent."""
         self._unread = 0
-        """Answers without a reader: they come before the next one."""
+        """Answers that `write_only` left, which come before the next answer."""
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._readable = select.poll()
 
     def ask(self, *command: Argument) -> Any:  # noqa: ANN401 - whatever the server answers
-        """Return the answer to a command. Raises redis-py's exceptions: `ResponseError` and those above it are answers.
+        """Return the answer to a command. Raises redis-py's exceptions; a `ResponseError` is an answer.
 
-        After any other one the connection must be closed: an answer that comes late would be taken for another's.
+        After any other exception the connection must be closed: a late answer would be taken for a later command's.
         """
         return self._answer(self._connected(), hiredis.pack_command(command))  # type: ignore[arg-type]
 
     def ask_all(self, *commands: tuple[Argument, ...]) -> list[Any]:
-        """Return the answers to commands that are sent together, an error of the server as its exception."""
+        """Return the answers to commands that are sent together, with a server's errors as exceptions."""
         self.write(*commands)
         return self.read(len(commands))
 
     def write(self, *commands: tuple[Argument, ...]) -> None:
-        """Send commands, whose answers are to be received next. Raises as `ask` does."""
+        """Send commands, whose answers `read` returns. Raises as `ask` does."""
         opened = self._connected()
         packed = b"".join(map(hiredis.pack_command, commands))  # type: ignore[arg-type]
         try:
@@ -326,14 +318,14 @@ class Connection:
             raise _as_redis_error(failed) from failed
 
     def write_only(self, *commands: tuple[Argument, ...]) -> None:
-        """Send commands, and wait for no answer: what became of them is not told. Raises as `ask` does."""
+        """Send commands and ignore their answers. Raises as `ask` does."""
         self.write(*commands)
         self._unread = len(commands)
 
     def read(self, count: int, *, wait: bool = True) -> list[Any]:
-        """Return so many answers to what was sent, an error of the server as its exception. Raises as `ask` does.
+        """Return so many answers, with a server's errors as exceptions. Raises as `ask` does.
 
-        Unless they are to be waited for, a server is silent of whose answers nothing has come yet.
+        Without ``wait`` a server is silent if no part of an answer has arrived yet.
         """
         opened = self._readable_socket()
         if not (wait or self._readable.poll(0)):
@@ -347,16 +339,16 @@ class Connection:
         return answers
 
     def fileno(self) -> int:
-        """Return the descriptor of an open connection, to wait for answers."""
+        """Return the descriptor, to poll for answers."""
         return self._readable_socket().fileno()
 
     def end_sending(self) -> None:
-        """Have the server end the connection: it sends the answers that it has, and none later."""
+        """Have the server end the connection after the answers that it has."""
         with suppress(OSError):
             socket.socket.shutdown(self._readable_socket(), socket.SHUT_WR)  # without TLS' own farewell
 
     def read_to_end(self) -> list[Any]:
-        """Return the answers that come before the end of the connection, and close it."""
+        """Return the answers before the end of the connection, and close it."""
         answers: list[Any] = []
         with suppress(redis.RedisError):
             while True:
@@ -371,11 +363,10 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was opened, and not closed from here."""
+        """``True`` also after the server has closed the connection."""
         return self._socket is not None
 
     def close(self) -> None:
-        """Close the connection, if it is open."""
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.close()
@@ -383,22 +374,19 @@ class Connection:
         self._unread = 0
 
     def __del__(self) -> None:
-        """Close the connection when the thread that held it has gone: it must not refer to itself."""
+        """Close the connection when its thread has gone: it must not refer to itself."""
         self.close()
 
     def _connected(self) -> socket.socket:
-        """Return the socket, a new one where there is none, or the server has closed it.
-
-        Nothing was asked, so what can be read is the end; but for answers without a reader.
-        """
+        """Return the socket, a new socket where there is none or the server has closed it."""
         self.asked = False
         if self._unread:
             try:
                 self.read(self._unread)
-            except redis.ConnectionError:  # what is asked now was not sent yet
+            except redis.ConnectionError:  # the present command was not sent yet
                 self.close()
             self._unread = 0
-        if self._socket is not None and self._readable.poll(0):
+        if self._socket is not None and self._readable.poll(0):  # no answer is due, so this is the end
             self.close()
         opened = self._socket or self._open()
         self.asked = True
@@ -411,7 +399,7 @@ class Connection:
         if address:
             settings = {**settings, "host": address[0], "port": address[1]}
         try:
-            opened = _limited(self._encrypt(_dial(settings), settings), settings.get("socket_timeout"))
+            opened = self._dial(settings)
         except TimeoutError as silent:
             raise redis.TimeoutError("The server did not take the connection in time.") from silent
         except OSError as refused:
@@ -430,12 +418,11 @@ class Connection:
         return opened
 
     def _confirm(self, address: tuple[str, int] | None) -> None:
-        """See that a server that has answered is still the primary: it may have been paused, and replaced meanwhile."""
-        if primary_address(self._client) != address:
+        if primary_address(self._client) != address:  # the server was paused, and replaced meanwhile
             raise redis.ConnectionError("Sentinels name another primary by now.")
 
     def _introduce(self, opened: socket.socket) -> None:
-        """Say who asks, and for which database; then do what is done first."""
+        """Send name, credentials and database, then `_begin`."""
         settings = self._settings
         commands: list[tuple[Argument, ...]] = [("CLIENT", "SETNAME", CLIENT_NAME)]
         if password := settings.get("password"):
@@ -443,23 +430,33 @@ class Connection:
             commands.insert(0, ("AUTH", *((user, password) if user else (password,))))
         if database := settings.get("db"):
             commands.append(("SELECT", database))
-        for command in commands:  # not by `ask`: what TLS sends first can be read, and is not the end
+        for command in commands:  # not by `ask`: TLS' first bytes are readable, and not the end
             self._answer(opened, hiredis.pack_command(command))  # type: ignore[arg-type]
         self._begin()
 
     def _begin(self) -> None:
-        """Do what is done first on each new connection: nothing, unless a subclass does."""
+        """Do nothing: a subclass may override this for each new connection."""
 
-    def _encrypt(self, dialled: socket.socket, settings: Mapping[str, Any]) -> socket.socket:
-        if not self._encrypted:
+    def _dial(self, settings: Mapping[str, Any]) -> socket.socket:
+        """Return a connected socket with its time limit."""
+        limit, seconds = settings.get("socket_connect_timeout"), settings.get("socket_timeout")
+        if path := settings.get("path"):
+            dialled = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            dialled.settimeout(limit)
+            dialled.connect(path)
+        else:
+            dialled = socket.create_connection((settings["host"], settings["port"]), limit)
+            dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._encrypted:
+            dialled = _encrypt(dialled, settings)
+        if seconds is None or self._encrypted:  # reading TLS goes on after the kernel's limit
+            dialled.settimeout(seconds)
             return dialled
-        context = ssl.create_default_context(cafile=settings.get("ssl_ca_certs"))
-        demand = settings.get("ssl_cert_reqs", "required")
-        context.check_hostname = demand != "none"
-        context.verify_mode = ssl.VerifyMode[f"CERT_{demand.upper()}"]
-        if certificate := settings.get("ssl_certfile"):
-            context.load_cert_chain(certificate, settings.get("ssl_keyfile"))
-        return context.wrap_socket(dialled, server_hostname=settings["host"])
+        dialled.settimeout(None)
+        kernel_limit = struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
+        dialled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, kernel_limit)
+        dialled.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, kernel_limit)
+        return dialled
 
     def _answer(self, opened: socket.socket, packed: bytes = b"") -> Any:  # noqa: ANN401
         """Send commands, if there are any, and return the next answer."""
@@ -479,8 +476,18 @@ class Connection:
         return answer
 
 
+def _encrypt(dialled: socket.socket, settings: Mapping[str, Any]) -> socket.socket:
+    context = ssl.create_default_context(cafile=settings.get("ssl_ca_certs"))
+    demand = settings.get("ssl_cert_reqs", "required")
+    context.check_hostname = demand != "none"
+    context.verify_mode = ssl.VerifyMode[f"CERT_{demand.upper()}"]
+    if certificate := settings.get("ssl_certfile"):
+        context.load_cert_chain(certificate, settings.get("ssl_keyfile"))
+    return context.wrap_socket(dialled, server_hostname=settings["host"])
+
+
 def _as_redis_error(failed: OSError | hiredis.ProtocolError) -> redis.RedisError:
-    """Return what a connection fails with as redis-py's exception."""
+    """Return redis-py's exception for a failed connection."""
     if isinstance(failed, (BlockingIOError, TimeoutError)):
         return redis.TimeoutError("The server did not answer in time.")
     if isinstance(failed, OSError):
@@ -489,7 +496,7 @@ def _as_redis_error(failed: OSError | hiredis.ProtocolError) -> redis.RedisError
 
 
 def _error(text: str) -> redis.RedisError:
-    """Return an error that the server answered as redis-py's exception."""
+    """Return redis-py's exception for a server's error."""
     code, _, rest = text.partition(" ")
     if redirection := _REDIRECTIONS.get(code):
         return redirection(rest)
@@ -497,56 +504,27 @@ def _error(text: str) -> redis.RedisError:
     return _CLASSES.get(code, fallback)(text)
 
 
-def _dial(settings: Mapping[str, Any]) -> socket.socket:
-    """Return a connected socket."""
-    limit = settings.get("socket_connect_timeout")
-    if path := settings.get("path"):
-        dialled = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        dialled.settimeout(limit)
-        dialled.connect(path)
-        return dialled
-    dialled = socket.create_connection((settings["host"], settings["port"]), limit)
-    dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return dialled
-
-
-def _limited(opened: socket.socket, seconds: float | None) -> socket.socket:
-    """Return a socket whose sending and receiving end after so many seconds."""
-    if seconds is None or isinstance(opened, ssl.SSLSocket):  # encrypted, reading goes on after the kernel's limit
-        opened.settimeout(seconds)
-        return opened
-    opened.settimeout(None)
-    limit = struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-    return opened
-
-
 PAUSE = 0.5
-"""Seconds after a time-out without a question."""
+"""Seconds without a call after a time-out."""
 _PROBE = 2.0
-"""Seconds in which a single thread asks; longer than connecting and waiting for an answer, which ends
-them."""
+"""Seconds in which a single thread calls; longer than a connection and an answer may take."""
 
 
 class FailFast:
-    """Refuses at once while the server does not answer.
-
-    Otherwise every request would wait for a time-out of its own, in turn on the few threads of a process.
-    """
+    """Refuses at once while the server does not answer: no request waits for a time-out of its own."""
 
     def __init__(self) -> None:
         self._until = 0.0
         self._turn = threading.Lock()
         self.silences = 0
-        """How often the server did not answer: a connection from before leads to what may be the primary no more."""
+        """How often the server did not answer: an older connection may lead to a former primary."""
 
     def check(self) -> None:
-        """Raise `StoreUnavailableError` while the server is silent, except for the one that asks again."""
+        """Raise `StoreUnavailableError` while the server is silent, except for the thread that calls again."""
         if not self._until:
             return
         with self._turn:
-            if not self._until:  # the thread that had the turn was answered
+            if not self._until:  # another thread got an answer
                 return
             now = time.monotonic()
             if now < self._until:
@@ -555,21 +533,21 @@ class FailFast:
 
     @property
     def is_silent(self) -> bool:
-        """Whether the last question got no answer in time."""
+        """Whether the last call got no answer in time."""
         return self._until > 0
 
     def trip(self) -> None:
-        """Note that a question got no answer in time."""
+        """Note that a call got no answer in time."""
         self._until = time.monotonic() + PAUSE
         self.silences += 1
 
     def reset(self) -> None:
-        """Note that there was an answer, or that the server told at once that there will be none."""
+        """Note an answer, or an error that came at once."""
         self._until = 0.0
 
 
 _UNAVAILABLE: Final = (
-    AskError,  # `MovedError`, too; of a slot that is moved key by key, in which a key that is derived may look absent
+    AskError,  # `MovedError`, too; while a slot is moved key by key, a derived key may look absent
     redis.ConnectionError,  # loading, and a wrong password, too
     redis.TimeoutError,
     ClusterDownError,  # a replica without its primary, too
@@ -582,9 +560,9 @@ _UNAVAILABLE: Final = (
 )
 _NO_DATABASE: Final = "DB index is out of range"
 _UNAVAILABLE_CODES: Final = frozenset({"BUSY", "MISCONF", "NOGROUP", "NOREPLICAS", "UNBLOCKED"})
-"""First words of answers that redis-py has no class for. ``NOGROUP``: the server has lost its data."""
+"""First words of errors without a class in redis-py. ``NOGROUP``: the server has lost its data."""
 _PIPELINE_PREFIX: Final = " caused error: "
-"""What redis-py puts before the server's own words when a command of a pipeline fails."""
+"""redis-py's words before a server's error in a pipeline."""
 
 
 def server_time(client: redis.Redis) -> int:
@@ -593,15 +571,15 @@ def server_time(client: redis.Redis) -> int:
 
 
 def to_milliseconds(time: tuple[int, int]) -> int:
-    """Return what ``TIME`` answers, seconds and microseconds, in milliseconds."""
+    """Return the answer to ``TIME``, seconds and microseconds, in milliseconds."""
     seconds, micros = time
     return seconds * 1000 + micros // 1000
 
 
 def is_unavailable(error: redis.RedisError) -> bool:
-    """Tell whether an error is about the server's state: away, silent, full, busy, not letting us, or no Redis at all.
+    """Return whether an error is the server's state: away, silent, full, busy, without rights, or no Redis at all.
 
-    Any other, such as a script's own or ``WRONGTYPE``, is a defect of ours: it must stay loud.
+    Any other error, such as a script's own or ``WRONGTYPE``, is a defect of ours.
     """
     return isinstance(error, _UNAVAILABLE) or _code(error) in _UNAVAILABLE_CODES or _NO_DATABASE in str(error)
 
@@ -612,32 +590,29 @@ def _code(error: redis.RedisError) -> str:
 
 
 class ConnectionProblem(StrEnum):
-    """What keeps us from a server."""
+    """Why a server is unavailable."""
 
     SILENT = "silent"
-    """It does not answer, or is not able to."""
+    """It does not answer, or cannot."""
     UNNAMED = "unnamed"
     """No Sentinel names it."""
     USER = "user"
-    """It does not know the user, or not with this password."""
+    """It refuses the user or the password."""
     RIGHTS = "rights"
-    """The user may not do this."""
     MEMORY = "memory"
     """It is full."""
     REPLICA = "replica"
     """It takes no writes."""
     REPLICAS = "replicas"
-    """It has fewer replicas than it demands, and takes no writes."""
+    """It takes no writes: it has fewer replicas than it demands."""
     DISK = "disk"
-    """It cannot write its data to its disk, and takes no writes."""
+    """It takes no writes: it cannot write its data to its disk."""
     DATABASE = "database"
     """It has no database of this number."""
     NOT_REDIS = "other-server"
-    """It is no Redis."""
     MEMBER = "cluster"
     """It is in cluster mode, which it did not report at the start."""
     CERTIFICATE = "certificate"
-    """Its certificate is refused."""
 
 
 _PROBLEMS: Final = (
@@ -651,11 +626,9 @@ _PROBLEMS: Final = (
 )
 
 _CODES: Final = {"NOREPLICAS": ConnectionProblem.REPLICAS, "MISCONF": ConnectionProblem.DISK}
-"""First words of answers that redis-py has no class for."""
 
 
 def connection_problem(error: StoreUnavailableError) -> ConnectionProblem:
-    """Return why the store was not available."""
     cause = error.__cause__
     if _NO_DATABASE in str(cause):
         return ConnectionProblem.DATABASE
@@ -667,7 +640,7 @@ def connection_problem(error: StoreUnavailableError) -> ConnectionProblem:
 
 
 def certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
-    """Return the refusal of a certificate that led to an error; ``None`` where none did."""
+    """Return the refused certificate behind an error, or ``None``."""
     cause: BaseException | None = error
     while cause:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -677,7 +650,7 @@ def certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | No
 
 
 def raise_translated(failed: redis.RedisError, *, nothing_ran: bool = False) -> NoReturn:
-    """Raise `StoreUnavailableError` for a failure of Redis, and a defect of ours as it is."""
+    """Raise `StoreUnavailableError` for a failure of Redis, and a defect of ours unchanged."""
     if is_unavailable(failed):
         raise StoreUnavailableError("The store does not answer, or refuses to.", nothing_ran=nothing_ran) from failed
     raise failed
@@ -685,7 +658,7 @@ def raise_translated(failed: redis.RedisError, *, nothing_ran: bool = False) -> 
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn a failure of Redis into `StoreUnavailableError`; leave a defect of ours as it is."""
+    """Turn a failure of Redis into `StoreUnavailableError`; leave a defect of ours unchanged."""
     try:
         yield
     except redis.RedisError as failed:
