@@ -1,4 +1,4 @@
-"""A copy in Redis of who may call, for processes that start while the ledger is away."""
+"""A copy in Redis of applications and API keys, for processes that start while the ledger is away."""
 
 from otp_service.domain.keyring import Keyring, SealBrokenError
 from otp_service.store import keys
@@ -13,7 +13,7 @@ _KEYS = AccessKeys(keys.ACCESS)
 class AccessCopy:
     """The copy. Raises `StoreUnavailableError` when Redis does not answer in time.
 
-    It counts only until its server is restarted or replaced: a restored one may have a copy with revoked keys.
+    It is valid until its server is restarted or replaced: a restored server may have a copy with revoked keys.
     """
 
     def __init__(self, scripts: ScriptRunner, keyring: Keyring) -> None:
@@ -21,13 +21,13 @@ class AccessCopy:
         self._keyring = keyring
 
     def keep(self, state: str, text: str) -> None:
-        """Keep a text, sealed, if this ``state`` is not kept already."""
+        """Store a sealed text, unless the copy has this ``state`` already."""
         if not self._scripts.call(ACCESS_KEEP, _KEYS, AccessKeepArguments(state, "")):
             sealed = self._keyring.seal_without_root_key(text.encode(), owner=_KIND, kind=_KIND)
             self._scripts.call(ACCESS_KEEP, _KEYS, AccessKeepArguments(state, sealed))
 
     def read(self) -> str | None:
-        """Return the text that is kept; ``None`` where none is, or its server is another."""
+        """Return the text; ``None`` without a copy, or from another run of the server."""
         sealed = self._scripts.call(ACCESS_READ, _KEYS, NoArguments())
         if not sealed:
             return None

@@ -16,14 +16,14 @@ from otp_service.store.connection import Argument, Connection
 MAX_WAIT: Final = 60
 """Seconds that a command waits before it is sent again."""
 _MAX_DELAY: Final = 5.0
-"""Seconds after which an answer to a command whose time is over will not come any more."""
+"""Seconds after a command's end in which its answer may still come."""
 
 
 class _Link(NamedTuple):
     peer: Peer
     connection: Connection
     silences: int
-    """Silences of the server when the connection was made: one from before a silence may lead nowhere."""
+    """Silences of the server when the connection was made: an older connection may lead nowhere."""
 
 
 class BlockedCommands:
@@ -39,23 +39,19 @@ class BlockedCommands:
         key: Callable[[str], str],
         command: Callable[[str], tuple[Argument, ...]],
     ) -> None:
-        """Take a client for its credentials and time limits, and a bucket's key and command.
-
-        The command waits for `MAX_WAIT`.
-        """
+        """Take a client for its credentials and time limits, and a bucket's key and command, which waits `MAX_WAIT`."""
         self._client = client
         self._slots = slots
         self._key = key
         self._command = command
         self._links: dict[str, _Link] = {}
         self._blocked: dict[str, float] = {}
-        """The buckets whose command has no answer yet, and until when it may come, by the monotonic clock."""
+        """Buckets whose command has no answer yet, and the end of the wait for it, by the monotonic clock."""
 
     def collect(self, buckets: Sequence[str], seconds: float) -> dict[str, Any]:
-        """Return the answers that arrive, by bucket; wait up to some seconds for the first.
+        """Begin the commands of ``buckets``; return the answers that arrive within some seconds, by bucket.
 
-        Begins the commands of ``buckets``; those of others go on until they end. An error is an answer, unless the
-        connection was lost.
+        Commands of other buckets go on until they end. An error is an answer, unless the connection was lost.
         """
         for bucket in buckets:
             self._begin(bucket)
@@ -75,16 +71,17 @@ class BlockedCommands:
         return {bucket: connection.read_to_end() for bucket, connection in links.items()}
 
     def _begin(self, bucket: str) -> None:
-        """Send the command of a bucket, unless it waits already where the bucket is."""
+        """Send the command of a bucket, unless it waits already at the bucket's server."""
         try:
             peer = self._slots.peer_of(self._key(bucket))
         except StoreUnavailableError:
             return
         link = self._links.get(bucket)
-        if link and (link.peer is not peer or link.silences != peer.fail_fast.silences or self._is_over(bucket)):
+        is_over = time.monotonic() > self._blocked.get(bucket, math.inf)
+        if link and (link.peer is not peer or link.silences != peer.fail_fast.silences or is_over):
             self._close(bucket)
             link = None
-        if bucket in self._blocked or peer.fail_fast.is_silent:  # other calls notice when it answers again
+        if bucket in self._blocked or peer.fail_fast.is_silent:  # other calls notice its next answer
             return
         if link is None:
             connection = Connection(self._client, peer.address)
@@ -98,9 +95,6 @@ class BlockedCommands:
         else:
             self._blocked[bucket] = time.monotonic() + MAX_WAIT + _MAX_DELAY
 
-    def _is_over(self, bucket: str) -> bool:
-        return time.monotonic() > self._blocked.get(bucket, math.inf)
-
     def _poll(self, seconds: float) -> list[str]:
         """Return the buckets whose command ended within some seconds."""
         waiting = select.poll()
@@ -110,7 +104,7 @@ class BlockedCommands:
         return [bucket_of[descriptor] for descriptor, _ in waiting.poll(1000 * seconds)]
 
     def _read(self, bucket: str) -> dict[str, Any]:
-        """Return the bucket's answer, nothing for a command whose time was over."""
+        """Return the bucket's answer by bucket; empty for a command that ended without an answer."""
         del self._blocked[bucket]
         try:
             (answer,) = self._links[bucket].connection.read(1)

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
 from otp_service.domain.guard import Ceiling
@@ -16,15 +17,15 @@ from otp_service.store.signatures.signature import KeysT, NoArguments, ReplyT, S
 from otp_service.store.signatures.verifications import ResendArguments, ShareNeeded, StartArguments
 
 _MAX_TRIES: Final = 16
-"""Others may spend what was moved."""
+"""Other starts may spend an amount that was moved."""
 EXHAUSTED_SECONDS: Final = 2.0
-"""Time for which buckets are not read again that lack an amount together."""
+"""Pause before buckets that lack an amount together are read again."""
 
 SpendingT = TypeVar("SpendingT", StartArguments, ResendArguments)
 
 
 class Spender(NamedTuple):
-    """Whose limits and ceilings a message counts in, and the bucket of its number."""
+    """The limits and ceilings that a message counts in, and the bucket of its number."""
 
     bucket: str
     application: str
@@ -43,14 +44,14 @@ class _Shared(NamedTuple):
     """Empty for a ceiling of the application."""
 
     def key(self, bucket: str) -> str:
-        """Return the key of the row that counts what a bucket spent."""
+        """Return the key of a bucket's row that counts the spending."""
         if self.country:
             return keys.country(bucket, self.application, self.country)
         return keys.application(bucket, self.application)
 
 
 class _Share(NamedTuple):
-    """What a bucket may still spend in an interval, in millionths."""
+    """The rest of a bucket's share in an interval, in millionths."""
 
     interval: int
     left: int
@@ -59,7 +60,7 @@ class _Share(NamedTuple):
 class CeilingShares:
     """Calls scripts that spend, and moves shares to a bucket that has too little.
 
-    A share is given once it is certain that taking it is not undone: an amount may be lost, and is never spent twice.
+    An amount is added to a share once its removal from another is durable: it may be lost, and is never spent twice.
     """
 
     def __init__(self, scripts: ScriptRunner, buckets: tuple[str, ...]) -> None:
@@ -67,7 +68,7 @@ class CeilingShares:
         self._buckets = buckets
         self._moving = {bucket: threading.Lock() for bucket in buckets}
         self._exhausted: dict[_Shared, tuple[float, int]] = {}
-        """Until when the buckets are not read again, by ceiling, and the amount that they lack together."""
+        """By ceiling: the end of the pause, and the amount that the buckets lack together."""
 
     def call(
         self,
@@ -83,23 +84,17 @@ class CeilingShares:
             reply = self._scripts.call(script, keys, arguments, taught)
             if not isinstance(reply, ShareNeeded):
                 return reply
-            with self._moving[spender.bucket]:
-                if not self._fill_all(spender, reply.price):
-                    break
+            with self._moving[spender.bucket], suppress(NotDurableError):
+                filled = [self._fill(shared, spender, reply.price) for shared in _ceilings(spender)]
+                if all(filled):
+                    continue
+            break
         return self._scripts.call(script, keys, arguments._replace(rest=("last",)), taught)
 
-    def _fill_all(self, spender: Spender, price: int) -> bool:
-        """Tell whether the bucket's shares may suffice for a price now."""
-        try:
-            filled = [self._fill(shared, spender, price) for shared in _ceilings(spender)]
-        except NotDurableError:
-            return False
-        return all(filled)
-
     def _fill(self, shared: _Shared, spender: Spender, price: int) -> bool:
-        """Move what a bucket lacks for a price, at least half of what the fullest bucket has.
+        """Move the amount that a bucket lacks for a price, at least half of the fullest bucket's rest.
 
-        Return whether the buckets have enough. Raises `StoreUnavailableError` if others than those that answer may.
+        Returns whether the buckets have enough. Raises `StoreUnavailableError` if a bucket without an answer may.
         """
         ends, too_much = self._exhausted.get(shared, (0.0, 0))
         if time.monotonic() < ends and price >= too_much:
@@ -122,7 +117,7 @@ class CeilingShares:
         return True
 
     def _move(self, shared: _Shared, source: str, spender: Spender, interval: int, amount: int) -> int:
-        """Return the amount that was moved. If it is not certain that it was taken, it is not given."""
+        """Return the amount that was moved: nothing is added unless its removal is certain."""
 
         def change(bucket: str, amount: int) -> int:
             arguments = ShareMoveArguments(shared.country, shared.ceiling.name, interval, amount)
@@ -134,14 +129,15 @@ class CeilingShares:
     def _read(self, shared: _Shared) -> tuple[dict[str, _Share], list[StoreUnavailableError]]:
         """Return the shares by bucket, and the errors of buckets whose servers do not answer."""
         calls = [(SubjectKeys(shared.key(bucket)), NoArguments()) for bucket in self._buckets]
-        replies = self._scripts.call_all(GUARD_READ, calls)
         amount = shared.ceiling.amount // len(self._buckets)
-        shares = {
-            bucket: _share(shared.ceiling, amount, reply)
-            for bucket, reply in zip(self._buckets, replies, strict=True)
-            if not isinstance(reply, StoreUnavailableError)
-        }
-        return shares, [reply for reply in replies if isinstance(reply, StoreUnavailableError)]
+        shares, unread = dict[str, _Share](), list[StoreUnavailableError]()
+        replies = self._scripts.call_all(GUARD_READ, calls)
+        for bucket, reply in zip(self._buckets, replies, strict=True):
+            if isinstance(reply, StoreUnavailableError):
+                unread.append(reply)
+            else:
+                shares[bucket] = _share(shared.ceiling, amount, reply)
+        return shares, unread
 
 
 def _ceilings(spender: Spender) -> Iterator[_Shared]:
@@ -154,7 +150,7 @@ def _ceilings(spender: Spender) -> Iterator[_Shared]:
 
 
 def _share(ceiling: Ceiling, amount: int, row: SubjectRead) -> _Share:
-    """Return what is left of a bucket's share, which was a certain amount at the interval's beginning."""
+    """Return the rest of a bucket's share, which begins an interval with an amount."""
     values: Mapping[str, Sequence[Any]] = json.loads(row.values or b"{}")
     counted_in, spent = values.get(f"s{ceiling.name}", (0, 0))
     moved_in, moved = values.get(f"m{ceiling.name}", (0, 0))

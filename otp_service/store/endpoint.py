@@ -13,11 +13,11 @@ from otp_service.store.connection import Connection, has_sentinels, translate_er
 
 @dataclass(frozen=True, slots=True)
 class MissingCommand:
-    """A command that a server lacks, or forbids to the service's user. No process is stopped by that."""
+    """A command that a server lacks, or forbids to the service's user. No process stops because of it."""
 
     command: str
     sentence: str
-    """What cannot be checked or confirmed, and what follows."""
+    """The missing check or confirmation, and its consequence."""
     action: str
 
 
@@ -43,14 +43,12 @@ WAIT_NEEDED: Final = MissingCommand(
     "Redis refuses WAIT, but redis.replicas demands that replicas confirm: starts and checks get 503.",
     "Allow WAIT to the service's user; or set redis.replicas = 0: then a fail-over may forget approvals.",
 )
-
-
 _WAIT: Final = ("WAIT", "0", "0")
 """Waits for no replica: it answers at once."""
 
 
 def find_slots(client: redis.Redis) -> SlotMap | None:
-    """Return the slot map of a server in cluster mode; ``None`` for a server that is alone, or behind Sentinels.
+    """Return the slot map of a server in cluster mode; ``None`` for a single server, or one behind Sentinels.
 
     A server that does not answer gets a slot map too, which asks again before the first call. Raises
     `StartRefusedError` if the address cannot be used in cluster mode.
@@ -62,7 +60,7 @@ def find_slots(client: redis.Redis) -> SlotMap | None:
     seed = redis.Redis(connection_pool=pool)  # in cluster mode no other database can be selected
     connection = Connection(seed)
     try:
-        # No user can be forbidden HELLO. A server that lacks it may have slots all the same.
+        # HELLO cannot be forbidden to a user. A server without it may have slots all the same.
         hello, slots = connection.ask_all(("HELLO",), ("CLUSTER", "SLOTS"))
     except redis.RedisError:
         return SlotMap(client)
@@ -71,19 +69,15 @@ def find_slots(client: redis.Redis) -> SlotMap | None:
     is_cluster = b"cluster" in hello if isinstance(hello, list) else isinstance(slots, list)
     if not is_cluster:
         return None
-    if problem := _address_problem(options.get("path"), options.get("db")):
-        raise StartRefusedError(problem)
-    return SlotMap(client)
-
-
-def _address_problem(path: str | None, database: int | None) -> StartRefusal | None:
-    if path:
+    if options.get("path"):
         sentence = "The server is in cluster mode, but the address is a socket: other servers cannot be reached by it."
-        return StartRefusal(RefusalName.CLUSTER_ADDRESS, "redis.url", sentence, "Name host and port.")
-    if database:
+        action = "Name host and port."
+    elif database := options.get("db"):
         sentence = f"The server is in cluster mode, which has database 0 only, but the address names {database}."
-        return StartRefusal(RefusalName.CLUSTER_ADDRESS, "redis.url", sentence, "Leave out the number, or write 0.")
-    return None
+        action = "Leave out the number, or write 0."
+    else:
+        return SlotMap(client)
+    raise StartRefusedError(StartRefusal(RefusalName.CLUSTER_ADDRESS, "redis.url", sentence, action))
 
 
 def default_replicas(client: redis.Redis, slots: SlotMap | None) -> int:
@@ -123,5 +117,5 @@ def _is_missing(server: redis.Redis, command: str, *arguments: str) -> bool:
         return server.execute_command(command, *arguments) in ([], {})  # type: ignore[no-untyped-call]
     except NoPermissionError:
         return True
-    except ResponseError as refused:  # a replica refuses WAIT otherwise
+    except ResponseError as refused:  # a replica refuses WAIT with another text
         return "unknown command" in str(refused)

@@ -12,27 +12,23 @@ from otp_service.store.signatures.gateways import (
     GatewayEnterArguments,
     GatewayLeaveArguments,
 )
-from otp_service.store.signatures.outbox import (
-    DispatchDecision,
-    Dispatched,
-    GatewayNeeded,
-)
+from otp_service.store.signatures.outbox import DispatchDecision, Dispatched, GatewayNeeded
 
 _AWAY: Final = b"limit 1000 - 0"
-"""State of a gateway whose server does not answer: it takes nothing for a second."""
+"""State of a gateway whose server does not answer: it takes no message for a second."""
 
 
 class GatewayCall:
-    """A call of a gateway of a route, which enters the slot of one before it is recorded."""
+    """A call of a gateway of a route, which enters the gateway's slot before it is recorded."""
 
     def __init__(self, scripts: ScriptRunner, dispatch_id: str, route: Mapping[str, GatewayLimits]) -> None:
-        """Take the gateways that it may call, in the order in which it would try them."""
+        """Take the gateways that may be called, the preferred one first."""
         self._scripts = scripts
         self._dispatch_id = dispatch_id
         self._route = route
         self._entered: set[str] = set()
         self._states: dict[str, bytes] = {}
-        """What `GATEWAY_ENTER` returned, by gateway."""
+        """`GATEWAY_ENTER`'s reply by gateway."""
 
     def decide(self, dispatch: Callable[[Mapping[str, bytes]], DispatchDecision | GatewayNeeded]) -> DispatchDecision:
         """Return the reply of the number's slot, which ``dispatch`` calls with the states of gateways.
@@ -44,13 +40,13 @@ class GatewayCall:
             while isinstance(reply := dispatch(self._states), GatewayNeeded):
                 self._enter(reply.gateway.decode(), last_resort=bool(reply.last_resort))
         except StoreUnavailableError:
-            self._leave()  # whatever was recorded: it is not made
+            self._leave()  # the call is not made, even if it was recorded
             raise
         self._leave(but=reply.gateway.decode() if isinstance(reply, Dispatched) else "")
         return reply
 
     def _enter(self, gateway: str, *, last_resort: bool = False) -> bool:
-        """Tell whether a gateway lets the call in."""
+        """Return whether a gateway lets the call in."""
         limits = self._route[gateway]
         arguments = GatewayEnterArguments(
             dispatch=self._dispatch_id,
@@ -69,9 +65,8 @@ class GatewayCall:
         return has_entered
 
     def _leave(self, but: str = "") -> None:
-        """Leave all gateways that let it in but the one that is called; where none answers, the call's time ends it."""
+        """Leave all gateways that let the call in but one; without an answer the call's lease ends there."""
         leave = GatewayLeaveArguments(self._dispatch_id)
-        if left := self._entered - {but}:
-            self._scripts.send_all(
-                [ScriptCall.of(GATEWAY_LEAVE, self._scripts.gateway_keys(gateway), leave) for gateway in left]
-            )
+        places = [self._scripts.gateway_keys(gateway) for gateway in self._entered - {but}]
+        if places:
+            self._scripts.send_all([ScriptCall.of(GATEWAY_LEAVE, place, leave) for place in places])

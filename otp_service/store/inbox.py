@@ -15,12 +15,12 @@ from otp_service.store.connection import server_time, translate_errors
 INBOX_SECONDS: Final = keys.inbox.seconds
 """How long a message waits to be read."""
 MAX_WAITING: Final = 1000
-"""Messages that may wait; further ones are not stored, so that a flood pushes no message out."""
+"""Messages that may wait; more are not stored, so that a flood drops no message."""
 MAX_PER_NUMBER: Final = 5
-"""Messages of one number that are kept in a day."""
+"""Messages of a number that are stored in a day."""
 _KIND: Final = "inbox"
 _MAX_TEXT: Final = 400
-"""Characters of a message that are kept."""
+"""Characters of a message that are stored."""
 _SEALED_LENGTH: Final = 1024
 """Bytes to which a message is padded, so that its length reveals nothing."""
 _MESSAGE_ID: Final = re.compile(r"\d{1,15}-\d{1,9}")
@@ -33,10 +33,10 @@ class WaitingMessage:
     id: str
     """Entry of the stream: milliseconds since the epoch, by Redis' clock, and a sequence."""
     pseudonym: str
-    """Of the number that wrote."""
+    """Of the sender's number."""
     mask: str
     application: str
-    """Whose message it answers; empty when that is not known."""
+    """The application that the message answers; empty if unknown."""
     gateway: str
     text: str = field(repr=False)
 
@@ -54,7 +54,7 @@ class Inbox:
         self._keyring = keyring
 
     def put(self, number: SubjectKey, application: str, gateway: str, text: str) -> bool:
-        """Keep a message; return whether there was room: in all, and for the number today."""
+        """Store a message; return whether there was room: in all, and for the number today."""
         counter = keys.inbox_count(number.bucket, number.pseudonym)
         with translate_errors():
             if self._client.xlen(keys.INBOX) >= MAX_WAITING and not self._client.xtrim(
@@ -70,12 +70,7 @@ class Inbox:
             content = json.dumps([number.mask, text[:_MAX_TEXT]], ensure_ascii=False)
             plain = content.encode(errors="replace").ljust(_SEALED_LENGTH)
             sealed = self._keyring.seal_without_root_key(plain, owner=number.pseudonym, kind=_KIND)
-            members: dict[str, str] = {
-                "pseudonym": number.pseudonym,
-                "application": application,
-                "gateway": gateway,
-                "sealed": sealed,
-            }
+            members = {"pseudonym": number.pseudonym, "application": application, "gateway": gateway, "sealed": sealed}
             with self._client.pipeline(transaction=True) as pipeline:
                 pipeline.xadd(keys.INBOX, members)  # type: ignore[arg-type]  # an invariant type of redis-py's
                 pipeline.expire(keys.INBOX, INBOX_SECONDS)
@@ -83,20 +78,20 @@ class Inbox:
             return True
 
     def waiting(self) -> tuple[WaitingMessage, ...]:
-        """Return the messages that wait, the oldest first."""
+        """Return the waiting messages, the oldest first."""
         return self._entries(self._oldest(), "+")
 
     def find(self, message_id: str) -> WaitingMessage | None:
-        """Return a message by its id; ``None`` when it does not wait."""
+        """Return a waiting message by its id, or ``None``."""
         entries = self._entries(message_id, message_id) if _MESSAGE_ID.fullmatch(message_id) else ()
         return next(iter(entries), None)
 
     def of(self, pseudonym: str) -> tuple[WaitingMessage, ...]:
-        """Return the messages of a number that wait."""
+        """Return the waiting messages of a number."""
         return tuple(message for message in self.waiting() if message.pseudonym == pseudonym)
 
     def remove(self, message_id: str) -> bool:
-        """Delete a message; return whether it was still there: true for one of several callers."""
+        """Delete a message; return whether it waited: true for one of several callers."""
         with translate_errors():
             return bool(self._client.xdel(keys.INBOX, message_id))
 
@@ -110,7 +105,7 @@ class Inbox:
         return str(server_time(self._client) - 1000 * INBOX_SECONDS)
 
     def _opened(self, entry: bytes, members: dict[bytes, bytes]) -> WaitingMessage | None:
-        """Return a message; ``None`` for one that was changed."""
+        """Return a message; ``None`` if it was changed."""
         sealed, owner = members[b"sealed"].decode(), members[b"pseudonym"].decode()
         try:
             mask, text = json.loads(self._keyring.unseal_without_root_key(sealed, owner=owner, kind=_KIND))

@@ -1,8 +1,8 @@
-"""Every key in Redis: how it is built, what it holds of whom, how long it lives, and who reads it.
+"""Every key in Redis: its pattern, content, life and readers.
 
-The document docs/data.md is made from this table, and the tests hold every key that they find against it. A script
-touches keys of one hash tag only: a bucket, or on a cluster a gateway, or what is named by itself. What numbers of
-several buckets share (an application, a country, an end user's networks) has a state in each.
+docs/data.md is made from this table, and the tests compare every key with it. A script touches keys of one hash tag
+only: a bucket, on a cluster a gateway, or a key with a tag of its own. Subjects that numbers of several buckets share
+(an application, a country, an end user's networks) have a state in each bucket.
 """
 
 import re
@@ -18,34 +18,33 @@ from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.extensions import load_extensions
 
 PREFIX: Final = "otp"
-"""What all keys begin with; the ``limits`` library puts it before its own."""
+"""Beginning of all keys; the ``limits`` library puts it before its own."""
 FORMAT: Final = "2"
-"""Format of all that is stored: a release reads its own only. A server that names none has 1."""
+"""Format of the whole store: a release reads its own format only. A server without this entry has format 1."""
 
 Spans = Mapping[str, int]
-"""Seconds that an installation's settings decide: ``streams`` (``streams.retention_days``), and each subject of the
-guard."""
+"""Seconds from the settings: ``streams`` (``streams.retention_days``), and each subject of the guard."""
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """How long a key lives."""
+    """The life of a key."""
 
     words: str
-    """For people; ``{}`` stands for the longest life."""
+    """For the document; ``{}`` stands for the longest life."""
     amount: int | None = None
-    """Of seconds, or of ``span``; ``None`` where it has no TTL."""
+    """Seconds, or multiples of ``span``; ``None`` without a TTL."""
     span: str = ""
-    """What of `Spans` is counted, if not seconds."""
+    """Name in `Spans`; empty for seconds."""
     may_stay: bool = False
-    """Whether it may have no TTL, or a longer one, all the same."""
+    """Whether a key may have no TTL, or a longer TTL, all the same."""
 
     def longest(self, spans: Spans) -> int | None:
-        """Return the longest life in seconds; ``None`` where it has no TTL."""
+        """Return the longest life in seconds; ``None`` without a TTL."""
         return self.amount * spans[self.span] if self.amount and self.span else self.amount
 
     def fits(self, milliseconds: int, spans: Spans) -> bool:
-        """Tell whether a TTL, as ``PTTL`` answers it, is that of such a key."""
+        """Return whether a key of this life may have a TTL (``PTTL``)."""
         longest = self.longest(spans)
         if milliseconds == -1 or self.may_stay:
             return longest is None or self.may_stay
@@ -58,10 +57,9 @@ class Key:
 
     pattern: str
     type: str
-    """As ``TYPE`` answers."""
+    """The answer to ``TYPE``."""
     personal: Literal["", "pseudonym", "sealed"]
-    """What of a person is in it: numbers or networks under a keyed name; what is encrypted under a key of the
-    verification's own."""
+    """Personal data: numbers or networks under a keyed name; or data encrypted under the verification's own key."""
     life: Life
     read_by: str
     holds: str
@@ -71,18 +69,17 @@ class Key:
         return self._form % (values[:1] + values if self._is_own_tag else values)
 
     def beginning(self, *values: str | int) -> str:
-        """Return what the keys begin with that have these values in their first fields."""
+        """Return the beginning of the keys with these values in their first fields."""
         return self._beginnings[len(values)] % values
 
     @property
     def seconds(self) -> int:
-        """How long it lives at most. Raises `ValueError` where it has no TTL, or settings decide."""
+        """The longest life. Raises `ValueError` without a TTL, or if settings decide it."""
         if self.life.amount is None or self.life.span:
             raise ValueError(f"{self.pattern} has no life of its own.")
         return self.life.amount
 
     def has(self, key: str) -> bool:
-        """Tell whether a key is of this kind."""
         return self._regex.fullmatch(key) is not None
 
     @cached_property
@@ -91,12 +88,12 @@ class Key:
 
     @cached_property
     def _beginnings(self) -> list[str]:
-        """By how many fields have values, what the keys begin with."""
+        """The beginning of the keys by the number of fields with values."""
         return list(accumulate(self._form.split("%s"), "{}%s{}".format))
 
     @cached_property
     def _is_own_tag(self) -> bool:
-        """Whether the first field stands twice: as the hash tag and in the name."""
+        """Whether the first field is both the hash tag and a part of the name."""
         first, *others = re.findall("<[^>]+>", self.pattern) or [""]
         return first in others
 
@@ -108,7 +105,7 @@ class Key:
 
 @lru_cache(maxsize=4096)
 def queue_keys(bucket: str, kind: str, application: str, country: str, channel: str) -> tuple[str, str, str, str]:
-    """Return all that a script needs to put a job into a queue."""
+    """Return the keys that a script needs to put a job into a queue."""
     return queue(bucket, kind, application, country, channel), queues(bucket), ready(bucket), wake(bucket)
 
 
@@ -270,7 +267,6 @@ KEYS: Final = tuple(kind for kind in list(globals().values()) if isinstance(kind
 
 
 def all_keys() -> tuple[Key, ...]:
-    """Return every key of the service and its extensions."""
     return (*KEYS, *(key for extension in load_extensions() for key in extension.keys))
 
 
@@ -284,5 +280,5 @@ INBOX: Final = inbox()
 
 
 def tag_of(key: str) -> str:
-    """Return the hash tag of a key: what a cluster chooses its server by. Of a key without one, that is all of it."""
+    """Return the hash tag of a key, by which a cluster chooses its server; the whole key if it has no tag."""
     return key[key.index("{") + 1 : key.index("}")] if "{" in key else key

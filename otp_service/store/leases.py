@@ -1,10 +1,9 @@
-"""How workers share the buckets of numbers: each renews a lease, and those that have one divide the buckets evenly.
+"""How workers share the buckets of numbers: each renews a lease, and workers with a lease divide the buckets evenly.
 
-A share spares questions, and promises nothing: what makes a message or an event a worker's own is that this worker took
-it. So two may serve a bucket while leases change hands, and a worker that lost its lease ends what it has begun.
+A share only saves calls: a message or an event belongs to the worker that took it. So two workers may serve a bucket
+while leases change hands, and a worker that lost its lease finishes its work.
 """
 
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -16,11 +15,11 @@ from otp_service.store.signatures.servers import LEASE_RENEW, LeaseRenewArgument
 LEASE_RENEWAL: Final = 1.0
 """Seconds between two renewals of a lease."""
 _LIFE: Final = 3000
-"""Milliseconds without a renewal after which others serve a worker's share."""
+"""Milliseconds without a renewal after which other workers serve a worker's share."""
 LEAST_SHARE: Final = 4
-"""Buckets that each worker serves at least: where there are fewer for each, some workers serve the same ones.
+"""Buckets that each worker serves at least; with few buckets some workers serve the same ones.
 
-So none is idle while others are busy, and where there are no more buckets than this, a worker's death delays nothing.
+So no worker is idle while others are busy, and with no more buckets than this a worker's death delays nothing.
 """
 
 
@@ -34,7 +33,7 @@ class BucketShare:
         self._all = buckets
         self._own: tuple[str, ...] = ()
         self.buckets = buckets
-        """What is to be served now."""
+        """The buckets to serve now."""
         self._turn = 0
 
     def next(self, count: int) -> tuple[str, ...]:
@@ -44,29 +43,26 @@ class BucketShare:
         return tuple(own[(begin + place) % len(own)] for place in range(min(count, len(own))))
 
     def renew(self, worker: str) -> None:
-        """Renew this worker's lease, and learn its share; without an answer the share stays.
+        """Renew this worker's lease, and update its share; without an answer the share stays.
 
-        A bucket that falls to another is served for one renewal more, in which that one learns of it.
+        A bucket that another worker gets is served for one more renewal, until that worker knows.
         """
         if len(self._all) <= LEAST_SHARE:
             return
         with suppress(StoreUnavailableError):
-            own = tuple(self._share(self._renew(worker, _LIFE)))
+            place, workers = self._renew(worker, _LIFE)
+            count = len(self._all)
+            begin, end = place * count // workers, (place + 1) * count // workers
+            end = max(end, begin + LEAST_SHARE)
+            own = tuple(self._all[bucket % count] for bucket in range(begin, end))
             self.buckets = tuple(dict.fromkeys(own + self._own))
             self._own = own
 
     def release(self, worker: str) -> None:
-        """Let others have this worker's share; it serves it until it ends."""
+        """End the lease; this worker serves its share until it ends."""
         if len(self._all) > LEAST_SHARE:
             with suppress(StoreUnavailableError):
                 self._renew(worker, 0)
 
     def _renew(self, worker: str, life: int) -> LeaseRenewed:
         return self._scripts.call(LEASE_RENEW, LeaseRenewKeys(self._key), LeaseRenewArguments(worker, life))
-
-    def _share(self, renewed: LeaseRenewed) -> Iterator[str]:
-        """Yield the buckets of the worker at a place: its part of them, and further ones where that is too small."""
-        count, place, workers = len(self._all), renewed.place, renewed.workers
-        begin, end = place * count // workers, (place + 1) * count // workers
-        for bucket in range(begin, max(end, begin + LEAST_SHARE)):
-            yield self._all[bucket % count]

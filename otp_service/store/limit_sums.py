@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import redis
@@ -32,12 +32,12 @@ class _Count(NamedTuple):
 
     present: int
     previous: int
-    """Count of the interval before, which fades out."""
+    """Count of the former interval, which fades out."""
     ends: int
     """Milliseconds until the interval is over."""
 
     def value(self, at: int, interval: int) -> int:
-        """Return how many are used after some milliseconds if no other follows."""
+        """Return the count after some milliseconds without another event."""
         if at < self.ends:
             return self.previous * (self.ends - at) // interval + self.present
         return self.present * max(0, self.ends + interval - at) // interval
@@ -48,11 +48,11 @@ class _Sum(NamedTuple):
 
     used: int
     full_for: int
-    """Milliseconds; 0 where there is room for another."""
+    """Milliseconds; 0 for a window that is not full."""
 
 
 def sum_windows(counts: Iterable[Sequence[int]], amount: int, interval: int) -> _Sum:
-    """Return the sum of windows, each a count, the count before, and the milliseconds until it is the count before."""
+    """Return the sum of windows, each a count, the former count, and the milliseconds until the count is former."""
     windows = tuple(_Count(*count) for count in counts)
 
     def room(at: int) -> int:
@@ -77,14 +77,16 @@ class LimitSums:
         self._rulesets = rulesets
 
     def request(self, subjects: Iterable[str], application: str, ip_prefix: str) -> None:
-        """Request the sums of an application, an address or both. If that fails, a later start requests them."""
+        """Request the sums of an application, an address or both; after a failure a later start requests them."""
         names = {"application": application, "address": f"{application} {ip_prefix}"}
         arguments = SumsRequestArguments(1000 * keys.unsummed.seconds, tuple(names[subject] for subject in subjects))
         self._scripts.send_all([ScriptCall.of(SUMS_REQUEST, SumsRequestKeys(keys.UNSUMMED), arguments)])
 
     def update(self) -> None:
-        """Sum all that was requested. Raises `StoreUnavailableError`."""
-        while requested := self._take():
+        """Sum all requested windows. Raises `StoreUnavailableError`."""
+        while True:
+            with translate_errors():
+                requested: list[bytes] = self._client.spop(keys.UNSUMMED, _BATCH)  # type: ignore[assignment]
             prefixes_of: dict[str, list[str]] = defaultdict(list)
             for application, _, ip_prefix in (name.decode().partition(" ") for name in requested):
                 prefixes_of[application].append(ip_prefix)
@@ -93,10 +95,6 @@ class LimitSums:
                     self._sum_all(application, ip_prefixes, ruleset)
             if len(requested) < _BATCH:
                 return
-
-    def _take(self) -> list[bytes]:
-        with translate_errors():
-            return self._client.spop(keys.UNSUMMED, _BATCH)  # type: ignore[return-value]
 
     def _sum_all(self, application: str, ip_prefixes: Iterable[str], ruleset: CompiledRuleset) -> None:
         addresses = [ip_prefix for ip_prefix in ip_prefixes if ip_prefix]
@@ -108,15 +106,15 @@ class LimitSums:
             self._sum("address", LimitScope.IP, of_buckets, ruleset)
 
     def _sum(self, subject: str, scope: LimitScope, names: Sequence[tuple[str, ...]], ruleset: CompiledRuleset) -> None:
-        """Read the windows of subjects, whose keys are given by bucket, and write the sums.
+        """Read the windows of subjects, with their keys by bucket, and write the sums.
 
-        A bucket whose server does not answer counts nothing, and has the sum of a later round.
+        A bucket whose server does not answer counts nothing, and gets the sum of a later round.
         """
         states = [KeyList(of_bucket) for of_bucket in names]
         windows = [window for window in ruleset.ruleset.windows if window.scope is scope]
         read = WindowsReadArguments(subject, scope)
         answers = self._scripts.call_all(WINDOWS_READ, [(state, read) for state in states], ruleset)
-        counts = [_triples(answer) for answer in answers if isinstance(answer, list)]
+        counts = [zip(*[iter(answer)] * 3, strict=True) for answer in answers if isinstance(answer, list)]
         sums: list[int] = []
         for place, of_buckets in enumerate(zip(*counts, strict=True)):
             window = windows[place % len(windows)]
@@ -124,8 +122,3 @@ class LimitSums:
         if sums:
             write = WindowsWriteArguments(subject, scope, tuple(sums))
             self._scripts.call_all(WINDOWS_WRITE, [(state, write) for state in states], ruleset)
-
-
-def _triples(flat: Sequence[int]) -> Iterator[Sequence[int]]:
-    values = iter(flat)
-    return zip(values, values, values, strict=True)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from otp_service.domain.guard import DAY, LimitScope, Ruleset, Window
 
 _PARTS: Final = ("country", "block", "address", "network", "provider")
-"""Subjects in which unapproved messages count, in the order of their rules: a block's follow what a country's found."""
+"""Subjects that count unapproved messages, in the order of their rules: a block's rules follow its country's."""
 _WINDOWS_OF: Final = {LimitScope.IP: "address", LimitScope.APPLICATION: "application"}
 """Subjects that hold the counters of a scope; the windows of other scopes are texts in a number's state."""
 
@@ -20,22 +20,21 @@ Rule = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class CompiledRuleset:
-    """A ruleset, its text, and the name under which the scripts know it."""
+    """A ruleset, with its text and its name in the scripts."""
 
     ruleset: Ruleset
     name: str
     text: str
     quota: Window | None
-    """The one that the application is told."""
+    """The window that the application sees."""
     lives: Mapping[str, int]
-    """For how many milliseconds each subject is kept after a write, at most."""
+    """Longest life of each subject after a write, in milliseconds."""
 
 
 def compile_ruleset(ruleset: Ruleset, remembered: int = 7 * DAY, buckets: int = 1) -> CompiledRuleset:
     """Return a ruleset as the scripts read it; a number's last verifications are ``remembered`` for milliseconds.
 
-    Each of the ``buckets`` has its share of what ceilings allow. Windows of addresses and applications are summed over
-    the buckets.
+    Each of the ``buckets`` has its share of the ceilings. Windows of addresses and applications are summed over them.
     """
     data = asdict(ruleset)
     for ceiling in chain(data["ceilings"], *data["ceilings_of_countries"].values()):
@@ -60,9 +59,9 @@ def _digest(text: str) -> str:
 
 
 def _layouts(ruleset: Ruleset, *, is_shared: bool) -> dict[str, str]:
-    """Return the names of what is kept of each subject but a number (see ``include_rows.lua``), in their order.
+    """Return the names of the values of each subject but a number (see ``include_rows.lua``), in their order.
 
-    Where buckets share them, ``is_shared``, what was moved of ceilings has a name too, and sums of windows.
+    Where buckets share them, ``is_shared``, moved amounts of ceilings and sums of windows have names too.
     """
     names: dict[str, dict[str, None]] = {part: {"ends": None, "time": None} for part in _PARTS}
     for bucket in ruleset.buckets:
@@ -87,10 +86,10 @@ def _layouts(ruleset: Ruleset, *, is_shared: bool) -> dict[str, str]:
 
 
 def _ttls(ruleset: Ruleset, remembered: int) -> dict[str, int]:
-    """Return for how many milliseconds each subject is kept after a write, a number that was never approved too."""
+    """Return the life of each subject after a write in milliseconds, of a number that was never approved too."""
     ttls = {part: ruleset.lifetimes.get(part, DAY) for part in _PARTS}
     ttls["application"] = max(2 * DAY, ruleset.lifetimes.get("failures", 0))
-    ttls["country"] = max(2 * DAY, ttls["country"])  # what is spent counts for a day and its neighbours
+    ttls["country"] = max(2 * DAY, ttls["country"])  # spending counts for a day and its neighbours
     ttls["number"] = max(remembered, ruleset.lifetimes.get("cooldown", 0))
     for window in ruleset.windows:
         subject = _WINDOWS_OF.get(window.scope, "number")
@@ -99,22 +98,17 @@ def _ttls(ruleset: Ruleset, remembered: int) -> dict[str, int]:
 
 
 def _parts(buckets: tuple[Rule, ...], breakers: tuple[Rule, ...]) -> tuple[Rule, ...]:
-    """Return the rules against fraud by the part that they count in: they are spared, and written, together."""
-    ruled = {rule["part"] for rule in (*breakers, *buckets)}
-    return tuple(_part(name, buckets, breakers) for name in _PARTS if name in ruled)
-
-
-def _part(name: str, buckets: tuple[Rule, ...], breakers: tuple[Rule, ...]) -> Rule:
-    own = [rule for rule in buckets if rule["part"] == name]
-    judging = [rule for rule in breakers if rule["part"] == name]
-    first = (own + judging)[0]
-    return {
-        "name": name,
-        "exempts": first["exempts"],
-        "starts": first.get("starts", False),
-        "buckets": tuple(map(_without_part, own)),
-        "breakers": tuple(map(_without_part, judging)),
-    }
+    """Return the rules against fraud by part: a part's rules are skipped, and written, together."""
+    parts = []
+    for name in _PARTS:
+        counting = [rule for rule in buckets if rule["part"] == name]
+        judging = [rule for rule in breakers if rule["part"] == name]
+        for first in (counting + judging)[:1]:
+            part = {"name": name, "exempts": first["exempts"], "starts": first.get("starts", False)}
+            part["buckets"] = tuple(map(_without_part, counting))
+            part["breakers"] = tuple(map(_without_part, judging))
+            parts.append(part)
+    return tuple(parts)
 
 
 def _without_part(rule: Rule) -> Rule:
@@ -122,7 +116,7 @@ def _without_part(rule: Rule) -> Rule:
 
 
 def _without_nulls(value: object) -> object:
-    """Leave out what says nothing: in Lua it is nil, as JSON's null is not."""
+    """Remove ``None`` and ``False``: in Lua they are nil, which JSON's null is not."""
     match value:
         case Mapping():
             members = ((name, member) for name, member in value.items() if member is not None and member is not False)
@@ -134,21 +128,20 @@ def _without_nulls(value: object) -> object:
 
 
 NO_RULES = compile_ruleset(Ruleset())
-"""For what belongs to an application that the configuration has lost."""
+"""Rules of an application that left the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledPlan:
-    """What the starts of an application, purpose, country and channel have in common, as the scripts are taught it."""
+    """Values that all starts of an application, purpose, country and channel share."""
 
     name: str
-    """Under which the scripts know it."""
     text: str
     """JSON."""
     ruleset: CompiledRuleset
 
 
 def compile_plan(values: Mapping[str, str | int], ruleset: CompiledRuleset) -> CompiledPlan:
-    """Return a plan of these values, by the names under which ``start.lua`` reads them."""
+    """Return a plan of these values, by their names in ``start.lua``."""
     text = json.dumps({**values, "ruleset": ruleset.name})
     return CompiledPlan(_digest(text), text, ruleset)

@@ -1,7 +1,6 @@
 """Messages that sandbox gateways caught."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -15,20 +14,20 @@ from otp_service.store import keys
 from otp_service.store.connection import server_time, translate_errors
 
 MAX_MESSAGES = 100
-"""Messages kept for an application."""
+"""Messages stored for an application."""
 _KIND = "caught"
 
 
 @dataclass(frozen=True, slots=True)
 class CaughtMessage:
-    """One message that would have gone out. The ``repr`` shows no text."""
+    """A message that would have been sent. The ``repr`` shows no text."""
 
     verification: str
     to: str
     """The mask."""
     channel: str
     sender: str | None
-    """Name that the handset would show; ``None``: the gateway's own."""
+    """Name on the handset; ``None`` for the gateway's own."""
     text: str = field(repr=False)
     at: int
     """Milliseconds since the epoch, by Redis' clock."""
@@ -42,7 +41,7 @@ class SandboxMailbox:
         self._keyring = keyring
 
     def put(self, message: Message) -> None:
-        """Keep a message as long as its verification's record."""
+        """Store a message as long as its verification's record."""
         mask = parse_destination(message.to, None).mask
         plain = json.dumps([mask, message.channel, message.text, message.sender]).encode()
         sealed = self._keyring.seal(
@@ -61,25 +60,20 @@ class SandboxMailbox:
             pipeline.execute()
 
     def messages(self, application: str, verification_id: str | None) -> list[CaughtMessage]:
-        """Return what was caught for an application, newest first: of one verification, or the last ones."""
-        key = (
-            keys.sandbox_messages_of(application, verification_id)
-            if verification_id
-            else keys.sandbox_messages(application)
-        )
+        """Return an application's caught messages, newest first: of a verification, or the last ones."""
+        key = keys.sandbox_messages(application)
+        if verification_id:
+            key = keys.sandbox_messages_of(application, verification_id)
         with translate_errors():
             entries = cast("list[bytes]", self._client.lrange(key, 0, -1))
-        return list(self._open(entries, application))
-
-    def _open(self, entries: Iterable[bytes], application: str) -> Iterable[CaughtMessage]:
+        messages = []
         for entry in entries:
-            at, name, sealed = entry.split(b" ", 2)
-            verification_id = name.decode()
+            at, owner, sealed = entry.split(b" ", 2)
+            name = owner.decode()
             try:
-                plain = self._keyring.unseal(
-                    sealed, verification_id=verification_id, application=application, kind=_KIND
-                )
-            except SealBrokenError:  # its root key has been retired meanwhile
+                plain = self._keyring.unseal(sealed, verification_id=name, application=application, kind=_KIND)
+            except SealBrokenError:  # the root key was retired
                 continue
             to, channel, text, sender = json.loads(plain)
-            yield CaughtMessage(verification_id, to, channel, sender, text, int(at))
+            messages.append(CaughtMessage(name, to, channel, sender, text, int(at)))
+        return messages

@@ -1,4 +1,4 @@
-"""Everything that is kept in Redis, in one place."""
+"""The parts of the store in Redis."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Store:
     server: Server
     access_copy: AccessCopy
     client: redis.Redis
-    """With ``scripts``, what an extension builds its own part from."""
+    """With ``scripts``, for the parts of extensions."""
     scripts: ScriptRunner
 
 

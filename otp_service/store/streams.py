@@ -1,4 +1,4 @@
-"""The streams that the scripts write: how much of them is kept, how entries are named and read."""
+"""The streams that the scripts write: their limits, the names of entries, and how entries are read."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping
@@ -12,44 +12,44 @@ from otp_service.store.connection import translate_errors
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """How much of the streams is kept."""
+    """Limits of the streams."""
 
     age: int
     """Seconds."""
     outbox: int
-    """Entries of one queue."""
+    """Entries of a queue."""
     events: int
-    """Entries, about; those that are not in the ledger yet are kept, up to twice as many: then nothing is accepted."""
+    """Approximate entries; unrecorded events stay, up to twice as many: then no start is accepted."""
     decisions: int = 100_000
-    """Entries, about."""
+    """Approximate entries."""
 
     @property
     def milliseconds(self) -> int:
-        """The age as Redis counts it."""
+        """The age in milliseconds."""
         return self.age * 1000
 
     @property
     def unrecorded(self) -> int:
-        """Events from which on nothing is accepted: so many can only be there while none is recorded."""
+        """Events from which on no start is accepted: so many only wait while no event is recorded."""
         return 2 * self.events
 
     @property
     def decision_limits(self) -> tuple[int, int]:
-        """Age and number of the decisions that are kept, as the scripts take them."""
+        """Age in milliseconds and number of the stored decisions."""
         return self.milliseconds, self.decisions
 
 
 _END = 2**64
-"""What Redis keeps the parts of an entry in."""
+"""The parts of an entry's name are below it."""
 
 
 def entry_id(bucket: str, entry: str) -> str:
-    """Return how an operator names an entry: bucket, a colon, the entry."""
+    """Return an operator's name of an entry: bucket, a colon, the entry."""
     return f"{bucket}:{entry}"
 
 
 def parse_entry_id(name: str, buckets: Collection[str]) -> tuple[str, str] | None:
-    """Return bucket and entry of a name; ``None`` when it is none of these buckets."""
+    """Return bucket and entry of a name; ``None`` for a name of another bucket or form."""
     bucket, _, entry = name.partition(":")
     milliseconds, _, sequence = entry.partition("-")
     is_entry = all(part.isdecimal() and part.isascii() and int(part) < _END for part in (milliseconds, sequence))
@@ -57,7 +57,7 @@ def parse_entry_id(name: str, buckets: Collection[str]) -> tuple[str, str] | Non
 
 
 def entry_values(fields: Mapping[bytes, bytes]) -> dict[str, str]:
-    """Return what a stream's entry holds: one field of JSON, or a field for each value; what is no text is replaced."""
+    """Return a stream entry's values, from a field of JSON or from a field for each; invalid text is replaced."""
     values = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()}
     if "json" not in values:
         return values
