@@ -448,7 +448,13 @@ class Connection:
             dialled = socket.create_connection((settings["host"], settings["port"]), limit)
             dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._encrypted:
-            dialled = _encrypt(dialled, settings)
+            context = ssl.create_default_context(cafile=settings.get("ssl_ca_certs"))
+            demand = settings.get("ssl_cert_reqs", "required")
+            context.check_hostname = demand != "none"
+            context.verify_mode = ssl.VerifyMode[f"CERT_{demand.upper()}"]
+            if certificate := settings.get("ssl_certfile"):
+                context.load_cert_chain(certificate, settings.get("ssl_keyfile"))
+            dialled = context.wrap_socket(dialled, server_hostname=settings["host"])
         if seconds is None or self._encrypted:  # reading TLS goes on after the kernel's limit
             dialled.settimeout(seconds)
             return dialled
@@ -474,16 +480,6 @@ class Connection:
         if isinstance(answer, hiredis.ReplyError):
             raise _error(str(answer))
         return answer
-
-
-def _encrypt(dialled: socket.socket, settings: Mapping[str, Any]) -> socket.socket:
-    context = ssl.create_default_context(cafile=settings.get("ssl_ca_certs"))
-    demand = settings.get("ssl_cert_reqs", "required")
-    context.check_hostname = demand != "none"
-    context.verify_mode = ssl.VerifyMode[f"CERT_{demand.upper()}"]
-    if certificate := settings.get("ssl_certfile"):
-        context.load_cert_chain(certificate, settings.get("ssl_keyfile"))
-    return context.wrap_socket(dialled, server_hostname=settings["host"])
 
 
 def _as_redis_error(failed: OSError | hiredis.ProtocolError) -> redis.RedisError:

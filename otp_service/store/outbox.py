@@ -394,6 +394,18 @@ class Dispatched:
 DispatchOutcome = Dispatched | NoGatewayFree | Dropped | signed.LeaseLost | MirrorBehind
 
 
+def _outcome(job: Job, dispatch_id: str, reply: signed.DispatchDecision) -> DispatchOutcome:
+    match reply:
+        case signed.Dispatched(number, gateway, choice, now, record):
+            verification = parse_verification(job.id, pairs_to_dict(record), now)
+            return Dispatched(dispatch_id, job.message, number, gateway.decode(), choice.decode(), now, verification)
+        case signed.NoGatewayFree(wait, now, record):
+            return NoGatewayFree(wait, now, parse_verification(job.id, pairs_to_dict(record), now))
+        case signed.Dropped(reason, slot, rule):
+            return Dropped(reason.decode(), slot.decode(), rule.decode())
+    return reply
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A gateway of the route."""
@@ -539,17 +551,7 @@ class Dispatches:
                 call = call._replace(elsewhere=revocation(self._scripts, job.application, reply))
             return reply
 
-        match GatewayCall(self._scripts, dispatch_id, elsewhere).decide(ask):
-            case signed.Dispatched(number, gateway, choice, now, record):
-                verification = parse_verification(job.id, pairs_to_dict(record), now)
-                parts = number, gateway.decode(), choice.decode(), now, verification
-                return Dispatched(dispatch_id, job.message, *parts)
-            case signed.NoGatewayFree(wait, now, record):
-                return NoGatewayFree(wait, now, parse_verification(job.id, pairs_to_dict(record), now))
-            case signed.Dropped(reason, slot, rule):
-                return Dropped(reason.decode(), slot.decode(), rule.decode())
-            case other:
-                return other
+        return _outcome(job, dispatch_id, GatewayCall(self._scripts, dispatch_id, elsewhere).decide(ask))
 
     def is_allowed(self, job: Job, mirror_query: MirrorQuery) -> bool:
         """Return whether the mirror of the ledger allows a message; `dispatch` checks again."""

@@ -37,6 +37,7 @@ from otp_service.store.limit_sums import LimitSums
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.rulesets import NO_RULES, CompiledPlan, CompiledRuleset, compile_plan
 from otp_service.store.script_runner import ScriptRunner, pairs_to_dict
+from otp_service.store.signatures import proofs
 from otp_service.store.signatures import verifications as signed
 from otp_service.store.signatures.common import AlreadyFinal as AlreadyFinalReply
 from otp_service.store.signatures.common import (
@@ -50,37 +51,25 @@ from otp_service.store.signatures.common import (
     VerificationKeys,
 )
 from otp_service.store.signatures.mirror import STARTS_READINESS, ReadinessArguments, ReadinessKeys, Ready
-from otp_service.store.signatures.proofs import (
-    PAGE_COUNT,
-    PAGE_REDEEM,
-    PROOF_REDEEM,
-    ApprovalRevoked,
-    PageCountArguments,
-    PageCountKeys,
-    PageRedeemArguments,
-    PageRedeemed,
-    ProofRedeemArguments,
-    ProofRedeemed,
-)
 from otp_service.store.signatures.signature import KeysT, NoArguments, ReplyT, Signature, reply_word
 from otp_service.store.streams import StreamLimits, entry_id
 
-# What a record holds, beside `_FIXED` and `_STATE` (include_record.lua writes it):
-#   n<message>                    how many dispatches a message had
+# Fields of a record beside `_FIXED` and `_STATE` (include_record.lua writes it):
+#   n<message>                    number of the message's dispatches
 #   d<message>.<dispatch>         channel|gateway|status|time|reason|choice|begun|raw status|reference|identifier
 #   from<message>                 dispatches before the message was put back from the dead letters
-#   after<message>                the message that a report on this one has led to; 0 when it led to none
-#   p<message>                    the most that one of its dispatches may cost
-#   r<message>.<dispatch>         what is reserved for a dispatch
+#   after<message>                the message that followed a report on this one; 0 for none
+#   p<message>                    the highest cost of a dispatch
+#   r<message>.<dispatch>         the amount reserved for a dispatch
 
 
 class _Row:
-    """A row of a record: numbers, then texts with their lengths before them, the long ones first, and a rest."""
+    """A row of a record: numbers, then texts with their lengths before them, long texts first, and a rest."""
 
     def __init__(
         self, numbers: tuple[tuple[str, int], ...], long: tuple[str, ...], short: tuple[str, ...], rest: str = ""
     ) -> None:
-        """Take the names of the numbers, each with its bytes, and of the texts: lengths of two bytes, and of one."""
+        """Take names: of numbers, with their bytes; of texts whose lengths have two bytes, and one byte."""
         self._rest = rest
         self._numbers, self._texts = numbers, (*((name, 2) for name in long), *((name, 1) for name in short))
 
@@ -105,52 +94,44 @@ _FIXED = _Row(
         *("ip_prefix", "prefix_48", "prefix_32"),
     ),
 )
-"""Times in milliseconds, ``life`` that of the code; ``ledger`` is the place in it that the start was looked up at;
-``start`` is the start's idempotency key."""
+"""Times in milliseconds; ``life`` is the code's; ``ledger`` is the mirror's place at the start; ``start`` is the
+start's idempotency key."""
 _RARE = _Row((("lifted", 6), ("consented", 6), ("fence", 6)), (), ())
-"""Place in the ledger of the last freeze that was lifted before the start; when the consent was given that came with
-it; the fence that stood."""
+"""Place in the ledger of the last freeze that was lifted before the start; time of the consent that came with the
+start; the fence at the start."""
 _STATE = _Row(
     (("checks", 1), ("sends", 1), ("generation", 1), ("last_send", 3)),
     ("guard",),
     ("status", "channel", "tag"),
     "destination",
 )
-"""``last_send`` counts from ``created``; ``guard`` says how the messages were counted (include_approvals.lua); the
-``destination`` is the sealed number, which goes when the verification ends."""
+"""``last_send`` counts from ``created``; ``guard`` is how the messages were counted (include_approvals.lua); the
+``destination`` is the sealed number, deleted when the verification ends."""
 _POLICY = (
     *("application", "purpose", "country", "kind", "code_length", "max_checks", "max_sends", "resend_delays"),
     *("resend", "channels", "fallback"),
 )
-"""What the policy of a record lists. The kind is empty: the transaction tells it."""
+"""Values of a record's policy. The kind is empty: it follows from the transaction."""
 _SEALED = frozenset({"destination", "mask", "details"})
 _SLOT = re.compile(r"d(\d+)\.(\d+)")
 
 VERSION = "1"
 """Format of jobs."""
 _FORM = b"\2"
-"""What rows of records begin with."""
+"""Beginning of the rows of records."""
 ANY_PENDING, NOTHING = "*", ""
-"""What may be pending for a number and purpose when a verification is started; or an identifier."""
+"""Verifications of a number and purpose that may be pending at a start: these or an identifier."""
 
 
 def delivery_slot(message: int, dispatch: int) -> str:
-    """Return the field in which a record keeps what became of a dispatch; a message waits in that of its first."""
+    """Return the record's field for the outcome of a dispatch; a message waits in the field of its first."""
     return f"d{message}.{dispatch}"
 
 
-def _policy(application: str, purpose: Purpose, country: str) -> str:
-    """Return a purpose's policy as a record keeps it, with the application's name and a country's."""
-    delays = ",".join(map(str, purpose.resend_delays))
-    numbers = (purpose.code_length, purpose.max_checks, purpose.max_sends, delays)
-    values = (purpose.name, country, "", *numbers, purpose.resend, ",".join(purpose.channels))
-    return "|".join(map(str, (application, *values, int(purpose.fallback))))
-
-
 def record_values(fields: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return the values of a record by name, those of its messages too; empty for no record.
+    """Return the values of a record by name, with those of its messages; empty without a record.
 
-    Raises `ValueError` for a form that is not known.
+    Raises `ValueError` for an unknown form.
     """
     if not fields:
         return {}
@@ -171,7 +152,7 @@ def record_values(fields: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def parse_verification(verification_id: str, fields: Mapping[str, bytes], now: int) -> Verification:
-    """Return a recorded verification as it is at ``now`` (milliseconds by Redis' clock)."""
+    """Return a recorded verification at ``now`` (milliseconds by Redis' clock)."""
     values = record_values(fields)
     text = {name: value.decode() for name, value in values.items() if name not in _SEALED}
     created, expires, status = int(text["created"]), int(text["expires"]), Status(text["status"])
@@ -215,9 +196,9 @@ def parse_verification(verification_id: str, fields: Mapping[str, bytes], now: i
 
 
 def _parse_deliveries(fields: Iterable[tuple[str, str]], created: int) -> Iterable[Delivery]:
-    """Yield the deliveries in the slots ``d<message>.<dispatch>``; a message that waits has fewer values.
+    """Yield the deliveries in the fields ``d<message>.<dispatch>``; a waiting message has fewer values.
 
-    What has no time waits, or waited until its outcome, since the verification was ``created``.
+    A delivery without a time has waited since the verification was ``created``.
     """
     for name, value in fields:
         slot = _SLOT.fullmatch(name)
@@ -251,12 +232,12 @@ class Started:
     now: int
     quota: Quota | None
     record_only_rules: tuple[str, ...] = ()
-    """Rules that only record, and would have refused it."""
+    """Rules that only record, and would have refused the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A start that was made before with the same idempotency key; the record is ``None`` when it is gone."""
+    """An earlier start with the same idempotency key; the verification is ``None`` when its record is gone."""
 
     remembered: Mapping[str, str]
     verification_id: str
@@ -266,7 +247,7 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Another one is pending, so that none was started."""
+    """Another verification is pending, so no new one was started."""
 
     verification_id: str
 
@@ -278,7 +259,7 @@ class Queued:
     verification: Verification
     quota: Quota | None
     record_only_rules: tuple[str, ...] = ()
-    """Rules that only record, and would have refused it."""
+    """Rules that only record, and would have refused the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,11 +277,11 @@ class Checked:
     reason: CheckFailure | None
     checks_left: int
     at: int
-    """Time of the first check, of a repeated one: milliseconds."""
+    """Milliseconds; for a repeated check the time of the first."""
     alarm: bool
-    """Whether it is the one that raised the alarm: most of the application's codes are wrong."""
+    """Whether this check raised the alarm: most of the application's codes are wrong."""
     approved: Verification | None
-    """The verification that it approves, where that was asked for."""
+    """The approved verification, if requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,17 +289,15 @@ class RefusedByRule:
     """A rule of the guard refuses the message; ``wait`` in milliseconds."""
 
     rule: str
-    """Its id."""
     wait: int
     decision: str
-    """Identifier of the entry that explains it."""
+    """Identifier of the decision."""
     quota: Quota | None
-    """The application's own, as it is now."""
 
 
 @dataclass(frozen=True, slots=True)
 class HumanCheckNeeded:
-    """A rule of the guard lets the start pass when the end user has passed a human check, or after a ``wait`` (ms)."""
+    """A rule of the guard lets the start pass after a human check, or after a ``wait`` (milliseconds)."""
 
     rule: str
     wait: int
@@ -385,7 +364,7 @@ def _send_refusal(
 
 
 def _refusal(reply: tuple[object, ...]) -> StoreRefusal:
-    """Return the refusal that a script replied; a reply without values has the word of a `Refusal`."""
+    """Return a script's refusal; a reply without values has the word of a `Refusal`."""
     match reply:
         case signed.TooSoon(wait):
             return TooSoon(wait)
@@ -399,11 +378,11 @@ def _refusal(reply: tuple[object, ...]) -> StoreRefusal:
             return Refusal(reply_word(type(reply)))
 
 
-def build_quota(window: Window | None, most: int, used: int, reset: int) -> Quota | None:
-    """Return the application's quota as a script tested and counted it, of its window; ``reset`` in milliseconds."""
+def build_quota(window: Window | None, maximum: int, used: int, reset: int) -> Quota | None:
+    """Return the application's quota from a script's count in the window; ``reset`` in milliseconds."""
     if window is None:
         return None
-    return Quota(most, window.seconds, max(0, most - used), ceil_seconds(reset))
+    return Quota(maximum, window.seconds, max(0, maximum - used), ceil_seconds(reset))
 
 
 _IDEMPOTENCY_LIFE = keyring.IDEMPOTENCY_SECONDS * 1000
@@ -415,7 +394,7 @@ class NewVerification:
 
     bucket: str
     verification: Verification
-    """Its times are ignored: the script sets them."""
+    """The script sets its times."""
     tag: str
     """Tag of the code's first generation."""
     attempt: SendAttempt
@@ -423,12 +402,11 @@ class NewVerification:
     payment: PaymentHashes
     retry: IdempotentRequest | None = None
     trace: str = ""
-    """The ``traceparent`` that the message carries on; empty without traces."""
+    """The ``traceparent`` of the message; empty without traces."""
     allowed_pending: str = ANY_PENDING
     user: UserKey | None = None
-    """The user that it names."""
     earlier: EarlierApproval | None = None
-    """The approval that it uses up."""
+    """The approval that the start uses up."""
     request: str = ""
     """Identifier of the API request; empty outside the API."""
 
@@ -439,21 +417,21 @@ class FurtherMessage:
 
     channel: str
     next_tag: str = ""
-    """Tag of the next generation of the code; empty when the message carries the same."""
+    """Tag of the next generation of the code; empty for the same code."""
     price: int = 0
-    """The most that it may cost, in millionths."""
+    """Highest cost, in millionths."""
     falls_back_from: int = 0
-    """Number of the message that it replaces, which must be the last one: then it need not wait. Otherwise 0."""
+    """Number of the replaced message, which must be the last: then there is no delay. Otherwise 0."""
     after_dispatch: int = 0
-    """Number of that message's call that did not arrive, which must be its last one; otherwise 0."""
+    """Number of the replaced message's call that did not arrive, which must be its last; otherwise 0."""
     trace: str = ""
-    """The ``traceparent`` of the call that asks for it; empty without traces."""
+    """The ``traceparent`` of the requesting call; empty without traces."""
     request: str = ""
-    """The identifier of the request that asks for it; empty outside the API."""
+    """Identifier of the API request; empty outside the API."""
 
 
 class Verifications:
-    """The state of verifications. Raises `StoreUnavailableError` whenever Redis does not answer in time."""
+    """The state of verifications. Raises `StoreUnavailableError` when Redis does not answer in time."""
 
     def __init__(
         self,
@@ -482,12 +460,15 @@ class Verifications:
     def _plan(
         self, verification: Verification, zone: Zone, consent_mode: str, ruleset: CompiledRuleset
     ) -> CompiledPlan:
-        """Return what the starts of an application, purpose, country and channel have in common."""
+        """Return the plan of all starts of an application, purpose, country and channel."""
         application, purpose, country = verification.application, verification.purpose, verification.country
         key = (application, purpose.name, country, verification.channel, zone, consent_mode, ruleset.name)
         plan = self._plans.get(key)
         if plan is None:
             age, decisions = self._limits.decision_limits
+            delays, channels = ",".join(map(str, purpose.resend_delays)), ",".join(purpose.channels)
+            numbers = purpose.code_length, purpose.max_checks, purpose.max_sends
+            policy = application, purpose.name, country, "", *numbers, delays, purpose.resend, channels
             plan = self._plans[key] = compile_plan(
                 {
                     "application": application,
@@ -495,7 +476,7 @@ class Verifications:
                     "country": country,
                     "channel": verification.channel,
                     "zone": zone,
-                    "policy": _policy(application, purpose, country),
+                    "policy": "|".join(map(str, (*policy, int(purpose.fallback)))),
                     "consent": consent_mode,
                     "life": purpose.ttl * 1000,
                     "grace": RECORD_GRACE * 1000,
@@ -514,11 +495,14 @@ class Verifications:
         """Record a verification and queue its first message, or refuse.
 
         Returns `Pending` where the newest verification of the number and purpose is pending, and is not
-        ``allowed_pending``. A user of another bucket and, with several, an earlier approval are claimed first, and
-        given back where the start is refused; if the answer is lost, an approval is used up.
+        ``allowed_pending``. A user of another bucket and, with several buckets, an earlier approval are claimed first,
+        and released where the start is refused; if the answer is lost, an approval is used up.
         """
         bucket, verification, attempt = new.bucket, new.verification, new.attempt
         further, claims = self._claim(new)
+        networks: tuple[str, ...] = ()
+        if attempt.ip_prefix and not attempt.checked:  # rules on addresses skip a start after a human check
+            networks = keys.of_networks(bucket, attempt.ip_prefix, attempt.prefix_48, attempt.prefix_32)
         queue, queues, ready, wake = _queue(bucket, verification, verification.channel)
         names = signed.StartKeys(
             record=keys.record(bucket, verification.id),
@@ -535,7 +519,7 @@ class Verifications:
                 *further,
                 keys.number(bucket, verification.pseudonym),
                 *_shared_keys(bucket, verification, attempt.block),
-                *_network_keys(bucket, attempt),
+                *networks,
             ),
         )
         arguments = signed.StartArguments(
@@ -564,7 +548,7 @@ class Verifications:
         plan = self._plan(verification, attempt.zone, new.mirror_query.consent_mode, ruleset)
         with claims:
             spender = Spender(bucket, verification.application, verification.country, ruleset, attempt.ip_prefix)
-            outcome = _started(bucket, self._call_limited(signed.START, names, arguments, spender, plan), ruleset)
+            outcome = _start_outcome(bucket, self._call_limited(signed.START, names, arguments, spender, plan), ruleset)
             claims.are_used = isinstance(outcome, Started)
         return outcome
 
@@ -583,7 +567,7 @@ class Verifications:
         return reply
 
     def _claim(self, new: NewVerification) -> tuple[tuple[str, ...], Claims]:
-        """Claim what a start rests on in other buckets; return the keys of the user and evidence that it can touch."""
+        """Claim a start's user and evidence in other buckets; return their keys in this bucket."""
         user, earlier, further = new.user, new.earlier, list[str]()
         claims = Claims(self._scripts, new.verification.application, new.verification.id, earlier)
         if user and user.bucket == new.bucket:
@@ -636,8 +620,8 @@ class Verifications:
     ) -> Checked | StoreRefusal:
         """Count, compare and consume a code in one step. A wrong code is a result, not an error.
 
-        ``evidence_lives``: for how many milliseconds an approval is evidence, by its purpose, as JSON; empty for none.
-        ``with_record``: an approval is answered with its verification. ``pseudonym``: of the only number that will do.
+        ``evidence_lives``: milliseconds for which an approval is evidence, by purpose, as JSON; empty for none.
+        ``with_record``: an approval returns its verification. ``pseudonym``: of the only accepted number.
         """
         record = keys.record(bucket, verification_id)
         max_age, max_decisions = self._limits.decision_limits
@@ -748,7 +732,7 @@ class Verifications:
         reason: str = "",
         request: str = "",
     ) -> Canceled | StoreRefusal:
-        """Make a pending verification final; ``reason`` is reported where it is not the application that asks."""
+        """Cancel a pending verification; ``reason`` is reported where the application is not the one canceling."""
         record = keys.record(bucket, verification_id)
         idempotency = keys.idempotency(bucket, application, retry.key) if retry else record
         reply = self._scripts.call(
@@ -761,68 +745,68 @@ class Verifications:
         return Canceled(parse_verification(verification_id, pairs_to_dict(reply.record), reply.now))
 
     def redeem(self, bucket: str, approval: str, application: str) -> bool:
-        """Note that an approval's proof is used; return ``False`` where it was before, or Redis has lost it.
+        """Mark an approval's proof as used; return ``False`` where it was used before, or Redis has lost it.
 
-        Raises `InvalidProofError` where what it rests on was revoked, and `LedgerUnavailableError` while the mirror is
-        built, which tells.
+        Raises `InvalidProofError` where the approval was revoked, and `LedgerUnavailableError` while the mirror is
+        built.
         """
         names = EvidenceKeys(keys.evidence(bucket, approval), keys.mirror(bucket))
-        reply = self._scripts.call(PROOF_REDEEM, names, ProofRedeemArguments(application, ""))
+        reply = self._scripts.call(proofs.PROOF_REDEEM, names, proofs.ProofRedeemArguments(application, ""))
         if isinstance(reply, Elsewhere):
             state = self._revocation(application, reply)
-            reply = self._scripts.call(PROOF_REDEEM, names, ProofRedeemArguments(application, state))
+            reply = self._scripts.call(proofs.PROOF_REDEEM, names, proofs.ProofRedeemArguments(application, state))
         match reply:
             case MirrorBehind():
                 raise LedgerUnavailableError(_MIRROR_IS_BUILT)
-            case ApprovalRevoked():
+            case proofs.ApprovalRevoked():
                 raise InvalidProofError("What the proof rests on was frozen, removed or erased since.")
             case _:
-                return isinstance(reply, ProofRedeemed)
+                return isinstance(reply, proofs.ProofRedeemed)
 
     def redeem_result(self, bucket: str, verification_id: str, application: str, until: int) -> Status | None:
-        """Note that the result of a page is used; return how the verification ended: canceled if it was revoked since.
+        """Mark the result of a page as used; return the verification's status, canceled if it was revoked since.
 
-        Returns ``None`` where it was used before, the record is gone, it has not ended, or the time ``until`` (ms) has
-        come. Raises `LedgerUnavailableError` for an approval while the mirror is built.
+        Returns ``None`` where the result was used before, the record is gone, the verification has not ended, or the
+        time ``until`` (ms) has come. Raises `LedgerUnavailableError` for an approval while the mirror is built.
         """
         names = VerificationKeys(keys.record(bucket, verification_id), keys.mirror(bucket))
-        arguments = PageRedeemArguments(application, until, keys.mirrored.beginning(bucket), "")
-        reply = self._scripts.call(PAGE_REDEEM, names, arguments)
+        arguments = proofs.PageRedeemArguments(application, until, keys.mirrored.beginning(bucket), "")
+        reply = self._scripts.call(proofs.PAGE_REDEEM, names, arguments)
         if isinstance(reply, Elsewhere):
             state = self._revocation(application, reply)
-            reply = self._scripts.call(PAGE_REDEEM, names, arguments._replace(elsewhere=state))
+            reply = self._scripts.call(proofs.PAGE_REDEEM, names, arguments._replace(elsewhere=state))
         match reply:
             case MirrorBehind():
                 raise LedgerUnavailableError(_MIRROR_IS_BUILT)
-            case PageRedeemed(status):
+            case proofs.PageRedeemed(status):
                 return Status(status.decode())
             case _:
                 return None
 
     def _revocation(self, application: str, reply: Elsewhere) -> str:
-        """Return what `revocation` does; raise `LedgerUnavailableError` while the mirror of a bucket is built."""
+        """Return `revocation`; raise `LedgerUnavailableError` while the mirror of a bucket is built."""
         state = revocation(self._scripts, application, reply)
         if state == MIRROR_BEHIND:
             raise LedgerUnavailableError(_MIRROR_IS_BUILT)
         return state
 
-    def count_page(self, network: str, most: int) -> int:
-        """Count a request for pages from a network; return the milliseconds to wait, 0 where it may pass."""
-        arguments = PageCountArguments(most, 1000 * keys.page_requests.seconds)
-        return self._scripts.call(PAGE_COUNT, PageCountKeys(keys.page_requests(network)), arguments)
+    def count_page(self, network: str, max_requests: int) -> int:
+        """Count a request for pages from a network; return the milliseconds to wait, or 0."""
+        arguments = proofs.PageCountArguments(max_requests, 1000 * keys.page_requests.seconds)
+        return self._scripts.call(proofs.PAGE_COUNT, proofs.PageCountKeys(keys.page_requests(network)), arguments)
 
     def roll_back(self, bucket: str, application: str, approved: Mapping[str, bool], ruleset: CompiledRuleset) -> int:
-        """Give back to the guard what approved verifications were counted for; return how many were not done before.
+        """Roll back the guard's counts of approved verifications; return how many were not rolled back before.
 
-        ``approved`` tells by identifier whether the number was known before. To ask again changes nothing. A record
-        that is gone, `RECORD_GRACE` after its code, gives nothing back: its buckets leak as without an approval.
+        ``approved``: whether the number was known before, by identifier. A repetition changes nothing. A record that
+        is gone, `RECORD_GRACE` after its code, rolls nothing back: its buckets leak as without an approval.
         """
         records = KeyList(tuple(keys.record(bucket, verification_id) for verification_id in approved))
         arguments = signed.GuardRollBackArguments(application, tuple(map(int, approved.values())))
         return self._scripts.call(signed.GUARD_ROLL_BACK, records, arguments, ruleset)
 
     def find(self, bucket: str, pseudonym: str, application: str, purpose: str) -> Verification | None:
-        """Return the newest verification of a number for an application's purpose as it is now, while it is kept."""
+        """Return the newest stored verification of a number for an application's purpose."""
         names = NumberKeys(keys.number(bucket, pseudonym))
         arguments = signed.VerificationFindArguments(application, purpose, keys.record.beginning(bucket))
         reply = self._scripts.call(signed.VERIFICATION_FIND, names, arguments, NO_RULES)
@@ -831,20 +815,18 @@ class Verifications:
         return parse_verification(reply.id.decode(), pairs_to_dict(reply.record), reply.now)
 
     def read(self, bucket: str, verification_id: str) -> Verification | None:
-        """Return a verification as it is now."""
         return self.read_at(bucket, verification_id)[1]
 
     def read_approved(self, bucket: str, verification_id: str) -> Verification | None:
-        """Return an approved verification as replicas have it, where they are waited for; canceled if it was revoked.
+        """Return an approved verification once replicas have it, canceled if it was revoked since.
 
-        Raises `LedgerUnavailableError` while the mirror is built, which tells.
+        Raises `LedgerUnavailableError` while the mirror is built.
         """
         record = keys.record(bucket, verification_id)
         self._scripts.await_replicas([record])
         names = VerificationKeys(record, keys.mirror(bucket))
-        reply = self._scripts.call(
-            signed.APPROVAL_READ, names, signed.ApprovalReadArguments(keys.mirrored.beginning(bucket))
-        )
+        arguments = signed.ApprovalReadArguments(keys.mirrored.beginning(bucket))
+        reply = self._scripts.call(signed.APPROVAL_READ, names, arguments)
         if isinstance(reply, MirrorBehind):
             raise LedgerUnavailableError(_MIRROR_IS_BUILT)
         if not reply.record:
@@ -856,22 +838,21 @@ class Verifications:
         return replace(verification, status=Status.CANCELED) if is_revoked else verification
 
     def read_at(self, bucket: str, verification_id: str) -> tuple[int, Verification | None]:
-        """Return the time, in milliseconds, and a verification as it is then."""
+        """Return the time in milliseconds, and a verification at that time."""
         names = RecordKeys(keys.record(bucket, verification_id))
         now, record = self._scripts.call(signed.VERIFICATION_READ, names, NoArguments())
         return now, parse_verification(verification_id, pairs_to_dict(record), now) if record else None
 
 
-def _started(
+def _start_outcome(
     bucket: str,
     reply: signed.Started | signed.Replayed | signed.Pending | signed.StartRefusal,
     ruleset: CompiledRuleset,
 ) -> StartOutcome:
     match reply:
         case signed.Started(now, quota_max, quota_used, quota_reset, record_only_rules):
-            return Started(
-                now, build_quota(ruleset.quota, quota_max, quota_used, quota_reset), _rules(record_only_rules)
-            )
+            quota = build_quota(ruleset.quota, quota_max, quota_used, quota_reset)
+            return Started(now, quota, _rules(record_only_rules))
         case signed.Replayed(now, remembered, record):
             memory = {name: value.decode() for name, value in pairs_to_dict(remembered).items()}
             verification_id = memory["record"].rpartition(":")[2]
@@ -884,20 +865,13 @@ def _started(
 
 
 def _shared_keys(bucket: str, verification: Verification, block: str) -> tuple[str, str, str]:
-    """Return the keys of what a number's messages share with those of others."""
+    """Return the keys of the subjects that a number's messages share with other numbers."""
     application, country = verification.application, verification.country
     return keys.application(bucket, application), keys.country(bucket, application, country), keys.block(bucket, block)
 
 
-def _network_keys(bucket: str, attempt: SendAttempt) -> tuple[str, ...]:
-    """Return the keys of an end user's networks; none after a human check, which rules on addresses spare."""
-    if attempt.checked or not attempt.ip_prefix:
-        return ()
-    return keys.of_networks(bucket, attempt.ip_prefix, attempt.prefix_48, attempt.prefix_32)
-
-
 def _rules(record_only_rules: bytes) -> tuple[str, ...]:
-    """Return the rules that only record and would have refused; one that has several windows may be there twice."""
+    """Return the rules that only record and would have refused; the script repeats a rule with several windows."""
     return tuple(dict.fromkeys(record_only_rules.decode().split()))
 
 
