@@ -29,7 +29,7 @@ from hypothesis import Phase, settings
 from mutants import LIKELY, MUTANTS, faults
 
 from otp_service.store import library
-from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.script_runner import ScriptCall, ScriptRunner
 from otp_service.store.signatures.signature import Signature
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -247,9 +247,9 @@ def _noted_calls() -> set[str]:
     called: set[str] = set()
     run = ScriptRunner.run
 
-    def noted(runner: ScriptRunner, name: str, *more: Any) -> Any:
-        called.add(name)
-        return run(runner, name, *more)
+    def noted(runner: ScriptRunner, call: ScriptCall) -> Any:
+        called.add(call.name)
+        return run(runner, call)
 
     ScriptRunner.run = noted  # type: ignore[method-assign]
     return called

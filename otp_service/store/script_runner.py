@@ -1,11 +1,11 @@
-"""Calls the scripts, over a connection for each thread and server; loads and teaches what a server lacks."""
+"""Calls the scripts, over a connection for each thread and server; loads the library and registers rules as needed."""
 
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any, Final, NamedTuple, NoReturn, Self
 
 import redis
@@ -45,8 +45,10 @@ from otp_service.store.signatures.signature import ArgumentsT, KeysT, NoArgument
 # A script is sent once. When its answer is lost, it is unknown whether it ran. The caller gets an error, and may try
 # again with an idempotency key.
 
+Rules = CompiledRuleset | CompiledPlan
+"""Registered with a server that a script runs on."""
 ScriptContext = Callable[[str], AbstractContextManager[None]]
-"""Wraps each call of a script, given its name."""
+"""Wraps each call of a script, by its name."""
 _NO_CONTEXT: Final = nullcontext()
 
 _NOT_FOUND = "Function not found"
@@ -54,8 +56,8 @@ _EXISTS = "already exists"
 _MAX_LOADS: Final = 5
 """A process of another release deletes the scripts of this release when it starts, perhaps while they are loaded."""
 DURABLE: Final = frozenset({"share_move"})
-"""Scripts on a cluster that wait for the server's append-only file too: what one server forgets, another may have.
-A single server forgets its last writes first."""
+"""Scripts on a cluster that wait for the server's append-only file too: another server may have the other half of a
+move. A single server forgets its last writes first."""
 REPLICATED: Final = frozenset(
     {
         "cancel", "check", "evidence_claim", "factor_check", "factor_enrol", "page_redeem", "proof_redeem",
@@ -64,14 +66,10 @@ REPLICATED: Final = frozenset(
 )  # fmt: skip
 """Scripts that wait for replicas. They approve, use up, count guesses or spend: none of that may be forgotten.
 `replicas_await` only waits."""
-
-
 FENCE_LIFE: Final = 1000 * keys.fence.seconds
-"""Life of a fence in milliseconds. Nothing started before the fence outlives it: a record lives for 20 minutes at most,
-a start's idempotency key for a day. If the clock of the new server is behind, a record lives longer by the difference;
+"""Life of a fence in milliseconds. No start from before the fence outlives it: a record lives for 20 minutes at most, a
+start's idempotency key for a day. If the clock of the new server is behind, a record lives longer by the difference;
 there is room for that."""
-
-
 _PATIENCE: Final = 10_000
 """Milliseconds within which enough servers must follow a server that took over (`ScriptRunner._is_whole`)."""
 _TRACE_LIFE: Final = 1000 * keys.replicated.seconds
@@ -86,7 +84,7 @@ _MAX_MEETINGS: Final = 5
 
 
 class NotDurableError(Exception):
-    """A server may forget what was done; so nothing was."""
+    """The server may forget writes, so the script was not called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +102,13 @@ class Replication:
 
 
 _NOT_RUN: Final = object()
-"""Stands for the answer of a script that did not run, and is called again."""
+"""In place of the answer of a script that did not run, and is called again."""
 
 
 def _checked(answer: object) -> object:
     """Return an answer or a `StoreUnavailableError`; `_NOT_RUN` if the server lacks the slot, the scripts or the rules.
 
-    Raises errors that are bugs.
+    Raises errors that are defects of ours.
     """
     if not isinstance(answer, ResponseError):
         return _NOT_RUN if answer == [UNREGISTERED] else answer
@@ -128,18 +126,7 @@ def _caught(act: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
 
 
 def _has_timed_out(answer: object) -> bool:
-    """Tell whether a server was silent until its time was over."""
     return isinstance(answer, StoreUnavailableError) and isinstance(answer.__cause__, redis.TimeoutError)
-
-
-def _note_silence(peer: Peer, error: redis.RedisError) -> None:
-    """Note whether a server that gave no answer was silent."""
-    if isinstance(error, NoSentinelError):
-        peer.sentinels_away.trip()
-    elif isinstance(error, (redis.TimeoutError, MasterNotFoundError)):
-        peer.fail_fast.trip()
-        return
-    peer.fail_fast.reset()  # refused, closed or loading: the error came at once
 
 
 def _trace(key: str) -> tuple[Argument, ...]:
@@ -148,27 +135,22 @@ def _trace(key: str) -> tuple[Argument, ...]:
 
 
 class ScriptCall(NamedTuple):
-    """The arguments of `ScriptRunner.run`."""
+    """A call of a script, with the rules that it needs, if any."""
 
     name: str
     keys: tuple[str, ...]
     arguments: tuple[Argument, ...]
-    taught: CompiledRuleset | CompiledPlan | None = None
+    rules: Rules | None = None
 
     @classmethod
     def of(
-        cls,
-        script: Signature[KeysT, ArgumentsT, Any],
-        keys: KeysT,
-        arguments: ArgumentsT,
-        taught: CompiledRuleset | CompiledPlan | None = None,
+        cls, script: Signature[KeysT, ArgumentsT, Any], keys: KeysT, arguments: ArgumentsT, rules: Rules | None = None
     ) -> Self:
         """Return the call of a script by its signature."""
-        return cls(script.script, script.flat_keys(keys), script.flat_arguments(arguments), taught)
+        return cls(script.script, script.flat_keys(keys), script.flat_arguments(arguments), rules)
 
 
 def _by_peer(peers: Sequence[Peer], calls: Sequence[ScriptCall]) -> dict[Peer, list[ScriptCall]]:
-    """Return the calls by server."""
     calls_of: dict[Peer, list[ScriptCall]] = {}
     for peer, call in zip(peers, calls, strict=True):
         calls_of.setdefault(peer, []).append(call)
@@ -182,10 +164,10 @@ class _Link(Connection):
         super().__init__(client, peer.address)
         self.peer = peer
         self.met: dict[str, int] = {}
-        """Buckets that the server was met for on this connection, each with the version of the slot map then: the
-        server may lose a slot, and get it back."""
+        """Buckets that were met on this connection, each with the version of the slot map then: the server may lose a
+        slot, and get it back."""
         self.bucket = ""
-        """Bucket, or another tag, of the present call."""
+        """Hash tag of the present call."""
         self.silences = 0
         """Silences of the server when the connection was opened."""
         self._on_open = on_open
@@ -208,7 +190,7 @@ class ScriptRunner:
         replication: Replication | None = None,
         slots: SlotMap | None = None,
     ) -> None:
-        """Take a client for its address; each thread opens and keeps a connection of its own.
+        """Take a client for its address and credentials; each thread has a connection of its own.
 
         With ``replication`` each new connection first detects a server that took over, and fences it. With the
         ``slots`` of a cluster each thread has a connection to each server, and does that for each bucket.
@@ -232,46 +214,33 @@ class ScriptRunner:
         meet = self._meet_server if slots is None else self._meet_again
         self._on_open = meet if replication else None
 
-    def run(
-        self,
-        name: str,
-        keys: tuple[str, ...],
-        arguments: tuple[Argument, ...],
-        taught: CompiledRuleset | CompiledPlan | None = None,
-    ) -> Any:  # noqa: ANN401 - whatever the script returns
-        """Return the script's answer. Registers the ruleset or plan that it needs, if any.
+    def run(self, call: ScriptCall) -> Any:  # noqa: ANN401 - as the script
+        """Return the script's answer. Registers the rules that it needs.
 
         Raises `StoreUnavailableError` if there is no answer.
         """
-        with self._script_context(name) if self._script_context else _NO_CONTEXT:
+        with self._script_context(call.name) if self._script_context else _NO_CONTEXT:
             if self._slots is None:
-                return self._ask(self._server, name, keys, arguments, taught)
-            return self._ask_cluster(self._slots, name, keys, arguments, taught)
+                return self._ask(self._server, call)
+            return self._ask_cluster(self._slots, call)
 
-    def _ask(
-        self,
-        peer: Peer,
-        name: str,
-        keys: tuple[str, ...],
-        arguments: tuple[Argument, ...],
-        taught: CompiledRuleset | CompiledPlan | None,
-    ) -> Any:  # noqa: ANN401
+    def _ask(self, peer: Peer, call: ScriptCall) -> Any:  # noqa: ANN401
         """Return a server's answer, over this thread's connection."""
         link = self._connection(peer)
-        replicas = self._replication.replicas if name in self._replicated else 0
+        replicas = self._replication.replicas if call.name in self._replicated else 0
         try:
             if self._slots is not None:
-                self._meet_bucket(link, tag_of(keys[0]))
-            command = self._command(name, keys, arguments, taught)
+                self._meet_bucket(link, tag_of(call.keys[0]))
+            command = self._command(call)
             for _ in range(_MAX_LOADS):
-                answer = self._ask_loaded(link, command, replicas, name in self._durable)
-                if not taught or answer != [UNREGISTERED]:
+                answer = self._ask_loaded(link, command, replicas, call.name in self._durable)
+                if not call.rules or answer != [UNREGISTERED]:
                     peer.fail_fast.reset()
                     return answer
-                self._register(link, taught)  # the script did nothing: the server was restarted, or never had the rules
+                self._register(link, call.rules)  # the server was restarted, or never had them; the script did nothing
         except redis.RedisError as error:
             self._fail(link, error)
-        except BaseException:  # interrupted between question and answer
+        except BaseException:  # interrupted between command and answer
             peer.fail_fast.reset()
             link.close()
             raise
@@ -280,68 +249,76 @@ class ScriptRunner:
         raise StoreUnavailableError("The server forgets its rules again and again.")
 
     def _fail(self, link: _Link, error: redis.RedisError) -> NoReturn:
-        """Raise an error as `run` does; close the connection, unless the error is an answer, and so the last one."""
+        """Raise an error as `run` does; close the connection, unless the error is the last answer."""
         if isinstance(error, ResponseError):
             link.peer.fail_fast.reset()
-            if isinstance(error, ReadOnlyError):  # no longer the primary: the next connection finds the new one
+            if isinstance(error, ReadOnlyError):  # no longer the primary: the next connection finds the new primary
                 link.close()
             raise_translated(error, nothing_ran=True)
-        _note_silence(link.peer, error)
+        if isinstance(error, NoSentinelError):
+            link.peer.sentinels_away.trip()
+            link.peer.fail_fast.reset()
+        elif isinstance(error, (redis.TimeoutError, MasterNotFoundError)):
+            link.peer.fail_fast.trip()
+        else:  # refused, closed or loading: the error came at once
+            link.peer.fail_fast.reset()
         link.close()
         if self._slots:
             self._slots.suspect(link.peer)
         raise_translated(error, nothing_ran=not link.asked)
 
-    def _ask_cluster(self, slots: SlotMap, name: str, keys: tuple[str, ...], *further: Any) -> Any:  # noqa: ANN401
+    def _ask_cluster(self, slots: SlotMap, call: ScriptCall) -> Any:  # noqa: ANN401
         """Return the answer of the server that has the keys."""
         try:
-            return self._ask(slots.peer_of(keys[0]), name, keys, *further)
+            return self._ask(slots.peer_of(call.keys[0]), call)
         except StoreUnavailableError as refused:
             if not isinstance(moved := refused.__cause__, MovedError):
                 raise
-        return self._ask(slots.learn(moved), name, keys, *further)  # the script did not run
+        return self._ask(slots.learn(moved), call)  # the script did not run
 
     def call(
         self,
         script: Signature[KeysT, ArgumentsT, ReplyT],
         keys: KeysT,
         arguments: ArgumentsT,
-        taught: CompiledRuleset | CompiledPlan | None = None,
+        rules: Rules | None = None,
     ) -> ReplyT:
         """Return the script's reply by name; raises as `run` does."""
-        return script.read(self.run(script.script, script.flat_keys(keys), script.flat_arguments(arguments), taught))
+        return script.read(self.run(ScriptCall.of(script, keys, arguments, rules)))
 
     def call_all(
         self,
         script: Signature[KeysT, ArgumentsT, ReplyT],
         calls: Sequence[tuple[KeysT, ArgumentsT]],
-        taught: CompiledRuleset | CompiledPlan | None = None,
+        rules: Rules | None = None,
     ) -> list[ReplyT | StoreUnavailableError]:
-        """Return the replies to calls of a script, and `StoreUnavailableError` in the place of one that has none."""
-        answers = self.run_all([ScriptCall.of(script, keys, arguments, taught) for keys, arguments in calls])
+        """Return the replies to calls of a script, with a `StoreUnavailableError` for each missing answer."""
+        answers = self.run_all([ScriptCall.of(script, keys, arguments, rules) for keys, arguments in calls])
         return [answer if isinstance(answer, StoreUnavailableError) else script.read(answer) for answer in answers]
 
     def run_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
         """Return the answers of scripts, with a `StoreUnavailableError` for each missing answer.
 
-        On a cluster, each server gets its calls before the first answer is read; together they have the time of a call.
+        On a cluster, each server gets its calls before the first answer is read, and all share the time of a call.
         """
         if self._slots is None:
-            return [_caught(self.run, *call) for call in calls]
+            return [_caught(self.run, call) for call in calls]
         peers = [_caught(self._slots.peer_of, call.keys[0]) for call in calls]
         calls_of = _by_peer(peers, calls)
         links: dict[Peer, Any] = {}
         try:
             self._send_each(calls_of, self._write, links)
             answers_of = self._read_each(calls_of, links)
-        except BaseException:  # an unread answer would be taken for the answer to a later call
+        except BaseException:  # an unread answer would be taken for a later call's
             for link in links.values():
                 if isinstance(link, _Link):
                     link.close()
             raise
-        answers = [(next(answers_of[peer]), call) for peer, call in zip(peers, calls, strict=True)]
-        again = partial(self._ask_cluster, self._slots)
-        return [_caught(again, *call) if answer is _NOT_RUN else answer for answer, call in answers]
+        answers = [next(answers_of[peer]) for peer in peers]
+        return [
+            _caught(self._ask_cluster, self._slots, call) if answer is _NOT_RUN else answer
+            for answer, call in zip(answers, calls, strict=True)
+        ]
 
     def send_all(self, calls: Sequence[ScriptCall]) -> None:
         """Call scripts; on a cluster, do not wait for answers, and skip the calls that fail.
@@ -374,9 +351,9 @@ class ScriptRunner:
     def _read_each(
         self, calls_of: Mapping[Peer, Sequence[ScriptCall]], links: Mapping[Peer, Any]
     ) -> dict[Peer, Iterator[Any]]:
-        """Return the answers of each server to its calls, an error for each if there are none.
+        """Return the answers of each server to its calls, or an error for each call.
 
-        After a server timed out, the others have had as long: only answers that have arrived are read.
+        After a server timed out, the others have had as long: only arrived answers are read.
         """
         answers_of: dict[Peer, Iterator[Any]] = {}
         timed_out = False
@@ -389,23 +366,20 @@ class ScriptRunner:
         return answers_of
 
     def spread(self, buckets: Sequence[str]) -> Sequence[Sequence[str]]:
-        """Return the buckets whose keys one call may touch together: all, or on a cluster each alone."""
-        return [buckets] if self._slots is None else [[one] for one in buckets]
+        """Return the groups of buckets that a call may touch together: all, or on a cluster each alone."""
+        return [buckets] if self._slots is None else [[bucket] for bucket in buckets]
 
     def blocked_commands(
         self, key: Callable[[str], str], command: Callable[[str], tuple[Argument, ...]]
     ) -> BlockedCommands | None:
-        """Return blocking commands on a cluster, by the key and the command of a bucket; ``None`` for one server."""
+        """Return blocking commands on a cluster, by a bucket's key and command; ``None`` for a single server."""
         return BlockedCommands(self._client, self._slots, key, command) if self._slots else None
 
     def meet_command(self, buckets: Sequence[str], confirmed: str | bytes, patience: int) -> tuple[Argument, ...]:
-        """Return the command that meets a server, which is known to have all of the ``confirmed`` history."""
-        names = DETECT_FAILOVER.flat_keys(
-            DetectFailoverKeys(
-                server=keys.server(buckets[0]) if self.is_cluster else keys.INSTALLATION,
-                rest=(*map(keys.fence, buckets), *map(keys.mirror, buckets)),
-            )
-        )
+        """Return the command that meets a server, which has all of the ``confirmed`` history."""
+        server = keys.server(buckets[0]) if self.is_cluster else keys.INSTALLATION
+        rest = (*map(keys.fence, buckets), *map(keys.mirror, buckets))
+        names = DETECT_FAILOVER.flat_keys(DetectFailoverKeys(server, rest))
         arguments = DetectFailoverArguments(
             life=FENCE_LIFE,
             confirmed=confirmed,
@@ -416,7 +390,7 @@ class ScriptRunner:
         return ("FCALL", self._functions[DETECT_FAILOVER.script], len(names), *names, *arguments)
 
     def await_replicas(self, names: Iterable[str]) -> None:
-        """Return once replicas have all that was written to the servers of some keys; at once with 0 replicas.
+        """Return once replicas have all writes of the servers of some keys; at once with 0 replicas.
 
         Raises `StoreUnavailableError` if too few have it in time.
         """
@@ -444,7 +418,6 @@ class ScriptRunner:
 
     @property
     def library_name(self) -> str:
-        """Name of the library of scripts."""
         return self._library.name
 
     def reconnect(self) -> None:
@@ -460,12 +433,12 @@ class ScriptRunner:
         return self._over(self._connection(peer), act, *arguments)
 
     def _over(self, link: _Link, act: Callable[..., Any], *arguments: Any) -> Any:  # noqa: ANN401
-        """Return the result of an act over a connection, which is the connection itself if the act only sends."""
+        """Return the result of ``act``, which is the connection itself if it only sends."""
         try:
             result = act(link, *arguments)
         except redis.RedisError as error:
             self._fail(link, error)
-        except BaseException:  # interrupted between question and answer
+        except BaseException:  # interrupted between command and answer
             link.peer.fail_fast.reset()
             link.close()
             raise
@@ -499,29 +472,29 @@ class ScriptRunner:
         self._meet(link, self._replication.buckets, list)
 
     def _meet_bucket(self, link: _Link, bucket: str) -> None:
-        """Meet the server for a bucket; if it took over, for all of its buckets, before any is moved on."""
+        """Meet the server for a bucket; if it took over, for all of its buckets, before a bucket is moved on."""
         link.bucket = bucket
         version = self._slots.version if self._slots else 0
         if bucket not in self._buckets or link.met.get(bucket) == version:
             return
-        self._meet(link, (bucket,), lambda: self._others_of(link.peer, bucket))
+
+        def others() -> list[tuple[str, ...]]:
+            names = (other for other in self._replication.buckets if other != bucket)
+            return [(name,) for name in names if self._slots and self._slots.peer_of(keys.server(name)) is link.peer]
+
+        self._meet(link, (bucket,), others)
         link.met[bucket] = version
 
-    def _others_of(self, peer: Peer, bucket: str) -> list[tuple[str, ...]]:
-        """Return the other buckets of a server of the cluster, a group each."""
-        others = (other for other in self._replication.buckets if other != bucket)
-        return [(other,) for other in others if self._slots and self._slots.peer_of(keys.server(other)) is peer]
-
     def _meet_again(self, link: _Link) -> None:
-        """Meet a server when a connection is opened again, before its first call."""
+        """Meet a server on a reopened connection, before its first call."""
         with suppress(MovedError):  # the call gets the same error
             self._meet_bucket(link, link.bucket)
 
     def _meet(self, link: _Link, buckets: tuple[str, ...], others: Callable[[], list[tuple[str, ...]]]) -> None:
-        """Meet a server before its first call: fence buckets if it took over, and may lack writes that were answered.
+        """Meet a server before its first call: fence buckets if it took over, and may lack answered writes.
 
-        If it took over, ``others`` are met too, before any of them is moved on. Raises `redis.ConnectionError` while it
-        is unknown whether the server lacks writes.
+        If it took over, the groups of ``others`` are met too, before a bucket is moved on. Raises
+        `redis.ConnectionError` while it is unknown whether the server lacks writes.
         """
         reply = self._ask_met(link, buckets, self._patience)
         if isinstance(reply, Same):
@@ -557,10 +530,10 @@ class ScriptRunner:
         return DETECT_FAILOVER.read(self._ask_loaded(link, command))
 
     def _is_whole(self, peer: Peer, former: str, present: str, replicas: int) -> bool | None:
-        """Tell whether a server that took over has all that was answered; ``None`` while other servers may yet show it.
+        """Return whether a server that took over has all answered writes; ``None`` while other servers may show it.
 
-        The former primary and ``replicas`` others had all of it. So at most `known - 1 - replicas` servers lacked
-        some. If more than that, this server included, had no more than this server, it has all.
+        The former primary and ``replicas`` others had all of them. So at most `known - 1 - replicas` servers lacked
+        some. If more servers, this server included, had no more than this server, it has all.
         """
         if not self._patience:
             return None
@@ -579,17 +552,12 @@ class ScriptRunner:
             return True
         return False if missing > others else None
 
-    def _command(
-        self,
-        name: str,
-        keys: tuple[str, ...],
-        arguments: tuple[Argument, ...],
-        taught: CompiledRuleset | CompiledPlan | None,
-    ) -> tuple[Argument, ...]:
+    def _command(self, call: ScriptCall) -> tuple[Argument, ...]:
+        name, keys, arguments, rules = call
         if name in self._fenced:
             keys += (self._fence_of(tag_of(keys[0])),)
-        if taught:
-            arguments += (taught.name,)
+        if rules:
+            arguments += (rules.name,)
         return ("FCALL", self._functions[name], len(keys), *keys, *arguments)
 
     def _write(self, link: _Link, calls: Sequence[ScriptCall]) -> _Link:
@@ -597,7 +565,7 @@ class ScriptRunner:
         commands: list[tuple[Argument, ...]] = []
         for call in calls:
             self._meet_bucket(link, tag_of(call.keys[0]))
-            commands.append(self._command(*call))
+            commands.append(self._command(call))
             if call.name in self._replicated:
                 commands.append(_trace(call.keys[0]))
         if len(commands) > len(calls):
@@ -607,7 +575,7 @@ class ScriptRunner:
         return link
 
     def _send(self, link: _Link, calls: Sequence[ScriptCall]) -> _Link:
-        link.write_only(*(self._command(*call) for call in calls))
+        link.write_only(*map(self._command, calls))
         return link
 
     def _read_answers(self, link: _Link, calls: Sequence[ScriptCall], wait: bool) -> list[Any]:  # noqa: FBT001
@@ -621,23 +589,23 @@ class ScriptRunner:
                 next(replies)
         if any(replicated) and not self._have_all(link, next(replies)):
             link.close()
-            away = StoreUnavailableError("Too few replicas have what was done.")
+            away = StoreUnavailableError("Too few replicas have the writes.")
             answers = [away if waits else answer for waits, answer in zip(replicated, answers, strict=True)]
         return [_checked(answer) for answer in answers]
 
     def _have_all(self, link: _Link, count: int | ResponseError) -> bool:
-        """Tell whether enough replicas have the writes, by the answer to ``WAIT``, and note it."""
+        """Return whether enough replicas have the writes, by the answer to ``WAIT``, and note it."""
         if isinstance(count, ResponseError) or count < self._replication.replicas:
             link.peer.replicas_away.trip()
             return False
         link.peer.replicas_away.reset()
         return True
 
-    def _register(self, link: _Link, taught: CompiledRuleset | CompiledPlan) -> None:
-        if isinstance(taught, CompiledPlan):
-            self._register(link, taught.ruleset)
-        script = "plan_register" if isinstance(taught, CompiledPlan) else "ruleset_register"
-        self._ask_loaded(link, ("FCALL", self._functions[script], 0, taught.name, taught.text))
+    def _register(self, link: _Link, rules: Rules) -> None:
+        if isinstance(rules, CompiledPlan):
+            self._register(link, rules.ruleset)
+        script = "plan_register" if isinstance(rules, CompiledPlan) else "ruleset_register"
+        self._ask_loaded(link, ("FCALL", self._functions[script], 0, rules.name, rules.text))
 
     def _ask_loaded(
         self,
@@ -658,9 +626,9 @@ class ScriptRunner:
         raise redis.ConnectionError("The server forgets its functions again and again.")
 
     def _ask_durable(self, replicas: int, link: _Link, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
-        """Return the answer once neither a fail-over nor a restart undoes what was done.
+        """Return the answer once neither a fail-over nor a restart undoes the writes.
 
-        Raises `NotDurableError` before anything is done if the server has neither replicas nor a file.
+        Raises `NotDurableError` before the call if the server has neither replicas nor a file.
         """
         sync = ("WAITAOF", 1, 0, _SYNC_TIMEOUT)
         (synced,) = link.ask_all(sync)
@@ -683,9 +651,9 @@ class ScriptRunner:
         if isinstance(answer, ResponseError):
             raise answer
         if not self._have_all(link, count):
-            raise redis.ConnectionError("Too few replicas have what was done.")
+            raise redis.ConnectionError("Too few replicas have the writes.")
         if syncs and not any(isinstance(files, list) and files[0] for files in synced):
-            raise redis.ConnectionError("The server's append-only file lacks what was done.")
+            raise redis.ConnectionError("The server's append-only file lacks the writes.")
         return answer
 
     def _load(self, link: _Link) -> None:

@@ -53,14 +53,14 @@ class Process:
 
     def count(self, network: str) -> int:
         """Count a page of a network, whose key counts how often the script has run."""
-        return self.runner.run(*page(network))  # type: ignore[no-any-return]
+        return self.runner.run(page(network))  # type: ignore[no-any-return]
 
     def counted(self, network: str) -> int:
         return int(self.client.get(keys.page_requests(network)) or 0)
 
     def read(self, bucket: str) -> Any:
         """Run a script that asks for a bucket, under rules."""
-        return self.runner.run("number_read", (keys.number(bucket, "somebody"),), (), NO_RULES)
+        return self.runner.run(ScriptCall("number_read", (keys.number(bucket, "somebody"),), (), NO_RULES))
 
     def finds(self, bucket: str, node: ClusterNode) -> bool:
         """Tell whether it finds a bucket at a server when it looks where slots are."""
@@ -699,7 +699,7 @@ def test_too_few_replicas_are_told_and_what_was_done_stays(cluster: Cluster) -> 
     process = Process(cluster, replicas=1)
     call = ScriptCall("cancel", (keys.record("05", "x"), keys.events("05"), keys.record("05", "x")), ("shop", "", ""))
     with pytest.raises(StoreUnavailableError):
-        process.runner.run(*call)
+        process.runner.run(call)
     time.sleep(PAUSE)
     refused, counted = process.runner.run_all([call, page("other")])
 

@@ -22,7 +22,7 @@ from otp_service.services.operator_actions import address_restriction
 from otp_service.settings import settings_from
 from otp_service.store import keys
 from otp_service.store.rulesets import compile_ruleset
-from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.script_runner import ScriptCall, ScriptRunner
 
 FRAUD = ("address.unapproved", "address.network", "address.provider", "block.unapproved", "country.unapproved")
 
@@ -92,10 +92,10 @@ def test_a_start_a_resend_and_a_check_are_one_call_each_of_one_slot(
 ) -> None:
     calls, run = Counter[str](), ScriptRunner.run
 
-    def count(runner: ScriptRunner, name: str, names: tuple[str, ...], *more: Any) -> Any:
-        calls[name] += 1
-        assert len({keys.tag_of(one) for one in names}) == 1, name
-        return run(runner, name, names, *more)
+    def count(runner: ScriptRunner, call: ScriptCall) -> Any:
+        calls[call.name] += 1
+        assert len({keys.tag_of(key) for key in call.keys}) == 1, call.name
+        return run(runner, call)
 
     monkeypatch.setattr(ScriptRunner, "run", count)
     one = shop.start(number(1), client_ip="2001:db8::1")

@@ -17,7 +17,7 @@ from otp_service.services.proofs import redeem
 from otp_service.services.subjects import freeze, unfreeze
 from otp_service.services.verifications import check
 from otp_service.settings import settings_from
-from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.script_runner import ScriptCall, ScriptRunner
 
 PURPOSES = {"login": {"resend_delays": [0]}, "transfer": {"after": ["login"], "resend_delays": [0]}}
 
@@ -94,9 +94,9 @@ def test_a_refused_start_gives_the_approval_back_and_a_lost_one_uses_it_up(
 
     run = ScriptRunner.run
 
-    def lose(runner: ScriptRunner, name: str, *about: Any) -> Any:
-        answer = run(runner, name, *about)
-        if name == "start":
+    def lose(runner: ScriptRunner, call: ScriptCall) -> Any:
+        answer = run(runner, call)
+        if call.name == "start":
             raise StoreUnavailableError("The answer is lost.")
         return answer
 
@@ -169,13 +169,13 @@ def test_a_start_that_a_freeze_of_its_user_overtakes_is_never_approved(
 ) -> None:
     user, run = user_elsewhere(shop), ScriptRunner.run
 
-    def freeze_before_the_start(runner: ScriptRunner, name: str, *about: Any) -> Any:
-        if name == "start":
+    def freeze_before_the_start(runner: ScriptRunner, call: ScriptCall) -> Any:
+        if call.name == "start":
             monkeypatch.undo()
             freeze_user(shop, user)
             if is_lifted:
                 unfreeze(shop.context, user_key(shop.context, "shop", user), "shop", SuppressionSource.API)
-        return run(runner, name, *about)
+        return run(runner, call)
 
     monkeypatch.setattr(ScriptRunner, "run", freeze_before_the_start)
     one = shop.start(NUMBER, user=user)
@@ -188,9 +188,9 @@ def test_a_wrong_code_reads_no_other_bucket_and_counts_once(shop: Caller, monkey
     one = shop.start(NUMBER, user=user)
     code, wrong = shop.code(one), shop.wrong(one)
 
-    def note(runner: ScriptRunner, name: str, *about: Any) -> Any:
-        called.append(name)
-        return run(runner, name, *about)
+    def note(runner: ScriptRunner, call: ScriptCall) -> Any:
+        called.append(call.name)
+        return run(runner, call)
 
     monkeypatch.setattr(ScriptRunner, "run", note)
     assert shop.check(one, wrong)[2] == 4

@@ -12,7 +12,7 @@ from otp_service.store import keys
 from otp_service.store import library as module
 from otp_service.store.library import PREFIX, included, library, order, script_names
 from otp_service.store.rulesets import NO_RULES
-from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.script_runner import ScriptCall, ScriptRunner
 
 
 @pytest.mark.parametrize("name", script_names())
@@ -86,7 +86,7 @@ def test_scripts_that_processes_of_another_release_delete_meanwhile_are_loaded_a
             frozen.client.function_delete(runner.library_name)
 
     monkeypatch.setattr(runner, after, cut)
-    ask = partial(runner.run, "number_read", (keys.number("00", "somebody"),), (), NO_RULES)
+    ask = partial(runner.run, ScriptCall("number_read", (keys.number("00", "somebody"),), (), NO_RULES))
     if answered:
         assert ask()[0] == b"number-read"
     else:

@@ -9,7 +9,7 @@ from support_lines import OneLineServer
 
 from otp_service.errors import StoreUnavailableError
 from otp_service.store.connection import PAUSE, connect, translate_errors
-from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.script_runner import ScriptCall, ScriptRunner
 
 STATES = [
     "-LOADING Redis is loading the dataset in memory",
@@ -52,7 +52,7 @@ def client(server: OneLineServer) -> Iterator[redis.Redis]:
 
 
 def by_script(client: redis.Redis) -> None:
-    ScriptRunner(client).run("verification_read", ("otp:{00}:v:x",), ())
+    ScriptRunner(client).run(ScriptCall("verification_read", ("otp:{00}:v:x",), ()))
 
 
 def by_command(client: redis.Redis) -> None:
@@ -89,7 +89,7 @@ def test_a_connection_over_which_a_refusal_came_is_kept(server, client):
     runner = ScriptRunner(client)
     for _ in range(3):
         with pytest.raises(StoreUnavailableError):
-            runner.run("verification_read", ("otp:{00}:v:x",), ())
+            runner.run(ScriptCall("verification_read", ("otp:{00}:v:x",), ()))
 
     assert server.connections == 1
 
@@ -99,7 +99,7 @@ def test_a_connection_over_which_no_whole_answer_came_is_replaced(server):
     runner = ScriptRunner(connect(server.url, timeout=0.05, connect_timeout=0.5))
     for _ in range(2):
         with pytest.raises(StoreUnavailableError):
-            runner.run("verification_read", ("otp:{00}:v:x",), ())
+            runner.run(ScriptCall("verification_read", ("otp:{00}:v:x",), ()))
         time.sleep(PAUSE)
 
     assert server.connections == 2
