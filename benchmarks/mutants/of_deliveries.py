@@ -61,7 +61,7 @@ DEFECTS: dict[str, Mutant] = {
     "dispatch-hides-an-interruption": one(
         "dispatch", "deliveries.interrupt(key.record, key.events, key.calls, place, verification)\n"
     ),
-    "dispatch-notes-no-call": one("dispatch", "deliveries.open(key.calls, place, arg.max_age, slot, price, held)\n"),
+    "dispatch-notes-no-call": one("dispatch", "redis.call('HSET', key.calls, place,", "local _ = ("),
     "dispatch-after-a-report-that-decided": one(
         "dispatch", "if deliveries.is_decided(key.record, arg.message) then return dropped('reported') end\n"
     ),
@@ -76,7 +76,7 @@ DEFECTS: dict[str, Mutant] = {
         "  held = deliveries.settle(key, slot, 'unknown', 'interrupted', '', '') or held\n",
         "  held = deliveries.settle(key, slot, 'unknown', 'interrupted', '', '')\n  if not held then return end\n",
     ),
-    "calls-under-way-for-ever": one("include_deliveries", "  redis.call('PEXPIRE', calls, age)\n"),
+    "calls-under-way-for-ever": one("dispatch", "redis.call('PEXPIRE', key.calls, arg.max_age)\n"),
     "call-closed-by-anothers-answer": one("include_deliveries", " or (slot and values[1] ~= slot) then", " then"),
     "call-told-without-what-stands": one("include_deliveries", " and '' or held[3]", " and '' or ''"),
     "decided-by-nobody": one(

@@ -140,7 +140,9 @@ _BREAKERS: dict[str, Mutant] = {
         "row[b + 5] * DECAY + row[b + 3], row[b + 6] * DECAY",
         "row[b + 5] + row[b + 3], row[b + 6]",
     ),
-    "a-breaker-that-never-opens": one("include_conversions", "    open(row, b, rule)\n    return 'open', true\n", ""),
+    "a-breaker-that-never-opens": one(
+        "include_conversions", "  if ripe and bad then", "  if ripe and bad and false then"
+    ),
     "a-breaker-that-opens-for-few": one("include_conversions", "sent < rule.sends", "sent < rule.probe"),
     "a-trickle-is-judged-by-too-many": one("include_conversions", "sent >= rule.probe", "sent >= rule.sends"),
     "a-block-that-does-not-double": one(
@@ -162,8 +164,8 @@ _BREAKERS: dict[str, Mutant] = {
     "a-breaker-that-never-closes": one("include_conversions", "    row[b + 7], row[b + 8] = 0, 0\n"),
     "late-approvals-count-now": one("include_conversions", "row[b] - math.floor(created / SLOT), 1\n", "0, 1\n"),
     "late-approvals-count-in-full": one("include_conversions", "do amount = amount * DECAY end", "do end"),
-    "home-is-closed": one("include_fraud", "stands == 'open' and not rule.passes_while_open", "stands == 'open'"),
-    "nothing-is-closed": one("include_fraud", "stands == 'open' and not rule.passes_while_open", "false"),
+    "home-is-closed": one("include_fraud", "stands == 'open' and not breaker.passes_while_open", "stands == 'open'"),
+    "nothing-is-closed": one("include_fraud", "stands == 'open' and not breaker.passes_while_open", "false"),
     "no-trickle-is-counted": one(
         "ruleset_register",
         "rule.condition, rule.key, rule.value = 'stands', rule.breaker, rule.breaker_state",
@@ -212,7 +214,7 @@ _FAILURES: dict[str, Mutant] = {
     ),
     "failures-stop-known-devices": one(
         "include_guard",
-        "if attempt.trust == 'unknown' and ruleset.failures then",
+        "if unknown and ruleset.failures then",
         "if ruleset.failures then",
     ),
 }

@@ -225,7 +225,8 @@ _MONEY: dict[str, Mutant] = {
         "    spending.test(list, states.application, states.country, attempt.verification.country, attempt.price)\n",
     ),
     "calls-are-not-settled": one(
-        "dispatch_finish", "    spending.settle(money, verification.country, tonumber(arg.cost) - price, at)\n"
+        "dispatch_finish",
+        "  if money then spending.settle(money, verification.country, tonumber(arg.cost) - price, at) end\n",
     ),
 }
 _TOLD: dict[str, Mutant] = {

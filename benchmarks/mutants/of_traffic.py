@@ -34,17 +34,17 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "what-is-usual-is-not-told": one("suspicions_note", ", suspicion.usual\n", ", 0\n"),
     "unblock-leaves-the-suspicion": one("guard_unblock", " or name == 'tsuspicion'", ""),
-    "a-block-that-nobody-leaves": one("guard_roll_back", "'ZINCRBY', key, -1,", "'ZINCRBY', key, 0,"),
+    "a-block-that-nobody-leaves": one("guard_roll_back", "'ZINCRBY', hour, -1,", "'ZINCRBY', hour, 0,"),
     "a-block-left-in-another-hour": one(
         "guard_roll_back", "math.floor(verification.created / 3600000)", "math.floor(now / 3600000)"
     ),
     "a-block-that-known-numbers-leave": one(
         "guard_roll_back",
-        "if approvals.has(verification, 'a') or approvals.has(verification, 's') then return end",
-        "local _ = verification",
+        "if not (was_known or approvals.has(verification, 'a') or approvals.has(verification, 's')) then",
+        "if not was_known then",
     ),
     "a-number-that-leaves-its-block-again-and-again": one(
-        "guard_roll_back", "if not was_known then take_off_block(verification) end", "take_off_block(verification)"
+        "guard_roll_back", "if not (was_known or approvals", "if not (approvals"
     ),
     "nobody-is-under-suspicion": one("include_newcomers", "if now >= ends then return end", "do return end"),
     "a-suspicion-without-end": one("include_newcomers", "if now >= ends then return end", "local _ = ends"),
@@ -127,7 +127,5 @@ DEFECTS: dict[str, Mutant] = {
     "one-bucket-for-all": one(
         "ruleset_register", "if rule.checked then rule.condition", "if false then rule.condition"
     ),
-    "a-breaker-that-stops-who-passed": one(
-        "include_fraud", "if rule.asks and attempt.passed", "if false and attempt.passed"
-    ),
+    "a-breaker-that-stops-who-passed": one("include_fraud", "breaker.asks and attempt.passed and", "false and"),
 }

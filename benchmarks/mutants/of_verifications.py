@@ -243,7 +243,8 @@ DEFECTS: dict[str, Mutant] = {
     "resend-queues-nothing": one("resend", "streams.put(key.queue", "local function never() end never(key.queue"),
     "resend-reports-nothing": one("resend", "streams.report(key.events", "local function never() end never(key.events"),
     "resend-shows-no-message": one(
-        "resend", "redis.call('HSET', key.record, deliveries.slot(sends, 1), deliveries.new_slot(arg.channel))\n"
+        "resend",
+        "redis.call('HSET', key.record, deliveries.slot(sends, 1), string.format('%s||queued|%d||', arg.channel, now))\n",
     ),
     "cancel-of-a-final-one": one(
         "cancel",

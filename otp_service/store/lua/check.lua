@@ -1,6 +1,5 @@
--- Checks a code: counts, compares and consumes in one step. Of parallel right answers one wins; of wrong ones no more are compared than
--- the budgets allow. The mirror's entry comes from the record, revocations from its basis (same hash tag); of other buckets a process
--- reads them (revocation_read) and calls again.
+-- Checks a code: counts, compares and consumes in one step. One of parallel right answers wins; the budgets bound wrong ones. Mirror's entry
+-- and revocations come from the record (same hash tag); those of other buckets a process reads (revocation_read), and calls again.
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror evidence
 local verification = record.read(key.record, arg.application)
@@ -29,10 +28,9 @@ end
 local max_checks, alarm = tonumber(verification.max_checks), 0
 local request = arg.request ~= '' and arg.request or nil
 
--- Answers a valid check. A final answer is the same again without being remembered.
 local function answer(status, reason, event, values)
   local left = (status == 'pending' or reason == '') and max_checks - verification.checks or 0
-  if event then -- what is final answers the same without being remembered: pages with a client token may ask for ever
+  if event then -- a final answer is the same again without being remembered: pages with a client token may ask for ever
     idempotency.remember_with(key.record, key.idempotency, arg.fingerprint, 'reason', reason, 'checks_left', left, 'at', now)
     values = values or {}
     values.reason, values.request = reason, request

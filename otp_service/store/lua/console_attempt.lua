@@ -1,5 +1,4 @@
--- Counts a sign-in to the console, or returns how long to wait. It counts as failed until it is forgotten, so that attempts wait for
--- each other.
+-- Counts a sign-in to the console, or returns the wait. It counts as failed until it expires, so that attempts wait for each other.
 -- include clock
 local state = redis.call('HMGET', key.attempts, 'attempts', 'until')
 local attempts, ends = tonumber(state[1] or 0), tonumber(state[2] or 0)

@@ -1,8 +1,7 @@
--- Tells whether a server is the noted one, before any other call of a connection (on a cluster: of a bucket). A server that took over or
--- was restarted is fenced, unless it surely has all that was answered: otherwise used codes would work again.
+-- Tells whether a server is the noted one, before a connection's (on a cluster: a bucket's) first call. A server that took over or was
+-- restarted is fenced, unless it surely has all answered writes: otherwise used codes would work again.
 -- include clock fencing mirror
--- Tells whether a server took over while it followed another: it still holds what that sent last. A server started from a copy names
--- the same history, but lacks what came later.
+-- Tells whether a server took over while it followed another, whose last writes it still holds; a server from an older copy lacks them.
 local function followed(info)
   local function member(name) return tonumber(string.match(info, name .. ':(%-?%d+)')) end
   return member('repl_backlog_active') == 1 and member('repl_backlog_first_byte_offset') < member('second_repl_offset')

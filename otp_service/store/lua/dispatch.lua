@@ -1,5 +1,4 @@
--- Records a message's hand-over to a gateway, and chooses the gateway, if the message is still wanted. The mirror's entry comes from the
--- record's pseudonym (same hash tag).
+-- Chooses a gateway and records the call, if the message is still wanted. The mirror's entry comes from the record (same hash tag).
 -- include clock fence rows limits number subjects rule_hits spending streams record mirror deliveries
 -- include health routing
 if not streams.is_held(key.queue, arg.group, arg.entry, arg.consumer) then return reply.lease_lost() end
@@ -54,9 +53,10 @@ if not reserved then
   if money then spending.settle(money, verification.country, price, now) end
   spending.reserve(key.record, arg.message, dispatch, price)
 end
-local held = deliveries.new_slot(arg.channel, gateway.name, choice, arg.dispatch)
+local held = table.concat({ arg.channel, gateway.name, 'queued', now, '', choice, now, '', '', arg.dispatch }, '|')
 redis.call('HSET', key.record, 'n' .. arg.message, dispatch, slot, held)
-deliveries.open(key.calls, place, arg.max_age, slot, price, held)
+redis.call('HSET', key.calls, place, table.concat({ slot, string.format('%.0f', price), held }, '|')) -- in case this worker dies
+redis.call('PEXPIRE', key.calls, arg.max_age)
 if tonumber(arg.message) == verification.sends and arg.channel ~= verification.channel then -- the newest message's
   verification.channel = arg.channel
   record.write(verification)

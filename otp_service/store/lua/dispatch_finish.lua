@@ -10,9 +10,7 @@ if called or through == '' then -- a worker that made no call knows nothing of a
   local stored, news = deliveries.settle(key.record, arg.slot, status, arg.reason, '', arg.reference)
   local price, at = spending.release(key.record, arg.slot)
   local money = price and subjects.read_money(key.application, key.country)
-  if money then
-    spending.settle(money, verification.country, tonumber(arg.cost) - price, at)
-  end
+  if money then spending.settle(money, verification.country, tonumber(arg.cost) - price, at) end
   local open, held = deliveries.close(key.calls, place, arg.slot)
   if news or open then
     local values = { reference = arg.reference, template = arg.template }

@@ -1,5 +1,5 @@
--- Checks a code of a factor: takes the oldest matching step after the last one taken. Of parallel right answers one wins. A code that was
--- taken before is no guess. The key of the evidence comes from factor and time, revocations from its basis (same hash tag).
+-- Checks a factor's code: takes the oldest matching step after the last one taken, once. A code that was taken before is no guess. The key
+-- of the evidence comes from factor and time, revocations from its basis (same hash tag).
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency mirror evidence factors
 local remembered = idempotency.find(key.idempotency, arg.fingerprint)

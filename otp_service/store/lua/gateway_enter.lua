@@ -1,4 +1,4 @@
--- Lets a call in at a gateway that takes one now, before dispatch.lua, which reads the returned state, records it.
+-- Lets a call in at a gateway that takes a message now; dispatch.lua reads the returned state.
 -- include clock health
 local gateway = health.read(key.health, key.in_flight, arg.per_second, arg.max_in_flight)
 local wait, why = health.wait(gateway)

@@ -1,8 +1,6 @@
--- What an approval gives back to the guard: a person asked for the messages, so they count no more. The worker that records the
--- approval calls it, not the check.
--- A record remembers in `guard` how it was counted: flags, the number prefix, a dot, and the marks of its buckets (ruleset_register):
--- `hn.bu3600 bu172800 cu86400 `. Flags: h home, s allowlisted, a approved number, f known device, n and c number and country new to the
--- address, q human check passed, k passed under suspicion, r as others of its address just before.
+-- An approval's roll back in the guard: a person requested the messages, so they count no more. The recording worker calls it.
+-- `guard` in a record: flags, number prefix, a dot, marks of buckets (ruleset_register): `hn.bu3600 bu172800 cu86400 `. Flags: h home, s
+-- allowlisted, a approved number, f known device, n, c number, country new to the address, q human check passed, k under suspicion, r repeated.
 local approvals = {}
 
 function approvals.note(attempt)
@@ -31,8 +29,7 @@ local function roll_back(part, row, record, new, makes_room)
   row[rows.ENDS] = now + part.life
 end
 
--- Gives back what a verification was counted for, and counts its approval unless the number was `known` before: once for a number.
--- `read` returns the row of a subject, nil for none; the caller writes it.
+-- Rolls back a verification, and counts its approval unless the number was `known` before. `read` returns the row of a subject or nil.
 function approvals.roll_back(record, known, read)
   if approvals.has(record, 's') then return end
   local no_mark = string.sub(record.guard, -1) == '.' -- a known number may become a stranger by further messages

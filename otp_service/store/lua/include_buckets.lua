@@ -4,8 +4,7 @@
 -- approvals in a `usual_window`.
 local buckets = {}
 
--- Returns the level of a bucket now, and its capacity. A level above the capacity falls to it: a bucket that filled while it was large
--- would refuse for days.
+-- Returns a bucket's level now, and its capacity. A level falls to the capacity: a bucket that filled while large would refuse for days.
 function buckets.leak(row, rule)
   local more = rule.factor * counters.value(row, rule.approved, rule.window)
   if rule.most_growth and more > rule.amount then

@@ -1,6 +1,6 @@
 -- Breakers on conversion: few of those who get a code type it in (domain/guard.py).
--- A breaker is ten values of a row: slot, sends and approvals in it, in the one before, in all before that, when it is tried again (0
--- while closed), how often it opened in a row, and the time from which starts count.
+-- A breaker is ten values of a row: slot, sends and approvals in it, in the former slot, in all before, the next attempt (0 while closed),
+-- how often it opened in a row, and the time from which starts count.
 local conversions = {}
 local SLOT, DECAY, FORGOTTEN = 60000, 0.93, 120
 
@@ -15,16 +15,6 @@ function conversions.advance(row, b)
   row[b] = math.max(row[b], slot) -- a clock that was set back does not age it twice
 end
 
-local function open(row, b, rule)
-  local closed_for = rule.closed_for
-  for _ = 1, math.min(row[b + 8], 30) do closed_for = math.min(2 * closed_for, rule.max_closed_for) end
-  if not rule.passes_while_open then -- only what is sent from now on tells
-    for i = b + 1, b + 6 do row[i] = 0 end
-    row[b + 9] = now
-  end
-  row[b + 7], row[b + 8] = now + closed_for, row[b + 8] + 1
-end
-
 -- Returns 'open', 'closed' or 'probing', and whether that is new.
 function conversions.judge(row, b, rule)
   local ends, sent = row[b + 7], row[b + 5]
@@ -33,7 +23,13 @@ function conversions.judge(row, b, rule)
   if now < ends then return 'open', false end
   local ripe, bad = not was_open or sent >= rule.probe, row[b + 6] < rule.rate * sent
   if ripe and bad then
-    open(row, b, rule)
+    local closed_for = rule.closed_for
+    for _ = 1, math.min(row[b + 8], 30) do closed_for = math.min(2 * closed_for, rule.max_closed_for) end
+    if not rule.passes_while_open then -- only what is sent from now on tells
+      for i = b + 1, b + 6 do row[i] = 0 end
+      row[b + 9] = now
+    end
+    row[b + 7], row[b + 8] = now + closed_for, row[b + 8] + 1
     return 'open', true
   end
   if ripe then

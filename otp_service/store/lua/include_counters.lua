@@ -1,5 +1,4 @@
--- Counters of a sliding window in constant memory: the previous interval's count fades while the present one grows. A counter is three
--- values of a row: interval, count in it, count in the one before.
+-- Counters of a sliding window in constant memory: the former count fades. Three values of a row: interval, count, former count.
 local counters = {}
 
 function counters.value(row, place, window)

@@ -1,17 +1,11 @@
 -- Dispatches, each in a slot of the record: channel|gateway|status|time|reason|choice|begun|raw status|reference|identifier.
--- `choice` says why this gateway was chosen, `begun` when it was called; times in milliseconds. The first message waits since the
--- verification began: its slot has no time before an outcome.
+-- `choice` is the reason for the gateway, `begun` the time of the call; gateway, choice and identifier are empty while the message waits.
+-- Times are in milliseconds. The first message waits since the verification began: its slot has no time before an outcome.
 local deliveries = {}
 
 local rank = { queued = 0, unknown = 1, sent = 2, failed = 3, expired = 3, undelivered = 3, delivered = 3 }
 
 function deliveries.slot(message, dispatch) return string.format('d%d.%d', message, dispatch) end
-
--- Returns a slot without an outcome; gateway, choice and identifier are empty while the message waits.
-function deliveries.new_slot(channel, gateway, choice, id)
-  if not gateway then return string.format('%s||queued|%d||', channel, now) end
-  return table.concat({ channel, gateway, 'queued', now, '', choice, now, '', '', id }, '|')
-end
 
 -- Returns channel, gateway, status and reason of a slot; nil for an empty one.
 function deliveries.parse(value) return string.match(value or '', '^(.-)|(.-)|(.-)|.-|(.-)|') end
@@ -34,8 +28,8 @@ function deliveries.has_arrived(key, message)
   return tally.sent + tally.delivered > 0
 end
 
--- Adds an opt-out at the gateway to an event's values. What was lifted after the mirror's position is lifted since; while the mirror is
--- built anew, the position of the verification's start serves.
+-- Adds an opt-out at the gateway to an event's values, with the mirror's position, or the start's while the mirror is built: a lift after
+-- that position is newer than the opt-out.
 function deliveries.opt_out(values, verification, mirror)
   if not verification then return values end
   values.opted_out, values.pseudonym = '1', verification.pseudonym
@@ -43,16 +37,8 @@ function deliveries.opt_out(values, verification, mirror)
   return values
 end
 
--- Tells whether a report has decided what follows for a message: a further one, or nothing.
-function deliveries.is_decided(key, message)
-  return redis.call('HEXISTS', key, 'after' .. message) == 1
-end
-
--- Notes a call before it is made, by the place of its job, in case its worker dies.
-function deliveries.open(calls, place, age, slot, max_cost, held)
-  redis.call('HSET', calls, place, table.concat({ slot, string.format('%.0f', max_cost), held }, '|'))
-  redis.call('PEXPIRE', calls, age)
-end
+-- Tells whether a report has decided the message's next step: a further message, or none.
+function deliveries.is_decided(key, message) return redis.call('HEXISTS', key, 'after' .. message) == 1 end
 
 -- Reports the outcome of a call and its cost. The slot may already hold a faster report, which prevails.
 function deliveries.report(events, verification, slot, outcome, reason, cost, held, values)
@@ -69,8 +55,7 @@ local function values_of(text)
   return values
 end
 
--- Closes the call of a job, if it is that of `slot`, or any. Returns its highest cost, its slot's values and its slot; nil when it is
--- closed already.
+-- Closes the call of a job, only that of `slot` if there is one. Returns its highest cost, its slot's values and its slot; nil if closed.
 function deliveries.close(calls, place, slot)
   local values = values_of(redis.call('HGET', calls, place) or '')
   if not values[2] or (slot and values[1] ~= slot) then return nil end
@@ -78,9 +63,8 @@ function deliveries.close(calls, place, slot)
   return values[2], { unpack(values, 3) }, values[1]
 end
 
--- Writes an outcome unless it, or a later one, is stored: a receipt may overtake the gateway's answer. A final status stays, but for a
--- failure without a raw status, which the gateway may still report as delivered. Returns the slot's values, nil for none, and whether
--- that is news. An empty `raw` or `reference` changes nothing.
+-- Writes an outcome unless it, or a later one, is stored: a receipt may overtake the gateway's answer. A final status stays, but a failure
+-- without a raw status may become delivered. Returns the slot's values, nil for none, and whether they changed. Empty arguments do not.
 function deliveries.settle(key, slot, status, reason, raw, reference)
   local values = values_of(redis.call('HGET', key, slot) or '')
   local before = values[3]

@@ -26,8 +26,8 @@ function evidence.claimed(text)
   return { lifted = tonumber(lifted or 0), refusal = refusal or '', basis = basis or '' }
 end
 
--- Returns the evidence that a purpose needs; nil where it is past `ends`, not valid, used, or reserved by another than `by`. With
--- several buckets it was `claimed` before and has no `key`: then only its age counts.
+-- Returns a purpose's evidence; nil past `ends`, or if it is not valid, used, or reserved by another than `by`. Evidence that was `claimed`
+-- in another bucket has no `key`: then only its age counts.
 function evidence.needed(key, application, ends, claimed, by)
   if ends ~= '' and now >= tonumber(ends) then return nil end
   if ends == '' or not key then return claimed end

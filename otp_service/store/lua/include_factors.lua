@@ -1,9 +1,8 @@
 -- Checks of a user's factors and recovery codes. They share one budget of wrong codes, kept like a number's.
 local factors = {}
 
--- Returns why nothing of a user is checked now ('mirror-behind', 'settling' or 'frozen', nil for nothing), and the milliseconds until
--- then. Used codes may be forgotten where Redis was emptied, restored or taken over: checks wait until their `life` is over, unless the
--- factor was activated later, at a `place` in the ledger.
+-- Returns why no code of a user is checked now ('mirror-behind', 'settling', 'frozen' or nil), and the milliseconds to wait. A Redis that
+-- was emptied, restored or taken over may forget used codes: checks wait for their `life`, unless the factor is newer (its `place`).
 function factors.closed(head, user, application, identity, min_sequence, place, life)
   if mirror.unavailable_reason(head, identity, min_sequence) then return 'mirror-behind', 0 end
   local since, of = mirror.server_since(head)

@@ -1,8 +1,7 @@
 -- Wrong codes of an application, as a share of all it checks: one guess on each of many numbers shows nowhere else.
 local failure_alarm = {}
 
--- Returns the milliseconds until the interval ends when too many codes fail, 0 when not; how many failed, and how many were checked.
--- `application` is its row.
+-- Returns the milliseconds until the interval ends when too many codes fail, 0 when not; and the failed and checked codes of a row.
 function failure_alarm.wait(application)
   local rule = ruleset.failures
   local wrong = counters.value(application, rule.wrong_at, rule.window)

@@ -1,15 +1,10 @@
--- The fence: what was started before it is expired. Records and idempotency keys name the fence that they were made behind. Clocks do
--- not decide: that of a server which took over may be behind.
+-- The fence: all that began before it is expired. Records and idempotency keys name their fence: a new server's clock may be behind.
 local fence = {}
 
 -- Reads the fence of the call: `at` is its name and beginning, false for none.
 function fence.read(key)
   local at = redis.call('HGET', key, 'at')
   fence.at = at and tonumber(at)
-end
-
-function fence.note(key)
-  if fence.at then redis.call('HSET', key, 'fence', fence.at) end
 end
 
 -- Tells whether something made behind a fence, nil for none, is older than the present fence.

@@ -3,26 +3,22 @@
 -- them either. A test counts at once, in rows that are not written when anything refuses the message.
 local fraud = {}
 
--- Judges the breaker of a part; `attempt.stands` has the result.
-local function judge(attempt, part, row)
-  local rule, b = part.breaker, part.breaker_at
-  conversions.advance(row, b)
-  local judged, changed = conversions.judge(row, b, rule)
-  local stands = judged
-  if rule.asks and attempt.passed then stands = 'passed' end
-  attempt.stands[part.name] = stands
-  if changed then attempt.changes[#attempt.changes + 1] = { part = part, stands = judged, ends = row[b + 7] } end
-  if stands == 'open' and not rule.passes_while_open then
-    rule_hits.add(attempt.rule_hits, rule, row[b + 7] - now, row[b + 8], 0)
-  end
-  if attempt.kind == 'start' then row[b + 1] = row[b + 1] + 1 end
-end
-
 local function meets(attempt, rule) return attempt[rule.condition][rule.key] == rule.value end
 
--- Tests and counts in a part. Buckets that hold something leak, for they are written together; an empty one has room.
+-- Tests and counts in a part: its breaker, then its buckets. All leak, for they are written together; an empty bucket has room.
 local function test_part(attempt, part, row)
-  if part.breaker then judge(attempt, part, row) end
+  local breaker, b = part.breaker, part.breaker_at
+  if breaker then
+    conversions.advance(row, b)
+    local judged, changed = conversions.judge(row, b, breaker)
+    local stands = breaker.asks and attempt.passed and 'passed' or judged
+    attempt.stands[part.name] = stands
+    if changed then attempt.changes[#attempt.changes + 1] = { part = part, stands = judged, ends = row[b + 7] } end
+    if stands == 'open' and not breaker.passes_while_open then
+      rule_hits.add(attempt.rule_hits, breaker, row[b + 7] - now, row[b + 8], 0)
+    end
+    if attempt.kind == 'start' then row[b + 1] = row[b + 1] + 1 end
+  end
   local rules, counted = part.buckets, attempt.counted
   for i = 1, #rules do
     local rule = rules[i]

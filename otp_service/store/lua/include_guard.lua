@@ -1,6 +1,5 @@
--- The guard of a message: tests all rules, then counts the message in all of them or in none.
--- `attempt` holds: kind (start, resend or fallback), zone (home or abroad), allowlisted (exempt from fraud rules), price, verification, passed
--- (a human check), range (number prefix of a start or resend).
+-- The guard of a message: tests all rules, then counts the message in all of them or in none. `attempt` has kind (start, resend, fallback),
+-- zone (home, abroad), allowlisted (exempt from fraud rules), price, verification, passed (a human check), range (the number's prefix).
 local guard = {}
 local NOTHING_NEW, NO_QUOTA = {}, { amount = 0, used = 0, ttl = 0 }
 local ONCE = 600000
@@ -19,8 +18,7 @@ function guard.read(keys, place, attempt)
   return attempt
 end
 
--- Adds a rule hit for each full moving window of a scope. Unknown devices have a smaller share; known ones of an application, whose
--- times are `own`, keep theirs whatever others used up.
+-- Adds a rule hit for each full moving window. Unknown devices have a smaller share; an application's known devices keep `own` times.
 function guard.test_moving(list, scope, times, unknown_device, own)
   if times == '' then return end -- all windows have room for one
   local windows = ruleset.windows[scope]
@@ -52,27 +50,20 @@ function guard.test_guesses(list, state, trust)
   if locked > 0 and ruleset.lock then rule_hits.add(list, ruleset.lock, locked, ruleset.lock.after, ruleset.lock.after) end
 end
 
--- A further message, or that of a known device, counts in no window of its address; a fall-back, which the application did not request,
--- in none of the application.
-local function test_windows(list, attempt)
-  local states, reputation, unknown = attempt.subjects, attempt.reputation, attempt.trust == 'unknown'
+-- Tests all rules. Returns the rule hit that refuses, nil for none, and the application's quota (amount, used, ttl). A further message, or
+-- a known device's, counts in no window of its address; a fall-back, which the application did not request, in none of the application.
+function guard.test(attempt)
+  local list, states, reputation, unknown = attempt.rule_hits, attempt.subjects, attempt.reputation, attempt.trust == 'unknown'
   guard.test_moving(list, 'failed_checks', states.number.wrong, unknown and reputation.own_device) -- guesses count by application
-  local own = not unknown and states.number.own
-  guard.test_moving(list, 'number', states.number.sends, unknown and reputation.some_device, own)
+  guard.test_moving(list, 'number', states.number.sends, unknown and reputation.some_device, not unknown and states.number.own)
   if states.address and unknown then guard.test_sliding(list, 'ip', states.address) end
   if attempt.kind ~= 'fallback' then guard.test_sliding(list, 'application', states.application) end
-end
-
--- Tests all rules. Returns the rule hit that refuses, nil for none, and the application's quota (amount, used, ttl).
-function guard.test(attempt)
-  local list, states = attempt.rule_hits, attempt.subjects
-  test_windows(list, attempt)
   if ruleset.cooldown and attempt.kind == 'start' then -- a resend has delays of its own
     local wait, length = number.cooldown(states.number, attempt.trust)
     if wait > 0 then rule_hits.add(list, ruleset.cooldown, wait, length, 0) end
   end
   guard.test_guesses(list, states.number, attempt.trust)
-  if attempt.trust == 'unknown' and ruleset.failures then
+  if unknown and ruleset.failures then
     local wait, wrong, all = failure_alarm.wait(states.application)
     if wait > 0 then rule_hits.add(list, ruleset.failures, wait, wrong, all) end
   end
@@ -84,8 +75,7 @@ function guard.test(attempt)
   return rule_hits.refusal(list), attempt.kind ~= 'fallback' and ruleset.quota or NO_QUOTA
 end
 
--- Tells whether a human check is asked for or passed for the first time in ten minutes by an address (IPv6: a /48), or by a number
--- without an address.
+-- Tells whether an address (IPv6: a /48), or a number without an address, needs or passes its first human check in ten minutes.
 local function is_first(verification, event)
   local name = verification.prefix_48 ~= '' and verification.prefix_48 or verification.ip_prefix ~= '' and verification.ip_prefix or verification.pseudonym
   local seen = subjects.tagged(verification.key, 'asked:' .. verification.application .. '/' .. math.floor(now / ONCE))
@@ -94,7 +84,6 @@ local function is_first(verification, event)
   return first
 end
 
--- Counts the message, and writes all states.
 function guard.count(attempt)
   local states, verification, state = attempt.subjects, attempt.verification, attempt.subjects.number
   number.sent(state, attempt.trust, attempt.kind)
@@ -106,8 +95,8 @@ function guard.count(attempt)
   subjects.write(states)
 end
 
--- Counts a start that needs a human check in the windows of its application and address. Tells whether the traffic of unknown numbers
--- counts it too: once in ten minutes for an address, or a single caller could keep an alarm up.
+-- Counts a start that needs a human check in its application's and address's windows. Tells whether it counts as traffic of unknown
+-- numbers: once in ten minutes for an address, or a single caller could keep an alarm up.
 function guard.count_asked(attempt)
   local application, address = attempt.subjects.application, attempt.subjects.address
   local longest = ruleset.windows.ip.longest
@@ -130,8 +119,7 @@ function guard.to_sum(attempt)
   return names ~= '' and names or nil
 end
 
--- Reports breakers that changed and the rule hits. Returns the identifier of the decision, empty for none. Further arguments are its
--- further fields: name, value, …
+-- Reports changed breakers and the rule hits, with further fields (name, value, …). Returns the decision's identifier, empty for none.
 function guard.report(attempt, stream, length, age, ...)
   local verification, changes = attempt.verification, attempt.changes
   for i = 1, #changes do

@@ -1,8 +1,7 @@
 -- The health of gateways, shared by all workers: a breaker, the provider's rate, the calls in flight.
--- A gateway's hash holds, while the breaker is open, `until` (when a probe may pass), `open_for`, `probe` (its dispatch), `probing`
--- (until when its outcome is awaited), `probed` (the last probe) and `opened_by` (an operator); while closed, `since`, `calls`, `bad` (of
--- this window) and `run` (bad ones in a row); and `opened` (last). `paused` and `pause` are about throttling, `turn` about the rate,
--- `refusal` and `refused` about a refused account. Times and lengths in milliseconds.
+-- A gateway's hash has, while the breaker is open, `until` (when a probe may pass), `open_for`, `probe` (its dispatch), `probing` (the end
+-- of the wait for it), `probed` (the last probe) and `opened_by` (an operator); while closed, `since`, `calls`, `bad` (of this window) and
+-- `run` (bad ones in a row); also `opened`, `paused` and `pause` (throttling), `turn` (rate), `refusal` and `refused` (account). In ms.
 local health = {}
 
 local DAY, PATIENCE, IN_FLIGHT_AGAIN, LAST_RESORT = 86400000, 1000, 50, 10000

@@ -1,9 +1,8 @@
 -- The algorithms of the limits library.
 -- A window has a scope, an amount, seconds and milliseconds, and maybe `for_unknown`, the amount's share of unknown devices. A moving
--- window looks at times, newest first, in a text that all windows of a scope share (see number). A sliding window is four values of a
--- row: this interval's count, when it expires, and the same of the interval before; where buckets share it, four more from `full` on (f
--- in rows). A worker sums it over the buckets once a bucket counts more than its `part`. Each bucket allows the whole amount until a sum
--- is late; then `unsummed`.
+-- window reads times, newest first, in a text that all windows of a scope share (see number). A sliding window is four values of a row:
+-- this interval's count, when it expires, and the same of the former interval; where buckets share it, four more from `full` on (f in
+-- rows): a worker sums it once a bucket counts more than its `part`. A bucket allows the whole amount, or `unsummed` if a sum is late.
 local limits = {}
 local TIME = 6 -- bytes of a time in a text
 local AGAIN, LATE = 2000, 10000
@@ -34,8 +33,7 @@ function limits.sliding_wait(window, row, max_count)
   return math.max(1, math.floor(window.ttl + interval - max_count * interval / count) + 1)
 end
 
--- Marks a row `unsummed` to request a sum, at first and every two seconds without one. Tells whether the sum is late; a single request
--- may be lost and is not.
+-- Marks a row `unsummed` to request a sum, every two seconds. Tells whether the sum is late; a single lost request is not.
 local function is_sum_late(row, f)
   local requested, due = row[f + 2], row[f + 3]
   if due == 0 or due > now + clock.WRONG or (requested <= due and now - due >= LATE) then

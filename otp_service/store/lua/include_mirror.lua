@@ -9,8 +9,8 @@ local function last_of(stored, kind, application)
   return math.max(tonumber(stored[kind .. '*'] or 0), tonumber(stored[kind .. application] or 0))
 end
 
--- Returns why what was started or approved is over by the mirror's entry for a number or user: 'frozen', also where that was lifted
--- since, or 'erased' since; otherwise nil and the position of the last lift or erasure, 0 for none.
+-- Returns why a verification is over by the mirror's entry for a number or user: 'frozen', also if lifted since, or 'erased'; otherwise
+-- nil and the position of the last lift or erasure, 0 for none.
 local function ended(stored, verification)
   if not next(stored) then return nil, 0 end
   local own, known = verification.application, tonumber(verification.lifted or 0)
@@ -34,9 +34,8 @@ function mirror.elsewhere(basis)
   return lines
 end
 
--- Returns why a verification or an approval is no longer valid: 'frozen', 'erased' or 'removed' (a factor); otherwise nil and the
--- position of the last lift or erasure, 0 for none. `basis` has the lines that it rests on, if any; of lines of other buckets `elsewhere`
--- is revocation_read's answer. The mirror decides alone, so that a check never waits for the ledger.
+-- Returns why a verification or approval is no longer valid: 'frozen', 'erased' or 'removed' (a factor); otherwise nil and the position of
+-- the last lift or erasure. `elsewhere` is revocation_read's answer for the `basis` in other buckets. A check never waits for the ledger.
 function mirror.revoked(verification, basis, elsewhere)
   local last = 0
   if not basis or basis == '' then return nil, last end
@@ -68,8 +67,7 @@ function mirror.unavailable_reason(head, identity, min_sequence)
   return nil, position
 end
 
--- Returns the name of this run of the server and of the history it followed before. A take-over changes the latter, so it is read each
--- time.
+-- Returns the names of this run of the server and of its former history, which is read each time: a take-over changes it.
 function mirror.server_name()
   local function member(section, name)
     local text = redis.pcall('INFO', section)
@@ -79,8 +77,7 @@ function mirror.server_name()
   return run .. member('replication', 'master_replid2')
 end
 
--- Returns since when the mirror, or its server, is this one, and the position from which on nothing can be lost. A new server is noted:
--- the last writes to the former one may be lost.
+-- Returns since when this mirror and server serve, and the position from which on no write can be lost. A new server is noted.
 function mirror.server_since(head)
   local stored = redis.call('HMGET', head, 'server', 'since', 'since_of')
   if stored[1] == mirror.server_name() then return tonumber(stored[2]), tonumber(stored[3]) end
@@ -98,9 +95,8 @@ end
 local function is_suppressed(ends) return ends and (ends == '' or tonumber(ends) > now) end
 
 -- Returns why a message may not be sent: 'mirror-behind', 'frozen', 'suppressed', 'consent-required', 'consent-outdated', or 'canceled'
--- where its basis was erased or removed; otherwise nil, the mirror's position, and that of the last lift or erasure. `demand` is the
--- application's: 'required', 'recorded' or 'off'. A withdrawal counts from position `since` on. `consented_at` is the time of a consent
--- that comes with the message.
+-- where its basis was erased or removed; otherwise nil, the mirror's position, and that of the last lift or erasure. `demand` is
+-- 'required', 'recorded' or 'off'; a withdrawal counts from position `since` on; `consented_at` is the message's own consent.
 function mirror.refusal(head, number, verification, identity, min_sequence, demand, since, consented_at, elsewhere)
   local closed, position = mirror.unavailable_reason(head, identity, min_sequence)
   if closed or elsewhere == 'mirror-behind' then return 'mirror-behind' end

@@ -1,12 +1,11 @@
 -- The rule `country.unknown_numbers`: unknown numbers under suspicion need a human check, or share a trickle where no page can ask.
--- A worker writes the suspicions into a country's row (suspicions_note): until when, and whether numbers that passed a check share the
--- trickle too; its tail has the same for number prefixes. A country has one trickle an hour.
+-- A worker writes the suspicions into a country's row (suspicions_note): their end, and whether checked numbers share the trickle too; its
+-- tail has the same for number prefixes. A country has one trickle an hour.
 local newcomers = {}
 local HOUR = 3600000
 local TRICKLE = { window = HOUR / 4 } -- as a bucket: a quarter of an hour's messages may come at once
 
--- Tests a start or a resend, and counts it in the trickle. A resend needs no check. Sets `attempt.suspected` for one that needs a check,
--- or `attempt.passed_under_suspicion`.
+-- Tests a start, or a resend, which needs no check, and counts it in the trickle. Sets `suspected` or `passed_under_suspicion`.
 function newcomers.test(attempt)
   local rule, row = ruleset.newcomers, attempt.subjects.country
   if not rule or attempt.kind == 'fallback' or attempt.allowlisted or attempt.reputation.approved then return end

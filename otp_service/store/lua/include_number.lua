@@ -1,9 +1,8 @@
 -- The state of a number: approvals and devices, messages, wrong codes by application, and its last verifications.
 -- Its row has a fixed layout, and a tail of four texts: times of messages; devices (22 characters of a pseudonym and a time each); last
--- verifications, newest first (identifier, blank, time, a plus sign for each further message, line feed); and for each application that
--- needs it the length of its name, the name, what ENTRY packs, times of wrong codes, and of messages to its known devices.
--- A script has it as the list of the row's values, with `sends`, `devices`, `recent`, `others`, and of its application `entry`, `wrong`
--- and `own` (times of wrong codes, and of messages to known devices).
+-- verifications, newest first (identifier, blank, time, a plus sign for each further message, line feed); and applications (length of the
+-- name, name, ENTRY, times of wrong codes, times of messages to known devices). A script has the list of the row's values, with `sends`,
+-- `devices`, `recent`, `others`, and of its application `entry`, `wrong` and `own`.
 local number = {}
 
 local ROW = '<I6I6I2I6I2I6I4I2I2'
@@ -82,8 +81,8 @@ local function is_stranger(self, messages)
   return false
 end
 
--- Returns how well a number is known: recently `approved` and no stranger since (a known device's number never is one), from `some_device`,
--- from one of this application (`own_device`), from this one (`known_device`).
+-- Returns how well a number is known: recently `approved` and no stranger since (with a known device it is none), from `some_device`, from
+-- a device of this application (`own_device`), from this device (`known_device`).
 function number.reputation(self, device, zone)
   if self[APPROVED] == 0 then return UNKNOWN_NUMBER end
   local at = device ~= '' and string.find(self.devices, string.sub(device, 1 + OF_APPLICATION), 1, true)
@@ -142,8 +141,7 @@ function number.guessed_wrong(self, trust)
   return true
 end
 
--- Puts a device in front of others, newest first. It takes the place of its application's oldest if that has too many: no application
--- makes others' devices unknown.
+-- Puts a device in front, newest first, in place of its application's oldest if that has too many: other applications' devices stay.
 local function with_device(devices, device)
   local list, count = { device .. struct.pack('<I6', now) }, 1
   local application, name = string.sub(device, 1, OF_APPLICATION), string.sub(device, 1 + OF_APPLICATION)
@@ -185,8 +183,7 @@ function number.forget_windows(self)
   return count
 end
 
--- Forgets waits and lock after wrong codes, and the wait after messages, which all applications share. Returns how many of the two there
--- were.
+-- Forgets waits and lock after wrong codes, and the wait after messages, which all applications share. Returns how many kinds there were.
 function number.forget_waits(self)
   local entry = self.entry
   local guesses = holds_guesses(entry) and 1 or 0
@@ -210,8 +207,8 @@ local function split_devices(devices, begin)
   return times, table.concat(others)
 end
 
--- Returns what its holder may see: approval, times of devices that begin with a text, times of messages; and of the application the last
--- approved device, times of messages to known devices, of wrong codes, and the end of a lock.
+-- Returns for its holder: approval, times of devices that begin with a text, and of messages; and of the application: last device, times
+-- of messages to known devices, and of wrong codes, and the end of a lock.
 function number.shown(self, begin)
   local entry = self.entry
   return { self[APPROVED], split_devices(self.devices, begin), number.times(self.sends) },

@@ -1,4 +1,4 @@
--- A verification's record, a hash: what never changes (`f`), its state and, until it ends, the sealed number (`s`), what else it rests on
+-- A verification's record, a hash: fixed values (`f`), state and, until it ends, the sealed number (`s`), its other numbers and users
 -- (`basis`, see `mirror.revoked`), and fields of its messages (verifications.py).
 local record = {}
 
@@ -83,9 +83,7 @@ function record.create(self, ends, ...)
   redis.call('PEXPIREAT', self.key, ends)
 end
 
-function record.write(self)
-  redis.call('HSET', self.key, 's', pack_state(self))
-end
+function record.write(self) redis.call('HSET', self.key, 's', pack_state(self)) end
 
 -- Makes a verification final: its number goes, and the start's idempotency key, which outlives the record, learns the status.
 function record.finish(self, status)

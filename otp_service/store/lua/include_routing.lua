@@ -1,15 +1,11 @@
 -- Chooses the gateway of a dispatch among those of its route.
 local routing = {}
 
--- Errors of its own that a gateway may answer for a message, for each may have sent it; the rounds at 0, 1, 6 and 21 seconds outlast a
--- short outage.
+-- A gateway's errors for a message, each of which may have sent it; the rounds at 0, 1, 6 and 21 seconds outlast a short outage.
 local MAX_ERRORS = 4
+local ROOM_AGAIN = 1000 -- milliseconds until a worker without room for a call tries again, as when a call of its own ends
 
--- Milliseconds until a worker without room for a call asks again; it also asks when one of its calls ends.
-local ROOM_AGAIN = 1000
-
--- Counts calls through a channel by gateway, for this message and for others, and those of this message after the number `after` that
--- ended in an error of the gateway. `record` is a flat list.
+-- Counts calls through a channel by gateway, for this message and for others, and this message's errors of a gateway after call `after`.
 local function count_calls(record, message, channel, after)
   local of_message, of_others, errors = {}, {}, {}
   for i = 1, #record, 2 do
@@ -28,8 +24,7 @@ local function count_calls(record, message, channel, after)
   return of_message, of_others, errors
 end
 
--- Reads the gateways of a route, preferred first: a `RouteGateway` each from `argument` on, and two keys each from `first_key` on where
--- they are in this slot.
+-- Reads a route's gateways, preferred first: a `RouteGateway` each from `argument` on, and in this slot two keys each from `first_key` on.
 function routing.read(first_key, argument, record, message, channel, after)
   local of_message, of_others, errors = count_calls(record, message, channel, after)
   local gateways = {}
@@ -56,9 +51,8 @@ end
 
 -- Returns the gateway to call and why. Otherwise nil and the milliseconds until one may be free, -1 when all were called since the job
 -- was taken; or nil alone when each answered with too many errors; or nil, nil and a gateway in another slot whose state is needed.
--- Fewest calls for this message come first, then fewest for the verification, then the route's order. A gateway that this worker has no
--- room for is waited for while it answers. When all breakers are open, a gateway is tried now and then, unless another waits for its
--- rate only.
+-- Fewest calls for this message come first, then fewest for the verification, then the route's order. A message waits for a gateway that
+-- answers, and this worker's room. When all breakers are open, a gateway is tried now and then, unless another only waits for its rate.
 function routing.choose(gateways)
   local first, wait, limited = gateways[1], -1, false
   local order = {}

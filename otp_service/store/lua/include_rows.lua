@@ -83,7 +83,6 @@ function rows.unpack(key, text, requested)
   return row
 end
 
--- Writes a row, which lives for some milliseconds.
 function rows.write(row, life)
   local layout = row.layout
   row.text = layout.head .. struct.pack(layout.format, unpack(row, 1, layout.size)) .. row.tail

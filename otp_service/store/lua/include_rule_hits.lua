@@ -37,8 +37,7 @@ function rule_hits.rules(list)
   return table.concat(names, ' ')
 end
 
--- Writes a decision. Returns its identifier. A refused message follows for `guard replay`, in pseudonyms: `attempt` of a start, `price` of
--- another, and `after`, the last event then.
+-- Writes a decision and returns its identifier. Further fields are for `guard replay`: `attempt` or `price`, and `after`, the last event.
 function rule_hits.append(stream, length, age, rule, mode, kind, trust, ends, verification, text, ...)
   local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'rule', rule, 'mode', mode, 'kind', kind,
     'trust', trust, 'until', ends, 'id', verification.id or '', 'application', verification.application,

@@ -1,6 +1,5 @@
 -- Money that an application has spent, by calendar intervals (UTC), in millionths of the currency's unit.
--- A ceiling is a value pair in the row of the application or of its country: interval and amount; where buckets share it, a second pair
--- of what was moved to this one, negative where more was taken.
+-- A ceiling is two values of the application's or country's row, interval and amount; where buckets share it, two more of the moved amount.
 local spending = {}
 
 local function ceilings(country)
@@ -47,8 +46,7 @@ function spending.may_move(list)
   return true
 end
 
--- Moves an amount to this bucket's share of a ceiling; a negative one is taken, as far as it is not spent. Returns what was moved: nothing
--- where the interval is another by this clock.
+-- Moves an amount to this bucket's share of a ceiling, a negative one as far as it is unspent. Returns it, 0 in another interval.
 function spending.move(row, country, name, interval, amount)
   local all, own = ceilings(country)
   for _, ceiling in ipairs(country == '' and all or own) do
@@ -80,7 +78,6 @@ function spending.add(states, code, amount, at)
   add(own, states.country, amount, at)
 end
 
--- Adds the cost of a call that was made or settled, and writes the rows.
 function spending.settle(money, code, amount, at)
   spending.add(money, code, amount, at)
   subjects.write(money)

@@ -1,6 +1,5 @@
--- The outbox and the events. Streams never expire, for that would take their consumer groups. The outbox is trimmed hourly by age
--- (queues_sweep), events once they are in the ledger (events.py). The outbox has a queue for each application, kind of message, country
--- and channel, which workers take in turn.
+-- The outbox and the events. Streams never expire, for their consumer groups: the outbox is trimmed hourly by age (queues_sweep), events
+-- once in the ledger (events.py). The outbox has a queue for each application, kind, country and channel, which workers take in turn.
 local streams = {}
 local MANY = 20 -- messages from which on their pace says how long one more will wait
 local LEFT = 5 -- messages that must have left before there is a pace: one that leaves during an outage is none
@@ -22,17 +21,14 @@ function streams.report(stream, event, verification, values)
   streams.add(stream, cjson.encode(values))
 end
 
-function streams.add(stream, json)
-  redis.call('XADD', stream, '*', 'json', json)
-end
+function streams.add(stream, json) redis.call('XADD', stream, '*', 'json', json) end
 
 function streams.last_entry(stream)
   local entry = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
   return entry and entry[1] or '0-0'
 end
 
--- Puts a job, as JSON, into a queue, and wakes a worker when the queue was empty. The entry has `gone`, how many left before it came.
--- Nothing accepted is pushed out. `queues`, `ready` and `wake` are keys (keys.py).
+-- Puts a job, as JSON, into a queue, which never drops a job, and wakes a worker for an empty queue. `gone` is how many left before it came.
 function streams.put(queue, queues, ready, wake, ahead, job)
   redis.call('XADD', queue, '*', 'gone', redis.call('HINCRBY', queues, queue, 1) - 1 - ahead, 'json', job)
   if redis.call('SADD', ready, queue) == 1 then streams.wake(wake) end
@@ -50,8 +46,8 @@ function streams.wake(wake)
   redis.call('PEXPIRE', wake, 60000)
 end
 
--- Tells by its pace in the last second whether a queue is quick again, as after a time without a worker; a new worker has no pace yet.
--- `count` messages wait; `gone` have left, `first` of them before the oldest came.
+-- Tells by its last second whether a queue is quick again, as after a time without a worker. `count` messages wait; `gone` have left, `first`
+-- of them before the oldest came. A new worker has no pace yet.
 local function moves_again(queue, count, first, gone, longest)
   local entry = redis.call('XREVRANGE', queue, now - 1000, '-', 'COUNT', 1)[1]
   local recent, since = tonumber(by_name(entry and entry[2] or {}).gone), entry and tonumber(string.match(entry[1], '^%d+'))
@@ -60,8 +56,7 @@ local function moves_again(queue, count, first, gone, longest)
   return before < left or (now - since) * count / (left - 1) < longest
 end
 
--- Tells whether a queue is so long or slow that a new message would leave less than a quarter of its code's life to type it in; and
--- returns how many messages wait.
+-- Tells whether a queue is so long or slow that a new message would leave under a quarter of its code's life; and how many messages wait.
 function streams.is_full(queue, queues, length, life)
   local count, longest = redis.call('XLEN', queue), 0.75 * life
   if count >= length then return true, count end

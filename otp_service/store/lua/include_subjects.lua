@@ -1,5 +1,5 @@
 -- The subjects of a message: number, application, country of an application, block, and an end user's address, /48 and /32 (IPv6). All
--- are read at once and written once, in the number's bucket: those that numbers share have a state in each bucket.
+-- are read at once and written once, in the number's bucket: shared subjects have a state in each bucket.
 local subjects = {}
 local OF_MESSAGE = { 'number', 'application', 'country', 'block', 'address', 'network', 'provider' }
 local OF_MONEY = { 'application', 'country' }
@@ -41,7 +41,6 @@ function subjects.write(states)
   end
 end
 
--- Returns a key in the bucket of another key.
 function subjects.tagged(key, name) return string.sub(key, 1, TAG) .. name end
 
 -- Returns the key of a record's subject, nil where it has none.

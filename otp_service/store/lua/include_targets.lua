@@ -1,5 +1,5 @@
--- The numbers and countries that an address requested codes for: the tail of its row holds the time until which they count, countries
--- with a comma after each, a line feed, and beginnings of the numbers' pseudonyms.
+-- The numbers and countries that an address requested codes for. The tail of its row: the time until which they count, countries with a
+-- comma after each, a line feed, and beginnings of the numbers' pseudonyms.
 local targets = {}
 local MAX_NUMBERS, LENGTH = 1000, 12 -- numbers that are kept; characters of each
 

@@ -1,34 +1,28 @@
 -- Puts due retries back into their queues, then takes new jobs for a worker: payments more often than logins, fresh messages more often
--- than retries, none of them never; within a kind the queues in turn. The queues come from their names (same hash tags).
+-- than retries, but some of each; within a kind the queues in turn. The queues come from their names (same hash tags).
 -- include clock streams
 local TURNS, KINDS = { 1, 2, 1, 1, 2, 1, 3 }, { transaction = 1, possession = 2 }
 local MAX_RETRIES = 100 -- of a bucket in one call, so that no other call waits for long
 
 local count, next_retry = #KEYS / 4, math.huge
 
--- Returns the milliseconds until the first retry of a bucket is due.
 local function due_in(delayed)
   local at = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
   return at and tonumber(at) - now or math.huge
-end
-
--- Puts the retries of a bucket that are due into the queues of their application, country and channel.
-local function requeue(delayed, prefix, queues, ready, wake)
-  for _, job in ipairs(redis.call('ZRANGE', delayed, '-inf', now, 'BYSCORE', 'LIMIT', 0, MAX_RETRIES)) do
-    local readable, fields = pcall(cjson.decode, job)
-    if not readable or type(fields) ~= 'table' then fields = { 'unreadable', job } end
-    local known = streams.fields(fields)
-    local queue = prefix .. table.concat({ known.application or '', known.country or '', known.channel or '' }, ':')
-    streams.put_back(queue, queues, ready, wake, known)
-    redis.call('ZREM', delayed, job)
-  end
 end
 
 for i = key.rest, count do
   local delayed = KEYS[count * 3 + i]
   local due = due_in(delayed)
   if due <= 0 then
-    requeue(delayed, ARGV[arg.rest + i - 1], KEYS[count * 2 + i], KEYS[i], KEYS[count + i])
+    for _, job in ipairs(redis.call('ZRANGE', delayed, '-inf', now, 'BYSCORE', 'LIMIT', 0, MAX_RETRIES)) do
+      local readable, fields = pcall(cjson.decode, job)
+      if not readable or type(fields) ~= 'table' then fields = { 'unreadable', job } end
+      local known = streams.fields(fields)
+      local queue = ARGV[arg.rest + i - 1] .. table.concat({ known.application or '', known.country or '', known.channel or '' }, ':')
+      streams.put_back(queue, KEYS[count * 2 + i], KEYS[i], KEYS[count + i], known)
+      redis.call('ZREM', delayed, job)
+    end
     due = due_in(delayed)
   end
   next_retry = math.min(next_retry, math.max(0, due))

@@ -1,5 +1,4 @@
--- Reads the mirror's place for a process that cannot reach the ledger: nothing where the mirror is closed, or no process compared it
--- with the ledger in this run of the server.
+-- Reads the mirror's place for a process without the ledger: nothing where it is closed, or not compared in this run of the server.
 -- include clock mirror
 local places = {}
 for i = key.rest, #KEYS do

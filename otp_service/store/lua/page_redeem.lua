@@ -1,5 +1,4 @@
--- Uses the result of a page, once. A lost or restored Redis without the record redeems nothing. Revocations come from the keys of the
--- record's number and basis (same hash tag).
+-- Uses the result of a page, once. A Redis that lost the record redeems nothing. Revocations come from the record (same hash tag).
 -- include clock fence record mirror
 local verification = record.read(key.record, arg.application)
 if not verification or now >= tonumber(arg.ends) then return reply.not_redeemable() end

@@ -1,5 +1,4 @@
--- Uses the proof of an approval, once. A lost or restored Redis without the evidence proves nothing. Revocations come from the keys of
--- its basis (same hash tag).
+-- Uses the proof of an approval, once. A Redis that lost the evidence proves nothing. Revocations come from its basis (same hash tag).
 -- include clock fence mirror evidence
 local approval, revoked = evidence.read(key.evidence, arg.application, arg.elsewhere)
 if not approval then return reply.not_redeemable() end

@@ -1,5 +1,5 @@
--- Deletes empty queues, which the next job makes again, and elsewhere old jobs and silent consumers without one. In one step: a consumer
--- that takes a job meanwhile would lose it. The queues come from their names (same hash tags).
+-- Deletes empty queues, which the next job makes again, old jobs and silent consumers without a job, in one step: a consumer that takes a
+-- job meanwhile would lose it. The queues come from their names (same hash tags).
 -- include clock streams
 local forgotten = 0
 for _, queue in ipairs(redis.call('HKEYS', key.queues)) do

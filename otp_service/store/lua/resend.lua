@@ -1,5 +1,4 @@
--- Sends a verification's code again: the same code, or the next generation. Its life and budget of guesses stay. Revocations come from the
--- record's basis (same hash tag).
+-- Sends a verification's code again, the same or the next generation. Life and guesses stay. Revocations come from its basis (same tag).
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror deliveries
 local verification = record.read(key.record, arg.application)
@@ -57,7 +56,7 @@ verification.sends, verification.last_send, verification.channel = sends, now, a
 verification.guard = (verification.guard == '' and '.' or verification.guard) .. attempt.counted
 if arg.next_tag ~= '' then verification.generation, verification.tag = verification.generation + 1, record.stored_tag(arg.next_tag) end
 record.write(verification)
-redis.call('HSET', key.record, deliveries.slot(sends, 1), deliveries.new_slot(arg.channel))
+redis.call('HSET', key.record, deliveries.slot(sends, 1), string.format('%s||queued|%d||', arg.channel, now))
 if attempt.price > 0 then spending.reserve(key.record, sends, 1, attempt.price) end
 if falls_back_from > 0 then redis.call('HSET', key.record, 'after' .. arg.falls_back_from, sends) end -- whoever has that one stops
 idempotency.remember_with(key.record, key.idempotency, arg.fingerprint)

@@ -22,8 +22,7 @@ for scope, windows in pairs(rules.windows) do
 end
 
 -- A bucket with a condition counts where `attempt[condition][key]` is `value` (include_fraud). Rules for home and abroad may share a level
--- or a window: `levels` and `approvals` have each once, for an approval gives back once. A level's `mark` names it in a record; a part
--- that counts starts needs none.
+-- or a window: `levels` and `approvals` have each once. A level's `mark` names it in a record, unless its part counts starts.
 for _, part in ipairs(rules.parts) do
   local at, known = layouts[part.name].at, {}
   part.life, part.breaker_at, part.levels, part.approvals = rules.lifetimes[part.name], at.b, {}, {}

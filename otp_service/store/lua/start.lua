@@ -1,7 +1,6 @@
 -- Starts a verification: counted, recorded, queued and reported in one step. A refused start stores only the decision and breaker
--- changes; one that needs a human check also counts as a request. The first start's record comes from the idempotency key, the number's
--- last verifications from its state, revocations from the evidence's basis (same hash tag). What is in other buckets is claimed before
--- (claims.py).
+-- changes, and counts as a request if it needs a human check. The first start's record comes from the idempotency key, the number's last
+-- verifications from its state, revocations from the evidence's basis (same hash tag); claims.py claims in other buckets before.
 -- include clock fence rows counters limits number subjects targets buckets conversions rule_hits spending failure_alarm
 -- include approvals newcomers fraud guard streams idempotency record mirror evidence
 local remembered = idempotency.find(key.idempotency, arg.fingerprint)
@@ -73,7 +72,7 @@ if arg.fingerprint ~= '' then
   verification.start = key.idempotency
   idempotency.remember(key.idempotency, arg.fingerprint, plan.idempotency, 'record', key.record, 'created', now, 'expires', verification.expires,
     'status', 'pending')
-  fence.note(key.idempotency)
+  if fence.at then redis.call('HSET', key.idempotency, 'fence', fence.at) end
 end
 record.create(verification, verification.expires + plan.grace, 'd1.1', plan.channel .. '||queued|||')
 if user then record.note_of_user(user.verifications, verification.id, plan.of_user) end

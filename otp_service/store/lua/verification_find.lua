@@ -1,5 +1,4 @@
--- Reads a number's newest verification for a purpose, and the time, by which it has expired or not. The records come from the number's
--- state (same hash tag).
+-- Reads a number's newest verification for a purpose, and the time. The records come from the number's state (same hash tag).
 -- include clock fence limits number record
 local state = number.read(key.number, redis.call('GET', key.number), arg.application)
 local verification = record.newest(state, arg.records, arg.application, arg.purpose)
