@@ -244,7 +244,8 @@ DEFECTS: dict[str, Mutant] = {
     "resend-reports-nothing": one("resend", "streams.report(key.events", "local function never() end never(key.events"),
     "resend-shows-no-message": one(
         "resend",
-        "redis.call('HSET', key.record, deliveries.slot(sends, 1), string.format('%s||queued|%d||', arg.channel, now))\n",
+        "redis.call('HSET', key.record, deliveries.slot(sends, 1),",
+        "local _ = (",
     ),
     "cancel-of-a-final-one": one(
         "cancel",
