@@ -160,7 +160,7 @@ def test_servers_that_may_forget_move_nothing(open_shop: Callable[[], Caller], c
 
 def test_one_bucket_moves_nothing(frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = _of_one_server(frozen, 1, hour="10")
-    monkeypatch.delattr(ceiling_shares.CeilingShares, "_fill_all")
+    monkeypatch.delattr(ceiling_shares.CeilingShares, "_fill")
 
     assert passed(shop, number(1), 12) == 10
     assert " m" not in shop.context.rulesets["shop"].text
