@@ -47,7 +47,7 @@ from otp_service.errors import (
     StoreUnavailableError,
     SuppressedError,
 )
-from otp_service.services.consents import ImportSource, add_suppressions, end_consent, give_consent, import_suppressions
+from otp_service.services.consents import add_suppressions, end_consent, give_consent, import_suppressions
 from otp_service.services.mirror import MISMATCHES
 from otp_service.services.start import StartRequest, start
 from otp_service.services.subjects import freeze, unfreeze
@@ -208,10 +208,10 @@ class Order:
     def import_some(self, operator: Installation | None = None) -> None:
         """Import a list of stops."""
         lines = self.chance.sample(NUMBERS, 2)
-        origin = ImportSource("shop", SuppressionScope.ALL, "", None, None, "operator")
+        entry = Suppression("", "shop", SuppressionScope.ALL, SuppressionSource.IMPORT)
 
         def write(installation: Installation) -> None:
-            for _ in import_suppressions(installation.context, lines, origin):
+            for _ in import_suppressions(installation.context, lines, entry, None, "operator"):
                 pass
 
         self._say(operator or self._process(), lines, "stop", write, forbids=True)

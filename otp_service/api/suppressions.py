@@ -14,7 +14,7 @@ from otp_service.domain.applications import KeyScope
 from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource, active_freezes, is_suppressed
 from otp_service.domain.numbers import SubjectKey
 from otp_service.errors import InvalidTimeError
-from otp_service.services.consents import add_suppressions, lift, make_consent, suppressions_of
+from otp_service.services.consents import add_suppressions, lift, make_consent
 from otp_service.services.exports import SuppressionAnswer, suppression_answer
 
 
@@ -110,7 +110,7 @@ def _entry(exchange: Exchange, to: SubjectKey, body: ScopeBody) -> Suppression:
 
 
 def _suppressions(exchange: Exchange, to: SubjectKey) -> SuppressionRecordAnswer:
-    entries = suppressions_of(exchange.context, to.pseudonym, exchange.application.name)
+    entries = exchange.context.ledger.suppressions.of(to.pseudonym, exchange.application.name)
     return SuppressionRecordAnswer(
         to=to.destination.mask,
         suppressed=is_suppressed(entries, now()),

@@ -36,10 +36,8 @@ from otp_service.domain.consents import (
 from otp_service.domain.numbers import Destination, SubjectKey
 from otp_service.services.consents import (
     ImportProgress,
-    ImportSource,
     add_suppressions,
     import_suppressions,
-    suppressions_of,
 )
 from otp_service.services.consents import lift as lift_suppression
 from otp_service.services.context import Context
@@ -98,7 +96,7 @@ def lift(session: Session, scope: str, name: str | None, reason: str, to: Destin
         option = f" Lift that by --application {others[0]}." if others and others[0] != EVERY_APPLICATION else ""
         raise click.ClickException(f"Messages {whose} are not suppressed ({scope}).{still}{option}")
     # No lift ends a freeze.
-    frozen = " It is frozen." if active_freezes(suppressions_of(context, subject.pseudonym)) else ""
+    frozen = " It is frozen." if active_freezes(context.ledger.suppressions.of(subject.pseudonym)) else ""
     out.done(
         f"Lifted: messages {whose}.{still}{frozen}",
         to=to.mask, application=application, scope=scope, kept_back=others, frozen=bool(frozen),
@@ -111,7 +109,7 @@ def lift(session: Session, scope: str, name: str | None, reason: str, to: Destin
 def show(session: Session, to: Destination) -> None:
     """Show the suppressions of NUMBER, oldest first. Times are in UTC."""
     subject = session.subject_key(to)
-    entries = suppressions_of(session.context, subject.pseudonym)
+    entries = session.context.ledger.suppressions.of(subject.pseudonym)
     out.table("entries", ("Recorded", "Application", "Scope", "What", "Source", "Until", "Reason"), map(_row, entries))
     kept_back = _suppressed_at(session.context, subject)
     frozen = list(dict.fromkeys(entry.application for entry in active_freezes(entries)))
@@ -146,8 +144,7 @@ def import_(
     Text after a comma, a semicolon or # is ignored. Importing a list again suppresses numbers that were lifted since.
     """
     context, application, why = session.context, session.application_or_all(name), checked_reason(reason)
-    of_region = region and region.upper()
-    origin = ImportSource(application, SuppressionScope(scope), why, _end(until), of_region, session.operator)
+    entry = Suppression("", application, SuppressionScope(scope), SuppressionSource.IMPORT, why, _end(until))
     imported, total = ImportProgress(), None
     if file.seekable():  # not a pipe
         begin = file.tell()
@@ -155,7 +152,8 @@ def import_(
         file.seek(begin)
     try:
         with closing(out.track("Lines", file, total)) as lines:
-            for imported in import_suppressions(context, lines, origin):  # noqa: B007 - the last one counts
+            progress = import_suppressions(context, lines, entry, region and region.upper(), session.operator)
+            for imported in progress:  # noqa: B007 - the last one counts
                 pass
     except UnicodeDecodeError as foreign:
         before = out.count_of(imported.numbers, "number")
@@ -167,7 +165,7 @@ def import_(
         out.warn(f"Skipped, without a number: {out.count_of(imported.unreadable, 'line')} ({some}{more}).")
     if not imported.numbers:
         raise click.ClickException("The file contains no numbers; nothing was changed.")
-    sentence = _sentence(f"the numbers of {out.count_of(imported.numbers, 'line')}", origin.application, scope)
+    sentence = _sentence(f"the numbers of {out.count_of(imported.numbers, 'line')}", application, scope)
     out.done(sentence, numbers=imported.numbers, new=imported.new, unreadable=imported.unreadable)
     out.note(f"New: {imported.new}. The others are duplicates in the file, or were suppressed for the same reason.")
     warn_of_mirror(context)
@@ -175,7 +173,7 @@ def import_(
 
 def _suppressed_at(context: Context, to: SubjectKey) -> list[str]:
     """Return the applications whose messages to a number are suppressed."""
-    entries = suppressions_of(context, to.pseudonym)
+    entries = context.ledger.suppressions.of(to.pseudonym)
     applications = dict.fromkeys(entry.application for entry in entries)
     return [name for name in applications if is_suppressed([e for e in entries if e.application == name], now())]
 

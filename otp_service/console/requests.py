@@ -19,7 +19,7 @@ from otp_service.domain.consents import EVERY_APPLICATION, Suppression
 from otp_service.domain.numbers import ANY_TYPE, SubjectKey, is_region, parse_destination, subject_key
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import ForbiddenError, NotFoundError, StoreUnavailableError, UnacceptableError
-from otp_service.services.consents import is_reason, suppressions_of
+from otp_service.services.consents import is_reason
 from otp_service.services.context import Context
 from otp_service.services.stats import StatsText
 from otp_service.settings import Settings
@@ -197,7 +197,8 @@ class ConsoleRequest:
     def suppressions(self, number: SubjectKey) -> list[Suppression]:
         """Return all entries of a number, of applications that the user may see and of all; the oldest first."""
         names = {*self.applications, EVERY_APPLICATION}
-        return [entry for entry in suppressions_of(self.context, number.pseudonym) if entry.application in names]
+        entries = self.context.ledger.suppressions.of(number.pseudonym)
+        return [entry for entry in entries if entry.application in names]
 
     def page(self, template: str, status: int = 0, **values: object) -> Response:
         """Return a page, with the fault of the submitted form or else, once, the notes of the last action."""

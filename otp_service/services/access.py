@@ -54,9 +54,8 @@ class Caller:
 def authenticate(context: Context, api_key: str, address: Callable[[], str | None]) -> Caller:
     """Return the caller with an API key, and note its use; ``address`` is called only for a key bound to networks.
 
-    Raises the same `UnauthenticatedError` for an unknown, revoked or expired key and a wrong network, and
-    `LedgerUnavailableError` for an unknown key while the ledger has not been read. The look-up is by the key's SHA-256,
-    which callers cannot choose: its duration tells nothing of a key.
+    Raises the same `UnauthenticatedError` for an unknown, revoked or expired key and a wrong network. The look-up is by
+    the key's SHA-256, which callers cannot choose: its duration tells nothing of a key.
     """
     snapshot, now = context.access_cache.snapshot, clock.now()
     key = snapshot.keys.get(api_key_hash(api_key))
@@ -70,11 +69,10 @@ def authenticate(context: Context, api_key: str, address: Callable[[], str | Non
 
 
 def authenticate_client(context: Context, text: str) -> tuple[Application, ClientToken]:
-    """Return the application and content of a client token.
+    """Return the application and content of a client token; raise `UnauthenticatedError` for an invalid token.
 
-    Raises `UnauthenticatedError` for any invalid token, and `LedgerUnavailableError` for an unknown application while
-    the ledger has not been read. A token ends by this host's clock, ten minutes after the code: a clock wrong by less
-    refuses no live code, and Redis' clock decides about the verification.
+    A token ends by this host's clock, ten minutes after the code: a clock wrong by less refuses no live code, and
+    Redis' clock decides about the verification.
     """
     token = ClientToken.read(context.keyring, text)
     application = context.access_cache.get(token.application) if token else None
@@ -114,9 +112,9 @@ def issue_operator_key(context: Context, networks: tuple[Network, ...], by: str)
 
 
 def rotate_key(context: Context, key_id: str, overlap: int, by: str, application: str | None = None) -> IssuedKey:
-    """Replace a key by a new key with the same rights; the old key ends in ``overlap`` seconds.
+    """Replace a key, of the ``application`` if any, by another; the old key ends in ``overlap`` seconds.
 
-    With an ``application``, only its own keys count. Raises `NotFoundError`, and `ConflictError` for an ended key.
+    Raises `NotFoundError`, and `ConflictError` for an ended key.
     """
     _require_key_id(key_id)
     secret = new_api_key()
@@ -130,7 +128,7 @@ def rotate_key(context: Context, key_id: str, overlap: int, by: str, application
 
 
 def revoke_key(context: Context, key_id: str, by: str, application: str | None = None) -> ApiKey:
-    """End a key for good; return it. With an ``application``, only its own keys count. Raises `NotFoundError`."""
+    """End a key, of the ``application`` if any, for good; return it. Raises `NotFoundError`."""
     _require_key_id(key_id)
     revoked = context.ledger.api_keys.revoke(key_id, by, application)
     if revoked is None:
@@ -163,10 +161,7 @@ def _issue(
 
 
 def add_application(context: Context, name: str, settings: str, by: str) -> StoredApplication:
-    """Add an application with settings (JSON, as in the configuration, without keys).
-
-    Raises `InvalidApplicationError` and `NameTakenError`.
-    """
+    """Add an application with settings (JSON); raises `InvalidApplicationError` and `NameTakenError`."""
     if context.access_cache.is_configured(name):
         raise NameTakenError("There is an application of this name in the configuration.")
     _check_settings(context, name, settings)

@@ -118,10 +118,7 @@ class AccessCache:
         return AccessSource.COPY if self._is_copy else AccessSource.LEDGER
 
     def get(self, name: str) -> Application | None:
-        """Return an application without reading the ledger, unlike `find`.
-
-        Raises `LedgerUnavailableError` for an unknown name while the ledger has not been read.
-        """
+        """As `find`, without a refresh: `LedgerUnavailableError` for an unknown name if the ledger was never read."""
         application = self.snapshot.applications.get(name)
         if application is None:
             self.require_known()

@@ -132,10 +132,7 @@ def sign_head(context: Context, head: ChainHead) -> SignedHead:
 def verify_chain(
     context: Context, progress: AuditProgress, outside: Iterable[SignedHead] = ()
 ) -> Iterator[ChainViolation]:
-    """Verify the whole chain, and the rows that still exist; yield the violations in the chain's order.
-
-    ``outside`` are exported heads: they alone show that the last entries were cut off.
-    """
+    """Verify the chain and the existing rows; only the exported heads, ``outside``, show a cut-off end."""
     ledger, key = context.ledger, context.keyring.signer.public_key
     heads = [*ledger.audit.heads(), *outside]
     for signed in heads:
@@ -370,10 +367,7 @@ class Incident:
 def write_incident_report(
     context: Context, span: IncidentScope, incident: Incident, when: str, progress: AuditProgress
 ) -> str:
-    """Return an incident report as Markdown: counts and names of systems, no personal data.
-
-    ``when`` is the time span in words; ``progress`` shows how far the audit chain is verified.
-    """
+    """Return an incident report as Markdown, without personal data; ``when`` is the time span in words."""
     counted = context.ledger.incidents.count(span)
     flaws = sum(1 for _ in verify_chain(context, progress))
     state = f"The audit chain holds, over {progress.entries} entries."

@@ -21,10 +21,7 @@ FINAL_FAILURES = frozenset({FailureKind.DESTINATION, FailureKind.REJECTED, Failu
 
 
 def result_after_failure(failure: GatewayError, further: str | None, cost: int) -> DispatchResult:
-    """Return what follows a failed call: another gateway, the ``further`` channel, or the end of the message.
-
-    The next dispatch is refused after too many ambiguous calls, and calls no gateway with too many errors.
-    """
+    """Return what follows a failed call: another gateway, the ``further`` channel, or the end of the message."""
     status = DeliveryStatus.UNKNOWN if failure.ambiguous else DeliveryStatus.FAILED
     reason = sanitize_reason(f"{failure.kind} {failure.provider_code}")
     cost = cost if failure.ambiguous else 0  # a message that may have been sent is paid for

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from otp_service.clock import now
@@ -16,8 +16,6 @@ from otp_service.domain.consents import (
     ConsentEvidence,
     ConsentMode,
     Suppression,
-    SuppressionScope,
-    SuppressionSource,
 )
 from otp_service.domain.numbers import ANY_TYPE, Named, SubjectKey, may_hold_number, parse_destination
 from otp_service.domain.totp import UserKey
@@ -163,16 +161,8 @@ def lift(
     return lifted
 
 
-def suppressions_of(context: Context, pseudonym: str, application: str | None = None) -> tuple[Suppression, ...]:
-    """Return a number's entries, oldest first; with an ``application`` only its own and those for all."""
-    return context.ledger.suppressions.of(pseudonym, application)
-
-
 def recent_verifications(context: Context, to: Named, application: str | None) -> tuple[Verification, ...]:
-    """Return the last verifications in Redis of a number or user, for ``None`` of all applications.
-
-    On a cluster those of a user are not known.
-    """
+    """Return the last verifications in Redis of a number, or, but on a cluster, of a user; ``None`` for all."""
     verifications, bucket_of_id = context.store.verifications, context.keyring.bucket_of_id
     if isinstance(to, UserKey):
         recent = verifications.recent_of_user(to)
@@ -187,21 +177,6 @@ BATCH_SIZE = 2000
 _MAX_LISTED_LINES = 20
 
 
-@dataclass(frozen=True, slots=True)
-class ImportSource:
-    """The common part of an imported list's entries."""
-
-    application: str
-    scope: SuppressionScope
-    reason: str
-    until: int | None
-    """Milliseconds since the epoch; ``None`` for ever."""
-    region: str | None
-    """Of numbers in national spelling."""
-    by: str
-    """The operator, as in recorded actions."""
-
-
 @dataclass(slots=True)
 class ImportProgress:
     """The progress of an import."""
@@ -214,29 +189,20 @@ class ImportProgress:
     """The first unreadable lines, from 1. Their text is not shown: it may be a misspelt number."""
 
 
-def import_suppressions(context: Context, lines: Iterable[str], origin: ImportSource) -> Iterator[ImportProgress]:
-    """Suppress the numbers of a list, one a line; yield the progress after each batch.
+def import_suppressions(
+    context: Context, lines: Iterable[str], entry: Suppression, region: str | None, by: str
+) -> Iterator[ImportProgress]:
+    """Suppress the numbers of a list, one a line; yield the progress after each batch, which is done then.
 
-    Empty lines, and text after ``#`` or the first comma or semicolon, are skipped. A second import suppresses numbers
-    again that were lifted meanwhile. A list with any new entry is one action. Raises `LedgerUnavailableError` or
-    `StoreUnavailableError`: the batches yielded until then are done.
+    Text after ``#`` or the first comma or semicolon is skipped. ``entry`` is the entry of each number, without its
+    pseudonym; numbers in national spelling are of the ``region``. A list with any new entry is one action of ``by``.
     """
     done = ImportProgress()
-    application = "" if origin.application == EVERY_APPLICATION else origin.application
-    operator_action = OperatorActionEntry(OperatorAction.SUPPRESSIONS_IMPORTED, origin.by, application, origin.scope)
-    pseudonyms = _pseudonyms(context, lines, origin.region, done)
+    application = "" if entry.application == EVERY_APPLICATION else entry.application
+    operator_action = OperatorActionEntry(OperatorAction.SUPPRESSIONS_IMPORTED, by, application, entry.scope)
+    pseudonyms = _pseudonyms(context, lines, region, done)
     while batch := list(islice(pseudonyms, BATCH_SIZE)):
-        entries = [
-            Suppression(
-                pseudonym,
-                origin.application,
-                origin.scope,
-                SuppressionSource.IMPORT,
-                reason=origin.reason,
-                until=origin.until,
-            )
-            for pseudonym in batch
-        ]
+        entries = [replace(entry, pseudonym=pseudonym) for pseudonym in batch]
         done.new += add_suppressions(context, entries, None if done.new else operator_action)
         done.numbers += len(batch)
         yield done

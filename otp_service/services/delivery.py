@@ -112,10 +112,7 @@ class DeferredJob:
 
 
 def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> DeferredJob | None:
-    """Deliver a job, put it back for later, or give it up; return it if the worker is to hold it.
-
-    Raises `StoreUnavailableError` if the outcome cannot be recorded: the job stays in the outbox and is taken again.
-    """
+    """Deliver a job, put it back for later, or give it up; return it if the worker is to hold it."""
     route = context.routes.gateways_for(job.country, job.purpose, job.channel)
     try:
         application = context.access_cache.find(job.application)

@@ -197,10 +197,7 @@ def activate(
 def _take_first_code(
     context: Context, application: Application, user: UserKey, known: KnownFactor, guess: CodeAttempt, code: str
 ) -> tuple[CodeOutcome, tuple[int, ...]]:
-    """Use up the first code of a pending factor; return the outcome and the code's steps.
-
-    For other factors only a repeated request has an outcome.
-    """
+    """Use up the first code of a factor; return the outcome and steps; a factor that is not pending had both before."""
     steps: tuple[int, ...] = ()
     if known.pending is not None:
         steps = _steps_at(context, application, known.pending, known.now, code)
@@ -253,10 +250,9 @@ def check(
     user_name: str | None = None,
     retry: IdempotentRequest | None = None,
 ) -> FactorCheck:
-    """Check a code of an active factor, which is then used up; a wrong code is a result.
+    """Check a code of an active factor, of the ``user_name`` if any, and use it up; a wrong code is a result.
 
-    With a ``user_name`` the factor has to be that user's. Raises `InvalidCodeError`, `FactorNotActiveError`,
-    `NotFoundError`.
+    Raises `InvalidCodeError`, `FactorNotActiveError` and `NotFoundError`.
     """
     purpose = _require_purpose(context, application, intent, FactorKind.TOTP)
     user, known = _known(context, application.name, factor_id)
@@ -346,10 +342,7 @@ def rename(context: Context, application: Application, factor_id: str, label: st
 def remove(
     context: Context, application: str, factor_id: str, reason: str, operator_action: OperatorActionEntry | None = None
 ) -> FactorView:
-    """Remove a factor without a code, for a ``reason``, and record the ``operator_action``; raises `NotFoundError`.
-
-    On return no code of it is accepted. A repetition changes nothing.
-    """
+    """Remove a factor for a ``reason``, and record the ``operator_action``; raises `NotFoundError`."""
     user, known = _known(context, application, factor_id)
     if known.pending is not None:
         context.store.factors.forget_pending(user, factor_id)
@@ -397,10 +390,7 @@ def check_recovery_code(
     intent: Intent = Intent(),
     retry: IdempotentRequest | None = None,
 ) -> RecoveryCheck:
-    """Check a recovery code and use it up; a repeated request gets the same new code. A wrong code is a result.
-
-    Raises `InvalidCodeError`.
-    """
+    """Check a recovery code and use it up; a wrong code is a result. A repeated request gets the same new code."""
     purpose = _require_purpose(context, application, intent, None)
     owner, normalised = user_key(context, application.name, user), normalise_recovery_code(code)
     earlier = require_step_up(context, application, purpose, user, intent.after) if purpose else None

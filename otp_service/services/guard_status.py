@@ -93,10 +93,7 @@ def closed_countries(context: Context, places: Iterable[Place]) -> list[ClosedCo
 
 
 def closed_blocks(context: Context, decisions: Iterable[Decision]) -> list[int]:
-    """Return for how many milliseconds each closed block stays closed; only Redis has their numbers.
-
-    A lift does not name its block: it removes the block that was closed last.
-    """
+    """Return the remaining milliseconds of closed blocks; a lift, which names no block, ends the last closing."""
     now = context.store.decisions.now()
     closed: list[int] = []
     changes = (decision for decision in decisions if decision.rule == BLOCK_RULE)

@@ -51,10 +51,7 @@ class Identified:
 
 
 def identify(context: Context, name: str, days: int = DAYS) -> Identified:
-    """Return the records of an identifier; dispatches and references are searched in the last ``days``.
-
-    While the ledger is away Redis is searched; `LedgerUnavailableError` is raised for records of the ledger alone.
-    """
+    """Return the records of an identifier; dispatches and references are searched in the last ``days``."""
     if context.keyring.bucket_of_id(name, retired=True):
         return Identified((name,))
     if user_of_factor(name):

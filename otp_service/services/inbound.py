@@ -44,7 +44,7 @@ from otp_service.gateways.base import (
     SupportsInbound,
     SupportsInboundResponse,
 )
-from otp_service.services.consents import add_suppressions, log_suppression, suppressions_of
+from otp_service.services.consents import add_suppressions, log_suppression
 from otp_service.services.context import Context
 from otp_service.services.operator_actions import perform_action
 from otp_service.services.receipts import is_address_token
@@ -101,7 +101,7 @@ def reply_content(context: Context, reply: Reply) -> ReplyContent | None:
     application = context.access_cache.find(reply.application)
     if application is None:
         return None
-    if active_freezes(suppressions_of(context, context.keyring.pseudonym(reply.to), reply.application)):
+    if active_freezes(context.ledger.suppressions.of(context.keyring.pseudonym(reply.to), reply.application)):
         raise FrozenError("The number is frozen.")
     country, sending_rules = parse_destination(reply.to, None, ANY_TYPE).country, context.sending_rules
     template, reference, locale = context.templates.choose_reply(
@@ -198,10 +198,7 @@ _MAY_HAVE_ARRIVED: Final = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVE
 
 
 def handle_message(context: Context, gateway: str, message: InboundMessage) -> Reply | None:
-    """Act on an authentic message of a gateway; return the reply that is due, which is then used up.
-
-    Raises `LedgerUnavailableError` or `StoreUnavailableError`: the message has to be sent again.
-    """
+    """Act on an authentic message of a gateway; return the reply that is due, which is then used up."""
     sender = _sender(message, context.inbound.region)
     if sender is None:
         metrics.inbound_messages.count(gateway=gateway, meaning=Meaning.OTHER, outcome="no_number")
@@ -248,10 +245,7 @@ def _reserve(context: Context, reply: Reply) -> Reply | None:
 
 
 def _sender(message: InboundMessage, region: str | None) -> Destination | None:
-    """Return the sender's number; ``None`` for a sender without one, such as a name or a short code.
-
-    A spelling without a plus is national if a region is set, otherwise international.
-    """
+    """Return the sender's number, national or international without a plus; ``None`` for a name or short code."""
     bare = message.sender.strip().lstrip("+")
     for spelling in (message.sender, f"+{bare.removeprefix('00')}"):
         try:
@@ -262,10 +256,7 @@ def _sender(message: InboundMessage, region: str | None) -> Destination | None:
 
 
 def _answered_message(context: Context, pseudonym: str, gateway: str) -> tuple[str, str]:
-    """Return application and locale of the last message to a number through a gateway; empty for unknown.
-
-    Redis has the latest messages, the ledger all others, without locale.
-    """
+    """Return application and locale, empty for unknown, of the last message to a number through a gateway."""
     bucket = context.keyring.bucket(pseudonym)
     recent = context.store.history.recent(bucket, pseudonym)
     records = filter(None, (context.store.verifications.read(bucket, past.id) for past in recent))
@@ -301,11 +292,7 @@ def _keep_for_support(context: Context, number: SubjectKey, application: str, ga
 
 
 def stop_for(context: Context, message: WaitingMessage, by: str) -> None:
-    """Suppress the sender of a message that support read as a STOP, and remove the message from the inbox.
-
-    The suppression is for the answered application, or for all if that is unknown; START lifts it. Repeating is
-    harmless.
-    """
+    """Suppress the sender of a message that support read as a STOP, for the answered application or all."""
     entry = _suppression_entry(message.pseudonym, message.application or EVERY_APPLICATION, Meaning.STOP)
     action = OperatorActionEntry(OperatorAction.SUPPRESSION_ADDED, by, message.application, str(entry.scope))
     add_suppressions(context, (entry,), action)
@@ -349,10 +336,7 @@ def inbound_url(context: Context, gateway: str) -> str:
 
 
 def require_receiver(context: Context, gateway: str, token: str) -> SupportsInbound:
-    """Return a gateway that receives messages; to be called before a message is read.
-
-    Raises `NotFoundError`, also for a wrong token: only the provider knows it.
-    """
+    """Return a gateway that receives messages; raises `NotFoundError`, also for a wrong token."""
     receiver = context.gateways.get(gateway)
     if not is_address_token(context, gateway, token) or not isinstance(receiver, SupportsInbound):
         raise NotFoundError("No gateway receives messages at this address.")

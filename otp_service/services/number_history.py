@@ -199,10 +199,7 @@ def _why_given_up(reason: str) -> Why:
 
 
 def _why_failed(history: VerificationHistory, last: Delivery, failures: tuple[Delivery, ...]) -> Why:
-    """Return why the last delivery failed.
-
-    The reason of a call begins with its failure kind; that of a message is why it was given up or dropped.
-    """
+    # The reason of a call begins with its failure kind; that of a message is why it was given up or dropped.
     word, may_be_sent = (last.reason or "").partition(" ")[0], _may_be_sent(history, last)
     if word in _WHY_REFUSED and not (word == Why.CHANNEL and may_be_sent):  # the next channel is tried
         return _WHY_REFUSED[word]
@@ -237,57 +234,50 @@ _SHOWN: Final = (
 """Members of events that are shown: no pseudonym, and nothing that the guard counts by."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sources:
-    """A verification as Redis and the ledger have it."""
-
-    id: str
-    started: int
-    now: int
-    record: Verification | None
-    row: RecordedVerification | None
-    events: tuple[Event, ...]
-    complete: bool
-    """Whether all of its events were read."""
-
-
-def _history(sources: _Sources, mask: str) -> VerificationHistory:
-    """Return the history of a verification, rebuilt from its row and events if its record is gone."""
+def _history(
+    name: str,
+    started: int,
+    record: Verification | None,
+    row: RecordedVerification | None,
+    events: tuple[Event, ...],
+    *,
+    complete: bool,
+) -> VerificationHistory:
+    """Return the history of a verification without mask, from its row and events if its record is gone."""
     given_up: dict[int, str] = {}
-    for event in sources.events:
+    for event in events:
         number = event.member("message")
         message = int(number) if number.isdigit() else 0
         if event.type == _GIVEN_UP:
             given_up[message] = event.member("reason")
         elif event.type == _REDRIVEN:
             given_up.pop(message, None)
-    if record := sources.record:
+    if record:
         return VerificationHistory(
             id=record.id,
             application=record.application,
             purpose=record.purpose.name,
             country=record.country,
-            mask=mask,
+            mask="",
             started=record.created,
             status=record.status,
             checks=record.checks,
             deliveries=record.deliveries,
             given_up=given_up,
         )
-    row = sources.row
-    described = next((event for event in sources.events if event.member("application")), Event("", 0, "", {}))
-    end = next((status for event in reversed(sources.events) if (status := _status_of(event))), None)
-    has_started = row is not None or any(event.type == _STARTED for event in sources.events)
+    described = next((event for event in events if event.member("application")), Event("", 0, "", {}))
+    end = next((status for event in reversed(events) if (status := _status_of(event))), None)
+    has_started = row is not None or any(event.type == _STARTED for event in events)
     return VerificationHistory(
-        id=sources.id,
+        id=name,
         application=row.application if row else described.member("application"),
         purpose=row.purpose if row else described.member("purpose"),
         country=row.country if row else described.member("country"),
-        mask=mask,
-        started=sources.started,
-        status=end or (Status.EXPIRED if has_started and sources.complete else None),
-        checks=sum(event.type in _COMPARED for event in sources.events),
-        deliveries=_deliveries(sources.events),
+        mask="",
+        started=started,
+        status=end or (Status.EXPIRED if has_started and complete else None),
+        checks=sum(event.type in _COMPARED for event in events),
+        deliveries=_deliveries(events),
         given_up=given_up,
     )
 
@@ -377,11 +367,7 @@ class NumberHistory:
 
 
 def find_number_history(context: Context, to: Destination, applications: Collection[str] = ()) -> NumberHistory:
-    """Return the last verifications of a number, of some applications or all; writes nothing.
-
-    A verification is read from its record, otherwise from the ledger, and from the event stream if it is not recorded
-    yet.
-    """
+    """Return the last verifications of a number, of some applications or all, from Redis and ledger."""
     pseudonym = context.keyring.pseudonym(to.e164)
     bucket = context.keyring.bucket(pseudonym)
     started: dict[str, int | None] = {past.id: past.at for past in context.store.history.recent(bucket, pseudonym)}
@@ -399,7 +385,7 @@ def find_number_history(context: Context, to: Destination, applications: Collect
 
 
 def find_verification(context: Context, verification_id: str) -> NumberHistory:
-    """Return a verification with all of its events; empty if it is unknown. Writes nothing."""
+    """Return a verification with all of its events; empty if it is unknown."""
     bucket = context.keyring.bucket_of_id(verification_id, retired=True)
     if bucket is None:  # the text may be anything
         return NumberHistory((), complete=True, reporting=frozenset())
@@ -408,7 +394,7 @@ def find_verification(context: Context, verification_id: str) -> NumberHistory:
 
 
 def find_pseudonym(context: Context, verification_id: str) -> str:
-    """Return the pseudonym of a verification's number, empty if unknown. Raises `LedgerUnavailableError`."""
+    """Return the pseudonym of a verification's number, empty if unknown."""
     bucket = context.keyring.bucket_of_id(verification_id, retired=True)
     record = context.store.verifications.read(bucket, verification_id) if bucket else None
     return record.pseudonym if record else context.ledger.verifications.pseudonym_of(verification_id) or ""
@@ -421,10 +407,7 @@ def _find(
     read_rows: Callable[[], Iterable[RecordedVerification]],
     mask: str | None = None,
 ) -> NumberHistory:
-    """Return the newest verifications that Redis (when each ``started``) or the ledger has.
-
-    Without a ``mask`` one verification is requested by its identifier, with all of its events.
-    """
+    """Return the newest verifications of Redis (by time ``started``) and ledger; without ``mask`` with all events."""
     store = context.store
     begin = store.events.unrecorded_from(bucket)  # first: what is recorded from now on is read twice
     rows: dict[str, RecordedVerification] = {}
@@ -453,8 +436,13 @@ def _find(
         events = tuple(sorted(by_id.values(), key=attrgetter("place")))
         if mask is not None or record or events or name in rows:
             begun = times[name] or (events[0].at if events else 0)
-            sources = _Sources(name, begun, now, record, rows.get(name), events, past.complete)
-            verifications.append(_explained(context, sources, mask, conditions))
+            case = _history(name, begun, record, rows.get(name), events, complete=past.complete)
+            if mask is not None:
+                case = replace(case, mask=mask)
+            elif record:  # the ledger has no mask
+                with suppress(SealBrokenError):  # its root key is no longer configured
+                    case = replace(case, mask=unseal_mask(context.keyring, record))
+            verifications.append(_explained(context, case, record, now, events, conditions))
     reporting = frozenset(
         name
         for name, gateway in context.gateways.items()
@@ -478,24 +466,22 @@ def _events_needed(
 
 
 def _explained(
-    context: Context, sources: _Sources, mask: str | None, conditions: DeliveryConditions
+    context: Context,
+    history: VerificationHistory,
+    record: Verification | None,
+    now: int,
+    events: tuple[Event, ...],
+    conditions: DeliveryConditions,
 ) -> ExplainedVerification:
     """Explain a verification; ``conditions`` are those of all gateways."""
-    record = sources.record
-    if mask is None:
-        mask = ""  # the ledger has none
-        with suppress(SealBrokenError):  # its root key is no longer configured
-            mask = unseal_mask(context.keyring, record) if record else ""
-    history = _history(sources, mask)
     last = history.deliveries[-1] if history.deliveries else None
     names = context.routes.gateways_for(history.country, history.purpose, last.channel) if last else ()
     route = {name: conditions.route[name] for name in names}
-    events = tuple(
-        replace(event, fields={name: event.fields[name] for name in _SHOWN if event.member(name)})
-        for event in sources.events
+    shown = tuple(
+        replace(event, fields={name: event.fields[name] for name in _SHOWN if event.member(name)}) for event in events
     )
     again_in = 0
-    if record and record.status is Status.PENDING:  # until a resend, or until the end if no sends are left
-        again_in = max(0, (record.resend_after or record.expires) - sources.now)
+    if record and record.status is Status.PENDING:  # until a resend, or until the end without sends
+        again_in = max(0, (record.resend_after or record.expires) - now)
     explanation = explain(history, replace(conditions, route=route))
-    return ExplainedVerification(history, explanation, route, again_in, events)
+    return ExplainedVerification(history, explanation, route, again_in, shown)

@@ -199,10 +199,7 @@ def redrive(
 
 
 def fail_over(context: Context, by: str, primary: str = "") -> bool:
-    """Promote a replica as planned (`Server.fail_over`), whether or not the ledger can record it.
-
-    The start and the outcome are recorded apart; nothing is without Sentinels or a cluster.
-    """
+    """Promote a replica as planned (`Server.fail_over`); record start and outcome apart, in the ledger or the log."""
     server = context.store.server
     server.require_own()
     server.follow_primary()
@@ -220,10 +217,7 @@ def fail_over(context: Context, by: str, primary: str = "") -> bool:
 
 
 def fence_store(context: Context, *, restored: bool = False) -> int:
-    """Fence the store as `Fences.put` does; return when, in milliseconds by Redis' clock.
-
-    Raises `StartRefusedError` for another installation's store, and does nothing to it.
-    """
+    """Fence an own store as `Fences.put` does; return when, in milliseconds by Redis' clock."""
     context.store.server.require_own()
     put = context.store.fences.put(restored=restored)
     _log.warning("store_fenced")

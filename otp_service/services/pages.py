@@ -65,10 +65,7 @@ def page_url(context: Context, view: VerificationView) -> str | None:
 
 
 def count_request(context: Context, address: str | None, max_requests: int) -> None:
-    """Count a request for pages; raise `RateLimitedError` above ``max_requests`` a minute from one address.
-
-    Without an address nothing is counted.
-    """
+    """Count a request for pages; raise `RateLimitedError` above ``max_requests`` a minute from an address."""
     if address is None:
         return
     network = context.keyring.network_pseudonym(ip_prefix_of(address))
@@ -106,10 +103,7 @@ def open_page(context: Context, token: str) -> Page:
 
 
 def submit_code(context: Context, page: Page, typed: str, attempt: str) -> str | CheckFailure:
-    """Check a typed code; return the return URL with the result of an approval, or the reason of a failure.
-
-    ``attempt`` names the form: submitted twice, it counts once and gets the same answer. Raises as `check` does.
-    """
+    """Check a typed code, once for each ``attempt``; return the return URL of an approval, or the failure's reason."""
     verification, transaction = page.view.verification, page.view.details.transaction
     once = _once(context, page, attempt, typed)
     checked = check(context, page.application, verification.id, typed, transaction, once)
@@ -135,10 +129,7 @@ def _once(context: Context, page: Page, attempt: str, content: str) -> Idempoten
 
 
 def redeem_result(context: Context, application: Application, result: str) -> RedeemedResult:
-    """Return the result of an application's page, the first time.
-
-    Raises `InvalidResultError`, and `AlreadyRedeemedError` also when Redis has lost the verification.
-    """
+    """Return the result of an application's page; raises `InvalidResultError` and `AlreadyRedeemedError`."""
     signed = PageResult.read(context.keyring, result)
     if signed is None:
         raise InvalidResultError(_NO_RESULT)

@@ -16,10 +16,7 @@ def max_price(
     channel: str,
     transaction: Transaction | None,
 ) -> int:
-    """Return the maximum price of a dispatch, in millionths; 0 where no price is configured.
-
-    The maximum is over all gateways of the route and the channels to fall back to.
-    """
+    """Return the maximum price of a dispatch through any gateway and channel to fall back to, in millionths."""
     if not _has_prices(context):
         return 0
     purpose, country, prices = verification.purpose, verification.country, []

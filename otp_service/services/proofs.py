@@ -60,10 +60,7 @@ def prove_verification(
 def prove_code(
     context: Context, application: Application, purpose: Purpose, owner: str, method: str, user: str | None, at: int
 ) -> str | None:
-    """Return the proof that the code of a factor or user, the ``owner``, was accepted ``at`` a time (milliseconds).
-
-    ``None`` where the application gets no proofs.
-    """
+    """As `prove_verification`, for the code of a factor or user, the ``owner``."""
     if context.proof_signer is None or not application.proofs:
         return None
     approval = Approval(
@@ -80,11 +77,7 @@ def prove_code(
 
 
 def redeem(context: Context, application: Application, proof: str) -> dict[str, Any]:
-    """Return the claims of an application's own proof, the first time.
-
-    Raises `InvalidProofError`, also for a revoked approval, and `AlreadyRedeemedError`, also for an approval that Redis
-    has lost.
-    """
+    """Return the claims of an application's own proof; raises `InvalidProofError` and `AlreadyRedeemedError`."""
     if context.proof_signer is None:
         raise NotFoundError("Proofs are not enabled.")
     claims = context.proof_signer.read(proof, application.name)

@@ -67,10 +67,9 @@ class ExpectedReceipt:
 
 
 def expect_receipt(context: Context, gateway: str, dispatch_id: str) -> ExpectedReceipt:
-    """Return the dispatch of a receipt; to be called before the receipt is read.
+    """Return the dispatch of a receipt; to be called before the receipt is read, so that strangers get no further.
 
-    Raises `NotFoundError` for a gateway without receipts, and for a dispatch that is not its own. The identifier has
-    128 random bits, so a stranger gets no further.
+    Raises `NotFoundError` for a gateway without receipts, and for a dispatch that is not its own.
     """
     reporter = context.gateways.get(gateway)
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
@@ -91,11 +90,9 @@ def _forged_is_unauthenticated() -> Iterator[None]:
 
 
 def receive_receipt(context: Context, expected: ExpectedReceipt, request: ReceiptRequest) -> None:
-    """Authenticate a receipt and record it.
+    """Authenticate a receipt and record it; it never approves anything, nor changes a final status.
 
-    Raises `UnauthenticatedError` for a forged receipt, `NotFoundError` for a dispatch that is gone meanwhile, and
-    `StoreUnavailableError` or `LedgerUnavailableError` for a receipt that has to be sent again. A receipt never
-    approves anything, nor changes a final status.
+    Raises `UnauthenticatedError` for a forged receipt, and `NotFoundError` for a dispatch that is gone meanwhile.
     """
     with _forged_is_unauthenticated():
         receipt = expected.reporter.parse_receipt(request)
@@ -115,10 +112,7 @@ def shared_receipt_url(context: Context, gateway: str) -> str:
 
 
 def require_reporter(context: Context, gateway: str, token: str) -> SupportsSharedReceipts:
-    """Return a gateway that reports all dispatches to one address; to be called before a report is read.
-
-    Raises `NotFoundError`, also for a wrong token: only the provider knows it.
-    """
+    """Return a gateway that reports all dispatches to an address; raises `NotFoundError`, also for a wrong token."""
     reporter = context.gateways.get(gateway)
     if not is_address_token(context, gateway, token) or not isinstance(reporter, SupportsSharedReceipts):
         raise NotFoundError("No gateway uses this callback address.")
@@ -134,11 +128,7 @@ def answer_challenge(reporter: SupportsSharedReceipts, request: ProviderRequest)
 def receive_receipts(
     context: Context, gateway: str, reporter: SupportsSharedReceipts, request: ProviderRequest
 ) -> None:
-    """Authenticate and record the receipts of one call, without those of unknown dispatches.
-
-    Raises `UnauthenticatedError` for a forged call, and `StoreUnavailableError` or `LedgerUnavailableError` for a call
-    that has to be repeated: to record a receipt twice does no harm.
-    """
+    """Authenticate and record the receipts of a call; raises `UnauthenticatedError`. Repeating a call does no harm."""
     with _forged_is_unauthenticated():
         receipts = reporter.parse_receipts(request)
     for dispatch_id, receipt in receipts:
@@ -159,10 +149,7 @@ class ReceiptRecorder:
         candidates: Sequence[tuple[str, ...]] = (),
         numbers: tuple[str, ...] = (),
     ) -> bool:
-        """Record a receipt as `ReceiptSink.accept` describes; return whether it was recorded or stored.
-
-        A receipt before its dispatch is accepted is stored until `link_reference` links the reference.
-        """
+        """Record a receipt as `ReceiptSink.accept` describes, or store it until its reference is linked."""
         dispatch: str | None = None
         try:
             recipients = tuple(self._pseudonyms(numbers)) if candidates else ()
@@ -246,10 +233,7 @@ def _receipt_to_json(receipt: Receipt, recipients: tuple[str, ...]) -> str:
 
 
 def record_receipt(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -> bool:
-    """Record an authentic receipt and fall back where need be; return whether the dispatch is the gateway's.
-
-    Raises `StoreUnavailableError`, and `LedgerUnavailableError` for a recorded receipt whose fallback is undecided.
-    """
+    """Record an authentic receipt and fall back where need be; return whether the dispatch is the gateway's."""
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
     if bucket is None:
         return False
@@ -289,8 +273,6 @@ def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Re
     After a refused account, another gateway of the same channel comes first. The message counts like a resend, without
     its delay. A repeated receipt sends once: only the last call of the last message falls back, and a worker that
     still delivers that message stops.
-
-    Raises `LedgerUnavailableError` while the mirror is behind: the receipt has to be sent again.
     """
     channel = _fall_back_channel(context, reported, receipt)
     application = context.access_cache.get(reported.verification.application) if channel else None

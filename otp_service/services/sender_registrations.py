@@ -22,10 +22,7 @@ def today() -> date:
 def require_message_allowed(
     context: Context, application: Application, purpose: Purpose, country: str, channel: str, locale: str
 ) -> None:
-    """Raise `MessageNotAllowedError` for a message that the country does not allow now.
-
-    A worker decides again for each message: a registration may end meanwhile.
-    """
+    """Raise `MessageNotAllowedError` for a message that the country does not allow now; a worker decides again."""
     rules = context.sending_rules.rules_of(country)
     if not rules.registered_senders and not rules.approved_templates:
         return

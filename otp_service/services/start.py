@@ -222,10 +222,7 @@ def _check_consent(application: Application, request: StartRequest, ip_prefix: s
 def _check_destination(
     context: Context, application: Application, purpose: Purpose, request: StartRequest, labels: MetricLabels
 ) -> tuple[Destination, tuple[str, ...]]:
-    """Check a number against the rules on destinations; return it with the record-only rules that apply.
-
-    A refusal is counted, and recorded as a decision if Redis answers.
-    """
+    """Check a number, and count and record a refusal; return it with the record-only rules that apply."""
     try:
         destination = destination_of(application, request.to, request.region)
         labels.country = destination.country

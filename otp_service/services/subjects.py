@@ -15,7 +15,7 @@ from otp_service.domain.numbers import Named
 from otp_service.domain.totp import UserKey
 from otp_service.domain.verification import Status, Verification
 from otp_service.ledger.subjects import Erasure, SubjectData
-from otp_service.services.consents import add_silently, recent_verifications, suppressions_of
+from otp_service.services.consents import add_silently, recent_verifications
 from otp_service.services.context import Context
 from otp_service.services.events import record_events
 from otp_service.services.factors import end_enrolments
@@ -47,9 +47,8 @@ def freeze(
     """Freeze a number or user for an application, or `EVERY_APPLICATION`, and end its pending verifications.
 
     On return nothing starts, no message goes to a gateway and no code is approved, also of verifications too old to be
-    ended: a check looks for freezes. Earlier approvals are no evidence any more. Freezing again ends again what is
-    pending. ``by`` names the operator for the ledger; ``None``: the application itself. Raises `LedgerUnavailableError`
-    or `StoreUnavailableError`: the freeze may be recorded, and is in force as soon as both answer.
+    ended: a check looks for freezes. Earlier approvals are no evidence any more. ``by`` names the operator, ``None``
+    the application itself. A freeze that raises may be recorded, and is in force as soon as Redis and ledger answer.
     """
     entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, reason)
     add_silently(context, (entry,), _freeze_action(OperatorAction.SUBJECT_FROZEN, by, application))
@@ -63,8 +62,7 @@ def unfreeze(
 ) -> tuple[FreezeStatus, bool]:
     """Lift the freeze of an application, or that for all; return the status, and whether there was a freeze.
 
-    Earlier verifications stay ended: recent ones are ended first, and the mirror refuses checks of the rest. Raises as
-    `freeze` does.
+    Earlier verifications stay ended: recent ones are ended first, and the mirror refuses checks of the rest.
     """
     entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, lifted=True)
     if not context.ledger.suppressions.in_force(*entry.about):
@@ -82,9 +80,8 @@ def _freeze_action(action: OperatorAction, by: str | None, application: str) -> 
 
 
 def _freezes_in_force(context: Context, to: Named, application: str) -> tuple[Suppression, ...]:
-    return active_freezes(
-        suppressions_of(context, to.pseudonym, None if application == EVERY_APPLICATION else application)
-    )
+    named = None if application == EVERY_APPLICATION else application
+    return active_freezes(context.ledger.suppressions.of(to.pseudonym, named))
 
 
 def _end_pending(context: Context, to: Named, application: str, reason: str) -> Iterator[str]:
@@ -142,10 +139,7 @@ def export(context: Context, to: Named, application: str | None) -> SubjectExpor
 
 
 def _standing_at(context: Context, to: Named, application: str | None) -> tuple[Sequence[str], str]:
-    """Return the applications with a standing of a subject, and the prefix of its devices' names, empty for all.
-
-    A number's devices of an application share a prefix; a user belongs to a single application.
-    """
+    """Return the applications with a standing of a subject, and the prefix of its devices there, empty for all."""
     if application is None:
         return list(context.applications), ""
     devices = "" if isinstance(to, UserKey) else context.keyring.device_pseudonym(application, "")[:4]

@@ -145,10 +145,7 @@ def read(context: Context, application: Application, verification_id: str) -> Ve
 
 
 def replicated(context: Context, bucket: str, verification: Verification) -> Verification:
-    """Return a verification as callers may read it: an approval that replicas have, canceled if it was revoked.
-
-    Raises `NotFoundError` for an approval that replicas do not have.
-    """
+    """Return a verification, with a revoked approval as canceled; raise `NotFoundError` until replicas have it."""
     if verification.status is not Status.APPROVED:
         return verification
     known = context.store.verifications.read_approved(bucket, verification.id)
@@ -349,10 +346,7 @@ def _rate_limit_error(refused: RefusedByRule) -> RateLimitedError:
 
 
 def caught_messages(context: Context, application: Application, verification_id: str | None) -> list[CaughtMessage]:
-    """Return an application's caught messages, newest first: of one verification, or the last 100.
-
-    Raises `NotFoundError` where no sandbox gateway is configured.
-    """
+    """Return caught messages of a verification, or the last 100, newest first; raises `NotFoundError`."""
     if not any(gateway.kind == "sandbox" for gateway in context.gateways.values()):
         raise NotFoundError("No sandbox gateway is configured.")
     return context.store.mailbox.messages(application.name, verification_id)

@@ -255,7 +255,7 @@ def _call(context: Context, endpoint: Endpoint, headers: dict[str, str], body: b
 
 
 def replay_since(context: Context, endpoint_id: str, since: int, by: Actor, *, delivered: bool = False) -> int:
-    """Send the webhooks of events from a time on again, also ``delivered`` ones; return how many.
+    """Send webhooks from a time on again, also ``delivered`` ones; return how many.
 
     Raises `NotFoundError`, and `ConflictError` for a disabled endpoint.
     """
@@ -271,10 +271,7 @@ def replay_since(context: Context, endpoint_id: str, since: int, by: Actor, *, d
 
 
 def replay_webhook(context: Context, webhook_id: str, by: Actor) -> int:
-    """Send a webhook again to its enabled endpoints; return how many.
-
-    Raises `NotFoundError`, and `ConflictError` without such an endpoint.
-    """
+    """Send a webhook again to its enabled endpoints, and count them; raises `NotFoundError` and `ConflictError`."""
     operator_action = by.operator_action(OperatorAction.WEBHOOKS_REPLAYED, subject=webhook_id)
     known = is_webhook_id(webhook_id)
     count = context.ledger.webhook_outbox.replay(by.application, webhook_id, operator_action) if known else None

@@ -60,10 +60,7 @@ class Comparison:
 def compare(
     attempts: Iterable[Attempt], tried: TriedRules, usual: Mapping[str, float] | None, counted: Collection[str] = ()
 ) -> Comparison:
-    """Run attempts, oldest first, through rules; count those of some applications, or of all.
-
-    ``usual`` has the approvals of unknown numbers in a usual day (`usual_approvals`); ``None`` for unknown.
-    """
+    """Run attempts, oldest first, through rules; count those of some applications or all; ``usual`` may be unknown."""
     replay = Replay(tried.rulesets, tried.applications, usual, counted)
     for attempt in attempts:
         replay.judge(attempt)
