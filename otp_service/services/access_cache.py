@@ -80,7 +80,6 @@ class AccessCache:
         """The rulesets in force at each look-up."""
 
     def is_configured(self, name: str) -> bool:
-        """Tell whether an application is in the configuration."""
         return name in self._configured
 
     def find(self, name: str) -> Application | None:
@@ -112,7 +111,6 @@ class AccessCache:
 
     @property
     def source(self) -> AccessSource:
-        """The source of the snapshot."""
         if self._listing is None:
             return AccessSource.CONFIGURATION
         return AccessSource.COPY if self._is_copy else AccessSource.LEDGER

@@ -31,7 +31,6 @@ from otp_service.telemetry.redaction import SafeNumber, SafeText
 _log = get_logger(__name__)
 
 BATCH_SIZE: Final = 1000
-"""Entries read in a step."""
 _DAY: Final = 24 * 3600 * 1000
 _RECORDING_DELAY: Final[Mapping[str, int]] = {TRAFFIC: 7 * _DAY}
 """Milliseconds by which rows may be recorded late, and so be purged earlier than their entries show, by class."""
@@ -274,14 +273,12 @@ def _missing(first: int, last: int) -> ChainViolation:
 
 
 def count_entries(context: Context) -> int:
-    """Return the length of the chain."""
     audit = context.ledger.audit
     first = next((linked.entry.sequence for linked in audit.links(0, 1)), 1)
     return audit.head().sequence - first + 1
 
 
 def chain_notes(progress: AuditProgress) -> Iterator[Phrase]:
-    """Yield the facts about a verified chain."""
     seen = Phrase("Entries: {count}, from {first} to {last}; of rows that were purged: {gone}.")
     yield seen.filled(count=progress.entries, first=progress.first, last=progress.last, gone=progress.gone)
     yield Phrase("Signed heads that the chain agrees with: {count}.").filled(count=progress.heads)
@@ -296,7 +293,6 @@ def early_purges(progress: AuditProgress, retention: Mapping[str, int]) -> Itera
 
 
 def verdict(flaws: int) -> Phrase:
-    """Return the result for a number of violations."""
     if flaws:
         return Phrase("The ledger is not as it was recorded. Flaws: {count}.").filled(count=flaws)
     return Phrase("The ledger is as it was recorded.")

@@ -137,7 +137,6 @@ def is_reason(text: str) -> bool:
 
 
 def log_suppression(entry: Suppression) -> None:
-    """Log a recorded entry, without its number."""
     event = "suppression_lifted" if entry.lifted else "suppressed"
     _log.info(event, application=entry.application, scope=entry.scope, source=entry.source)
 

@@ -155,7 +155,6 @@ _MINUTE: Final = 60
 
 
 def advice(case: ExplainedVerification) -> Phrase:
-    """Return the advice for a caller who waits for the code of a verification."""
     why = Why.CHECKED if case.history.status is Status.APPROVED else case.explanation.why
     seconds = -(-case.again_in // 1000)
     if seconds <= 1:

@@ -359,32 +359,26 @@ def _verification_answer(recorded: RecordedVerification) -> RecordedVerification
 
 
 def export_document(context: Context, to: Named, applications: Collection[str]) -> dict[str, Any]:
-    """Return the data of a number at some applications, or at all, for JSON.
+    """Return the data of a number at some applications, or at all, for JSON; ``*`` has those that belong to all.
 
     Each application's part is the answer of ``POST /v1/subjects/export``.
     """
     if applications:
         parts: Mapping[str, SubjectExport] = {name: export(context, to, name) for name in sorted(applications)}
     else:
-        parts = _split_by_application(export(context, to, None))
+        whole = export(context, to, None)
+        data = whole.holding
+        objects: Iterable[Any] = (
+            *(*data.verifications, *data.consents, *data.suppressions),
+            *(*whole.recent, *whole.refusals, *whole.inbox),
+        )
+        rows = (*data.inbound, *data.erasures, *data.second_person_requests)
+        names = {_part_of(value.application) for value in objects} | {_part_of(row["application"]) for row in rows}
+        names |= whole.counters.keys() | ({EVERY_APPLICATION} if data.looks else set())
+        parts = {name: _part(whole, name) for name in sorted(names)}
     answers = {name: export_answer(part) for name, part in parts.items()}
     document = TypeAdapter(dict[str, SubjectExportAnswer]).dump_python(answers, mode="json")
     return {"to": getattr(to, "mask", ""), "applications": document}
-
-
-def _split_by_application(whole: SubjectExport) -> Mapping[str, SubjectExport]:
-    """Return an export of all applications as parts by name; ``*`` has the data that belong to all of them."""
-    data = whole.holding
-    objects: Iterable[Any] = (
-        *(*data.verifications, *data.consents, *data.suppressions),
-        *(*whole.recent, *whole.refusals, *whole.inbox),
-    )
-    rows = (*data.inbound, *data.erasures, *data.second_person_requests)
-    names = {_part_of(value.application) for value in objects} | {_part_of(row["application"]) for row in rows}
-    names |= whole.counters.keys()
-    if data.looks:
-        names.add(EVERY_APPLICATION)
-    return {name: _part(whole, name) for name in sorted(names)}
 
 
 def _part(whole: SubjectExport, name: str) -> SubjectExport:

@@ -82,7 +82,6 @@ Place = tuple[str, str]
 
 
 def closed_countries(context: Context, places: Iterable[Place]) -> list[ClosedCountry]:
-    """Return the closed ones of some countries."""
     now = context.store.decisions.now()
     breakers = ((*place, context.store.guard.stop(*place)) for place in sorted(places))
     return [

@@ -62,7 +62,6 @@ def _why_starts_are_closed(context: Context) -> str | None:
 
 
 PROBE_HEADER: Final = "X-Otp-Service-Probe"
-"""The header of requests from ``otp-service doctor --network``."""
 _PROBE_PERIOD: Final = 60_000
 """Milliseconds in which a probe stays the same."""
 

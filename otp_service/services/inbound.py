@@ -63,10 +63,8 @@ REPLY_KIND: Final = "reply"
 REPLY_EXPIRES_IN: Final = 600
 """Seconds until a reply is obsolete: the handset was on when its holder wrote."""
 FROZEN: Final = "frozen"
-"""Outcome of a reply to a frozen number."""
 _SEALED_LENGTH: Final = 512
 BATCH_SIZE: Final = 100
-"""Replies sent in one run."""
 
 
 @dataclass(frozen=True, slots=True)

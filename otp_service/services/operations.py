@@ -93,7 +93,6 @@ class GatewayReport:
 
 
 def gateway_reports(context: Context) -> tuple[GatewayReport, ...]:
-    """Return a report of each gateway."""
     healths = context.store.health.of(tuple(context.gateways))
     return tuple(GatewayReport(name, health, context.gateway_limits[name]) for name, health in healths.items())
 

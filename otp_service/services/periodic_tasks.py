@@ -42,7 +42,6 @@ class PeriodicTasks:
             thread.start()
 
     def stop(self) -> None:
-        """Stop, and wait for the threads."""
         self._stop.set()
         self._on_stop()
         for thread in self._threads:

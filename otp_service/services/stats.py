@@ -390,8 +390,6 @@ _REFUSALS: Final = tuple(
     for kind in ("start", "resend", "fallback", "check", "dispatch")
     for enforced in (True, False)
 )
-_COLUMNS: Final = {"rule": "reason"}
-"""Columns of the ledger by members with another name."""
 _Group = tuple[tuple[str, str | int | None], ...]
 """Members of a row with their values; ``None`` where the ledger has none."""
 _Sums = Callable[..., list[Sum]]
@@ -417,7 +415,7 @@ def _rows(
     """Check the query; yield sums, each with its group and the values of the columns counted ``apart``."""
     query.check()
     by = tuple(dict.fromkeys(query.by))
-    columns = (*(_COLUMNS.get(name, name) for name in by), *apart)
+    columns = (*("reason" if name == "rule" else name for name in by), *apart)
     sums = read(query.since, query.until, columns, max_sums=MAX_SUMS + 1, what=events, **query.only)
     if len(sums) > MAX_SUMS:
         raise InvalidTimeError("The answer would have too many rows: ask for less time, or by less.")

@@ -86,7 +86,6 @@ REFUSED_BY: Final = Phrase("refused by {rule}")
 
 
 def notes(comparison: Comparison) -> Iterator[Phrase]:
-    """Yield remarks on a comparison."""
     before, after = comparison.before.refused, comparison.after.refused
     if any(after[rule] > before[rule] for rule in after if rule.startswith("spend.")):
         yield Phrase(
