@@ -166,9 +166,6 @@ def advice(case: ExplainedVerification) -> Phrase:
     return ADVICE[why].filled(when=when)
 
 
-# --- decisions of the guard ---------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class ExplainedRule:
     """A rule's part in a decision, in words."""

@@ -36,7 +36,6 @@ _log = get_logger(__name__)
 _UNKNOWN: Final = "There is no such endpoint."
 _UNREADABLE_DELAY: Final = 300_000
 """Milliseconds that a webhook waits for an operator while the secret of its endpoint cannot be opened."""
-_USER_AGENT: Final = "otp-service"
 
 
 @cache
@@ -44,9 +43,6 @@ def _guarded_client(rules: WebhookRules) -> "GuardedClient":
     from otp_service.gateways.ssrf_safe_client import GuardedClient  # noqa: PLC0415 - slow to import
 
     return GuardedClient(rules.targets, rules.timeout)
-
-
-# --- endpoints ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +161,6 @@ def _ordered(types: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(set(types)))
 
 
-# --- secrets ------------------------------------------------------------------------------------------------
-
-
 def _seal(context: Context, endpoint: Endpoint, secret: bytes) -> str:
     return context.keyring.seal_secret(secret, owner=endpoint.id, application=endpoint.application, kind=SECRET_KIND)
 
@@ -206,11 +199,10 @@ def _resealed(context: Context, endpoint: Endpoint, sealed: str) -> str:
     return _seal(context, endpoint, _open(context, endpoint, sealed))
 
 
-# --- sending ------------------------------------------------------------------------------------------------
-
-
 def send_webhook(context: Context, delivery: WebhookDelivery) -> None:
     """Call an endpoint once, and record the attempt; after a `LedgerUnavailableError` the webhook is sent again."""
+    from otp_service.gateways.http_client import HttpCallError  # noqa: PLC0415 - slow to import
+
     began, endpoint = now(), delivery.endpoint
     try:
         keys = [_open(context, endpoint, sealed) for sealed in endpoint.sealed_secrets(began)]
@@ -220,7 +212,13 @@ def send_webhook(context: Context, delivery: WebhookDelivery) -> None:
         return
     body = delivery.webhook.body(delivery.sequence)
     headers = signature_headers(keys, delivery.webhook.id, began // 1000, body)
-    attempt = _call(context, endpoint, headers, body, began)
+    headers |= {"Content-Type": "application/json", "User-Agent": "otp-service"}
+    try:
+        answer = _guarded_client(context.webhooks).post(endpoint.url, headers, body)
+    except HttpCallError as failed:
+        attempt = WebhookAttempt(began, now() - began, 0, failed.code)
+    else:
+        attempt = WebhookAttempt(began, now() - began, answer.status, retry_after=answer.retry_after)
     disabled = context.ledger.webhook_outbox.settle(delivery, attempt)
     metrics.webhooks.count(application=endpoint.application, outcome="delivered" if attempt.delivered else "failed")
     _log.info(
@@ -238,20 +236,6 @@ def send_webhook(context: Context, delivery: WebhookDelivery) -> None:
         _log.warning("endpoint_slow", endpoint=endpoint.id, application=endpoint.application, milliseconds=latency)
     if disabled:
         _log.error("endpoint_disabled", endpoint=endpoint.id, application=endpoint.application, reason=str(disabled))
-
-
-def _call(context: Context, endpoint: Endpoint, headers: dict[str, str], body: bytes, began: int) -> WebhookAttempt:
-    from otp_service.gateways.http_client import HttpCallError  # noqa: PLC0415 - as above
-
-    sent = {**headers, "Content-Type": "application/json", "User-Agent": _USER_AGENT}
-    try:
-        answer = _guarded_client(context.webhooks).post(endpoint.url, sent, body)
-    except HttpCallError as failed:
-        return WebhookAttempt(began, now() - began, 0, failed.code)
-    return WebhookAttempt(began, now() - began, answer.status, retry_after=answer.retry_after)
-
-
-# --- replays ------------------------------------------------------------------------------------------------
 
 
 def replay_since(context: Context, endpoint_id: str, since: int, by: Actor, *, delivered: bool = False) -> int:
