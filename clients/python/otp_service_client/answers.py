@@ -284,20 +284,20 @@ class RecoveryCheckResult(Result):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentEntry:
-    """A consent, or its withdrawal, as it was recorded. An entry is never changed."""
+    """A consent or its withdrawal, as recorded. An entry is never changed."""
 
     status: str
     purpose: str
     recorded_at: datetime
     text_version: str | None
-    """Like the next ones null in a withdrawal."""
+    """Null in a withdrawal, like the members below."""
     text_sha256: str | None
     locale: str | None
     channel: str | None
     given_at: datetime | None
     source: str | None
     address_prefix: str | None
-    """The end user's address without its last part; null where it is not known, or was erased."""
+    """The end user's address without its last part; null if unknown or erased."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,7 +325,7 @@ class Suppression:
     """Whether the operator recorded it for all applications."""
     reason: str | None
     until: datetime | None
-    """When it ends by itself; null for never."""
+    """Its end; null for none."""
     recorded_at: datetime
 
 
@@ -363,30 +363,30 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedVerification:
-    """A verification as the ledger keeps it."""
+    """A verification in the ledger."""
 
     id: str
     purpose: str
     country: str
     started_at: datetime
     expires_at: datetime | None
-    """When its code does; like the next ones null until that is recorded."""
+    """The end of its code; null until it is recorded, like the members below."""
     channel: str | None
     """Of its first message."""
     number_prefix: str | None
-    """The number's first digits, those of a carrier."""
+    """The number's first digits."""
     standing: str | None
     """`unknown`, `checked` (by a human check) or `known`, as the number was at the start."""
     status: str
     """As far as it is recorded."""
     ended_at: datetime | None
     events: tuple[Mapping[str, Any], ...]
-    """What happened, oldest first: `type`, `at`, and what goes with it, such as `gateway`, `channel`, `reason`."""
+    """Events, oldest first: `type`, `at`, and further members such as `gateway`, `channel`, `reason`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundMessage:
-    """A message that came from the number. Its text is not kept."""
+    """A message from the number. Its text is not stored."""
 
     gateway: str
     meaning: str
@@ -396,17 +396,17 @@ class InboundMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """What an erasure did."""
+    """The result of an erasure."""
 
     at: datetime
     erased: Mapping[str, int]
-    """What is gone: `consents`, from how many the address, `source` and `text_version`; `suppressions`, of how many the
-    reason; `inbound`, of how many messages who wrote them; `inbox`, how many waited to be read; `looks` and
-    `second_person_requests`, of how many the reason; of a user, if there were any, `factors` and `recovery_codes`."""
+    """Counts of erased data: address, `source` and `text_version` of `consents`; reasons of `suppressions`, `looks` and
+    `second_person_requests`; senders of `inbound` messages; waiting messages of the `inbox`; a user's `factors` and
+    `recovery_codes`, if any."""
     kept: Mapping[str, int]
     """Rows that stay, under a pseudonym, by table."""
     reason: str
-    """Why they stay."""
+    """The reason why they stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -417,7 +417,7 @@ class WebhookDelivery:
     sequence: int
     status: str
     tries: tuple[Mapping[str, Any], ...]
-    """The last ones, oldest first: `at`, `milliseconds`, the `status` of the answer, `reason`."""
+    """The last attempts, oldest first: `at`, `milliseconds`, the `status` of the answer, `reason`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -426,11 +426,11 @@ class RecordedWebhook:
 
     id: str
     verification: str | None
-    """Null in one about a user."""
+    """Null for a webhook about a user."""
     type: str
     at: datetime
     details: Mapping[str, Any]
-    """What it tells beside that."""
+    """Further members of the webhook."""
     deliveries: tuple[WebhookDelivery, ...]
 
 
@@ -476,28 +476,28 @@ class UnreadMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A refusal by a rule of the guard, or one that was only recorded."""
+    """A refusal by a rule of the guard, also by a rule that only records."""
 
     at: datetime
     rule: str
     mode: str
-    """`enforce`, or `record_only`: then it was allowed."""
+    """`enforce`, or `record_only` for an allowed request."""
     kind: str
-    """What was refused: `start`, `resend`, `check` or another."""
+    """The request: `start`, `resend`, `check` or another."""
     purpose: str
     country: str
     verification: str | None
-    """Null where none was made."""
+    """Null for a refused start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """What limits count at the application, and the devices that it knows: times, the newest first."""
+    """The times that limits count at the application, newest first."""
 
     approved_at: datetime | None
-    """When a device of the application was approved last."""
+    """The last approval of a device of the application."""
     devices: tuple[datetime, ...]
-    """When each of the application's devices was approved last that is known (`context`)."""
+    """The last approval of each known device (`context`) of the application."""
     messages: tuple[datetime, ...]
     """Messages to these devices; those of all applications are in the operator's export."""
     wrong_codes: tuple[datetime, ...]
@@ -506,29 +506,28 @@ class Counters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectExport:
-    """All that is held of a number within the application."""
+    """The data of a number within the application."""
 
     to: str
-    """The number, masked: it is not held, but for the minutes until its message is sent."""
+    """The number, masked: it is stored only until its message is sent."""
     verifications: tuple[RecordedVerification, ...]
     consents: tuple[ConsentEntry, ...]
     suppressions: tuple[Suppression, ...]
     inbound: tuple[InboundMessage, ...]
     erasures: tuple[Erasure, ...]
     webhooks: tuple[RecordedWebhook, ...]
-    """What the application was told, as long as that is kept."""
+    """Webhooks to the application, while they are stored."""
     looks: tuple[Look, ...]
-    """Views of the number's data at the operator's console, for whichever application."""
+    """Views of the number's data at the operator's console, for any application."""
     second_person_requests: tuple[SecondPersonRequest, ...]
     """Requests there that need a second person, such as an erasure: for the application, or for all."""
     inbox: tuple[UnreadMessage, ...]
     refusals: tuple[Refusal, ...]
     """For a week."""
     counters: Counters | None
-    """What is counted of the number at the application; null for nothing."""
+    """Counters of the number at the application; null for none."""
     recent: tuple[str, ...]
-    """Identifiers of verifications that are in Redis too, until some minutes after their codes: read each of them.
-    docs/subjects.md lists what else is there."""
+    """Identifiers of verifications in Redis, until some minutes after their codes; see docs/subjects.md."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

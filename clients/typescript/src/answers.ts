@@ -269,19 +269,19 @@ export interface RecoveryCheckResult {
   proof: string | null;
 }
 
-/** A consent, or its withdrawal, as it was recorded. An entry is never changed. */
+/** A consent or its withdrawal, as recorded. An entry is never changed. */
 export interface ConsentEntry {
   status: string;
   purpose: string;
   recorded_at: Time;
-  /** Like the next ones null in a withdrawal. */
+  /** Null in a withdrawal, like the members below. */
   text_version?: string | null;
   text_sha256?: string | null;
   locale?: string | null;
   channel?: string | null;
   given_at?: Time | null;
   source?: string | null;
-  /** The end user's address without its last part; null where it is not known, or was erased. */
+  /** The end user's address without its last part; null if unknown or erased. */
   address_prefix?: string | null;
 }
 
@@ -305,7 +305,7 @@ export interface Suppression {
   /** Whether the operator recorded it for all applications. */
   everywhere: boolean;
   reason: string | null;
-  /** When it ends by itself; null for never. */
+  /** Its end; null for none. */
   until: Time | null;
   recorded_at: Time;
 }
@@ -338,28 +338,28 @@ export interface Freeze {
   ended: string[];
 }
 
-/** A verification as the ledger keeps it. */
+/** A verification in the ledger. */
 export interface RecordedVerification {
   id: string;
   purpose: string;
   country: string;
   started_at: Time;
-  /** When its code does; like the next ones null until that is recorded. */
+  /** The end of its code; null until it is recorded, like the members below. */
   expires_at: Time | null;
   /** Of its first message. */
   channel: string | null;
-  /** The number's first digits, those of a carrier. */
+  /** The number's first digits. */
   number_prefix: string | null;
   /** `unknown`, `checked` (by a human check) or `known`, as the number was at the start. */
   standing: string | null;
   /** As far as it is recorded. */
   status: string;
   ended_at: Time | null;
-  /** What happened, oldest first: `type`, `at`, and what goes with it, such as `gateway`, `channel`, `reason`. */
+  /** Events, oldest first: `type`, `at`, and further members such as `gateway`, `channel`, `reason`. */
   events: Record<string, unknown>[];
 }
 
-/** A message that came from the number. Its text is not kept. */
+/** A message from the number. Its text is not stored. */
 export interface InboundMessage {
   gateway: string;
   /** `stop`, `start`, `help` or `other`. */
@@ -367,18 +367,18 @@ export interface InboundMessage {
   received_at: Time;
 }
 
-/** What an erasure did. */
+/** The result of an erasure. */
 export interface Erasure {
   at: Time;
   /**
-   * What is gone: `consents`, from how many the address, `source` and `text_version`; `suppressions`, of how many
-   * the reason; `inbound`, of how many messages who wrote them; `inbox`, how many waited to be read; `looks` and
-   * `second_person_requests`, of how many the reason; of a user, if there were any, `factors` and `recovery_codes`.
+   * Counts of erased data: address, `source` and `text_version` of `consents`; reasons of `suppressions`, `looks`
+   * and `second_person_requests`; senders of `inbound` messages; waiting messages of the `inbox`; a user's
+   * `factors` and `recovery_codes`, if any.
    */
   erased: Record<string, number>;
   /** Rows that stay, under a pseudonym, by table. */
   kept: Record<string, number>;
-  /** Why they stay. */
+  /** The reason why they stay. */
   reason: string;
 }
 
@@ -387,18 +387,18 @@ export interface WebhookDelivery {
   endpoint: string;
   sequence: number;
   status: string;
-  /** The last ones, oldest first: `at`, `milliseconds`, the `status` of the answer, `reason`. */
+  /** The last attempts, oldest first: `at`, `milliseconds`, the `status` of the answer, `reason`. */
   tries: Record<string, unknown>[];
 }
 
 /** A webhook about a verification of the number, or about the user. */
 export interface RecordedWebhook {
   id: string;
-  /** Null in one about a user. */
+  /** Null for a webhook about a user. */
   verification: string | null;
   type: string;
   at: Time;
-  /** What it tells beside that. */
+  /** Further members of the webhook. */
   details: Record<string, unknown>;
   deliveries: WebhookDelivery[];
 }
@@ -437,25 +437,25 @@ export interface UnreadMessage {
   received_at: Time;
 }
 
-/** A refusal by a rule of the guard, or one that was only recorded. */
+/** A refusal by a rule of the guard, also by a rule that only records. */
 export interface Refusal {
   at: Time;
   rule: string;
-  /** `enforce`, or `record_only`: then it was allowed. */
+  /** `enforce`, or `record_only` for an allowed request. */
   mode: string;
-  /** What was refused: `start`, `resend`, `check` or another. */
+  /** The request: `start`, `resend`, `check` or another. */
   kind: string;
   purpose: string;
   country: string;
-  /** Null where none was made. */
+  /** Null for a refused start. */
   verification: string | null;
 }
 
-/** What limits count at the application, and the devices that it knows: times, the newest first. */
+/** The times that limits count at the application, newest first. */
 export interface Counters {
-  /** When a device of the application was approved last. */
+  /** The last approval of a device of the application. */
   approved_at: Time | null;
-  /** When each of the application's devices was approved last that is known (`context`). */
+  /** The last approval of each known device (`context`) of the application. */
   devices: Time[];
   /** Messages to these devices; those of all applications are in the operator's export. */
   messages: Time[];
@@ -463,30 +463,27 @@ export interface Counters {
   locked_until: Time | null;
 }
 
-/** All that is held of a number within the application. */
+/** The data of a number within the application. */
 export interface SubjectExport {
-  /** The number, masked: it is not held, but for the minutes until its message is sent. */
+  /** The number, masked: it is stored only until its message is sent. */
   to: string;
   verifications: RecordedVerification[];
   consents: ConsentEntry[];
   suppressions: Suppression[];
   inbound: InboundMessage[];
   erasures: Erasure[];
-  /** What the application was told, as long as that is kept. */
+  /** Webhooks to the application, while they are stored. */
   webhooks: RecordedWebhook[];
-  /** Views of the number's data at the operator's console, for whichever application. */
+  /** Views of the number's data at the operator's console, for any application. */
   looks: Look[];
   /** Requests there that need a second person, such as an erasure: for the application, or for all. */
   second_person_requests: SecondPersonRequest[];
   inbox: UnreadMessage[];
   /** For a week. */
   refusals: Refusal[];
-  /** What is counted of the number at the application; null for nothing. */
+  /** Counters of the number at the application; null for none. */
   counters: Counters | null;
-  /**
-   * Identifiers of verifications that are in Redis too, until some minutes after their codes: read each of them.
-   * docs/subjects.md lists what else is there.
-   */
+  /** Identifiers of verifications in Redis, until some minutes after their codes; see docs/subjects.md. */
   recent: string[];
 }
 
