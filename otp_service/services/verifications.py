@@ -145,7 +145,7 @@ def read(context: Context, application: Application, verification_id: str) -> Ve
 
 
 def replicated(context: Context, bucket: str, verification: Verification) -> Verification:
-    """Return a verification, with a revoked approval as canceled; raise `NotFoundError` until replicas have it."""
+    """Return a verification for callers; raise `NotFoundError` for an approval that replicas do not have."""
     if verification.status is not Status.APPROVED:
         return verification
     known = context.store.verifications.read_approved(bucket, verification.id)
