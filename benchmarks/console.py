@@ -35,7 +35,7 @@ from otp_service.bootstrap import Installation, install, prepare
 from otp_service.console import authentication
 from otp_service.console.accounts import Role
 from otp_service.console.app import Console
-from otp_service.ledger.ledger import open_ledger
+from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.schema import hourly_delays, hourly_stats
 from otp_service.settings import load_settings
 from otp_service.telemetry.logging import Renderer, configure_logging
@@ -160,7 +160,7 @@ def _ask(stack: ExitStack, database: str, verifications: int) -> tuple[list[Page
 
 
 def _fill(url: str, database: str, verifications: int) -> None:
-    ledger = open_ledger(url, 600.0)
+    ledger = Ledger(url, 600.0)
     ledger.upgrade()
     began = time.monotonic()
     fill(ledger.database, _STATEMENTS, many=verifications, abroad=_ABROAD)

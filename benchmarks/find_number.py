@@ -29,7 +29,7 @@ from support_valkey import ValkeyServer
 from otp_service.domain.keyring import new_request_id
 from otp_service.domain.numbers import Destination, parse_destination
 from otp_service.ledger.database import POSTGRESQL, Database
-from otp_service.ledger.ledger import open_ledger
+from otp_service.ledger.ledger import Ledger
 from otp_service.services.context import Context
 from otp_service.services.identifiers import identify
 from otp_service.services.number_history import NumberHistory, find_number_history, find_verification
@@ -102,7 +102,7 @@ def _options() -> argparse.Namespace:
 def _build(stack: ExitStack, database: str, options: argparse.Namespace) -> Site:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otp-service-finding-")))
     url = ledger_url(stack, database, folder)
-    ledger = open_ledger(url, 600.0)
+    ledger = Ledger(url, 600.0)
     ledger.upgrade()
     began = time.monotonic()
     details = {"start": json.dumps({"channel": "sms"}), "delivery": json.dumps(_DELIVERED)}
@@ -159,7 +159,7 @@ def _happen(valkey: ValkeyServer, count: int) -> None:
 
 
 def _questions(site: Site) -> Iterator[tuple[str, Callable[[], bool]]]:
-    alone = replace(site.context, ledger=open_ledger("sqlite:////nowhere/ledger.db", 1.0))
+    alone = replace(site.context, ledger=Ledger("sqlite:////nowhere/ledger.db", 1.0))
 
     def by_number() -> bool:
         return _is_whole(find_number_history(site.context, site.to), site.ids)

@@ -23,7 +23,7 @@ from otp_service.domain.guard import DAY
 from otp_service.domain.keyring import Signer
 from otp_service.ledger import partitions
 from otp_service.ledger.database import Database
-from otp_service.ledger.ledger import Ledger, open_ledger
+from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.retention import Purge
 from otp_service.ledger.schema import TRAFFIC
 
@@ -97,7 +97,7 @@ def _drop(server: PostgresServer) -> None:
 
 @contextmanager
 def _opened(url: str) -> Iterator[Ledger]:
-    ledger = open_ledger(url, 30.0)
+    ledger = Ledger(url, 30.0)
     ledger.upgrade()
     yield ledger
     ledger.database.close()

@@ -8,7 +8,7 @@ from rig import until
 from rig_workers import BUCKET
 from sqlalchemy import select
 
-from otp_service.ledger.ledger import open_ledger
+from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.schema import events
 from otp_service.store import keys
 from otp_service.store.events import GROUP
@@ -26,7 +26,7 @@ def unrecorded(client: redis.Redis) -> int:
 def entries_of(client: redis.Redis, url: str) -> list[Entry]:
     """Return the ledger's entries of calls, oldest first, once all events are recorded."""
     until(lambda: not unrecorded(client), SETTLED, "not all events are in the ledger")
-    ledger = open_ledger(url, 10.0)
+    ledger = Ledger(url, 10.0)
     called = select(events).where(events.c.type.startswith("delivery."), events.c.gateway != "")
     with ledger.database.read() as connection:
         rows = connection.execute(called.order_by(events.c.at, events.c.id)).all()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import count, islice
 
 from otp_service.domain.audit import Event
-from otp_service.ledger.ledger import open_ledger
+from otp_service.ledger.ledger import Ledger
 from otp_service.worker.recorder import BATCH_SIZE
 
 EVERY = 20
@@ -24,7 +24,7 @@ LIFE = 23_000
 def main() -> None:
     """Record until the input ends."""
     url, per_turn = sys.argv[1], int(sys.argv[2])
-    ledger = open_ledger(url, 20.0)
+    ledger = Ledger(url, 20.0)
     ledger.upgrade()
     print(BATCH_SIZE, flush=True)
     happened = stream(round(time.time() * 1000))

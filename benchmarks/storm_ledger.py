@@ -36,7 +36,7 @@ from support_postgres import PostgresServer, ReplicatedServer
 from support_valkey import ValkeyServer
 
 from otp_service.errors import OtpServiceError
-from otp_service.ledger.ledger import Ledger, open_ledger
+from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.schema import events, hourly_delays, hourly_stats, verifications
 from otp_service.store import keys
 
@@ -154,7 +154,7 @@ def _build(stack: ExitStack, options: argparse.Namespace) -> tuple[Site, Ledger]
     for _ in range(2):
         rig.launch_worker()
     rig.wait_for_workers()
-    return Site(rig, valkey, postgres, options.seed), open_ledger(url, 10.0)
+    return Site(rig, valkey, postgres, options.seed), Ledger(url, 10.0)
 
 
 def _rage(site: Site, options: argparse.Namespace) -> tuple[Answers, float]:

@@ -22,7 +22,7 @@ from support_valkey import ValkeyServer
 from support_webhook_storm import Books, storm
 from support_webhooks import LOOPBACK, receiving
 
-from otp_service.ledger.ledger import open_ledger
+from otp_service.ledger.ledger import Ledger
 
 LEAST_KILLS = 10
 """Workers killed in a run that proves anything."""
@@ -79,7 +79,7 @@ def _rage(stack: ExitStack, options: argparse.Namespace) -> Books:
         "worker": {"concurrency": 16},
     }
     service = stack.enter_context(running(folder, valkey, workers=2, limits=FREE, **sections))
-    ledger = open_ledger(url, 5.0)
+    ledger = Ledger(url, 5.0)
     with closing(ledger.database):
         # Two webhooks a start at least: that it was started, and that its message was sent.
         return storm(service, receiver, ledger, options.webhooks // 2 + options.webhooks // 20, crash, options.seed)

@@ -24,7 +24,7 @@ from otp_service.errors import (
 )
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
-from otp_service.ledger.ledger import Ledger, open_ledger
+from otp_service.ledger.ledger import Ledger
 from otp_service.policies.base import Policies, PolicyContext, PolicyRunner
 from otp_service.policies.human_checks import HumanCheckRunner
 from otp_service.services.access_cache import AccessCache, CachedApplication, KeyUsage
@@ -104,7 +104,7 @@ def connect(settings: Settings) -> redis.Redis:
 
 
 def _ledger(settings: LedgerSettings, keyring: Keyring) -> Ledger:
-    return open_ledger(settings.url.get_secret_value(), settings.timeout, keyring.installation)
+    return Ledger(settings.url.get_secret_value(), settings.timeout, keyring.installation)
 
 
 def _replication(

@@ -14,7 +14,7 @@ from otp_service.domain.applications import ApiKey, KeyScope
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.errors import ConflictError, NameTakenError
 from otp_service.ledger.audit import append_state, record_action
-from otp_service.ledger.database import Database, access_sequence, advance_access_head
+from otp_service.ledger.database import LedgerPart, access_sequence, advance_access_head
 from otp_service.ledger.schema import api_keys, applications
 
 # No application is ever deleted: a later one of the same name would take over its records.
@@ -41,11 +41,8 @@ class StoredApplication:
         return dict(json.loads(self.settings))
 
 
-class Applications:
-    """Applications in the ledger. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class Applications(LedgerPart):
+    """Applications in the ledger."""
 
     def add(self, name: str, settings: str, by: str) -> StoredApplication:
         """Record a new application; raise `NameTakenError` for a name in use. ``by``: the operator."""
@@ -90,14 +87,8 @@ def _application_named(connection: Connection, name: str) -> StoredApplication |
     return StoredApplication(*row) if row else None
 
 
-class ApiKeys:
-    """API keys in the ledger. Raises `LedgerUnavailableError` when the database cannot serve.
-
-    An ``application`` of ``None`` means any.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class ApiKeys(LedgerPart):
+    """API keys in the ledger; an ``application`` of ``None`` means any."""
 
     def add(self, key: ApiKey, by: str) -> ApiKey:
         """Record a new key; return it with its time of creation. ``by``: the operator."""
@@ -237,11 +228,8 @@ class AccessList:
         return cls(document["state"], members, tuple(_key(SimpleNamespace(**key)) for key in document["keys"]))
 
 
-class Access:
-    """The list of applications and keys. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class Access(LedgerPart):
+    """The list of applications and keys."""
 
     def changed_since(self, state: str) -> AccessList | None:
         """Return all applications and keys; ``None`` while the state is the same, which costs little."""

@@ -4,7 +4,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from otp_service.clock import now
 from otp_service.domain.audit import GENESIS, GONE, ChainEntry, ChainHead, OperatorActionEntry, digest_of
 from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.errors import OtpServiceError
-from otp_service.ledger.database import Database, add_rows, among, count, find_rows, in_batches, link_at, rows_among
+from otp_service.ledger.database import LedgerPart, add_rows, among, count, find_rows, in_batches, link_at, rows_among
 from otp_service.ledger.partitions import PARTITIONED, near
 from otp_service.ledger.schema import (
     api_keys,
@@ -126,11 +126,8 @@ class SignedHead:
     """Base64."""
 
 
-class Audit:
-    """The audit chain. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class Audit(LedgerPart):
+    """The audit chain."""
 
     def head(self) -> ChainHead:
         """Return the end of the chain."""
@@ -161,14 +158,7 @@ class Audit:
 
     def sign(self, signed: SignedHead) -> bool:
         """Record a signed head; tell whether it is the first of its place."""
-        row = {
-            "sequence": signed.head.sequence,
-            "ledger": signed.head.ledger,
-            "link": signed.head.link,
-            "at": signed.head.at,
-            "signature": signed.signature,
-            "exported": None,
-        }
+        row = {**asdict(signed.head), "signature": signed.signature, "exported": None}
         statement = self._database.insert(audit_heads).values(row).on_conflict_do_nothing()
         with self._database.write() as connection:
             return connection.execute(statement.returning(audit_heads.c.sequence)).first() is not None
@@ -391,11 +381,8 @@ class ProvenRow:
     link: str
 
 
-class Disputes:
-    """Records for disputes, with their proofs. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class Disputes(LedgerPart):
+    """Records for disputes, with their proofs."""
 
     def find(self, filters: DisputeFilter) -> tuple[ProvenRow, ...]:
         """Return the matching verifications, their events, and the numbers' consents and suppressions, with proofs.
@@ -445,11 +432,8 @@ class _NothingDoneError(Exception):
     """Rolls a transaction back."""
 
 
-class OperatorActions:
-    """Recorded operator actions. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class OperatorActions(LedgerPart):
+    """Recorded operator actions."""
 
     def add(self, operator_action: OperatorActionEntry) -> OperatorActionEntry:
         """Record an action; return it with its time."""
@@ -498,14 +482,7 @@ class OperatorActions:
 def record_action(connection: Connection, operator_action: OperatorActionEntry) -> OperatorActionEntry:
     """Record an action in the transaction of its change; return it with its time and id."""
     made = replace(operator_action, at=now(), id=secrets.token_hex(16))
-    row = {
-        "id": made.id,
-        "at": made.at,
-        "action": str(operator_action.action),
-        "by": operator_action.by[:_LONGEST_NAME],
-        "application": operator_action.application,
-        "about": operator_action.about,
-    }
+    row = asdict(made) | {"action": str(made.action), "by": made.by[:_LONGEST_NAME]}
     connection.execute(insert(operator_actions).values(row))
     append_entry(connection, operator_actions, [row])
     return made
@@ -554,11 +531,8 @@ class IncidentCounts:
     """Rows that purges deleted."""
 
 
-class Incidents:
-    """Counts of records in a time. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class Incidents(LedgerPart):
+    """Counts of records in a time."""
 
     def count(self, scope: IncidentScope) -> IncidentCounts:
         """Return counts of the records in a scope."""

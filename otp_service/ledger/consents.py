@@ -45,6 +45,7 @@ from otp_service.errors import ConsentOutdatedError, ConsentRequiredError
 from otp_service.ledger.audit import append_entry, record_action
 from otp_service.ledger.database import (
     Database,
+    LedgerPart,
     advance_head,
     has_head,
     head_row,
@@ -68,11 +69,8 @@ CONSENT_ORDER = (consents.c.counts_from, consents.c.sequence)
 """Order in which entries follow each other."""
 
 
-class Consents:
-    """Recorded consents. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class Consents(LedgerPart):
+    """Recorded consents."""
 
     def add(
         self, entry: Consent, operator_action: OperatorActionEntry | None = None
@@ -287,11 +285,8 @@ class Added:
     """The ledger's last change."""
 
 
-class Suppressions:
-    """Recorded suppressions. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class Suppressions(LedgerPart):
+    """Recorded suppressions."""
 
     def add(self, entries: Sequence[Suppression], operator_action: OperatorActionEntry | None = None) -> Added:
         """Record entries in their order, all or none, and the ``operator_action``; skip entries that are not new.
@@ -359,17 +354,7 @@ def record_suppression(connection: Connection, entries: Sequence[Suppression]) -
         return Added(0, read_head(connection))
     last = advance_head(connection, len(new))
     rows = [
-        {
-            "sequence": sequence,
-            "pseudonym": entry.pseudonym,
-            "application": entry.application,
-            "scope": entry.scope,
-            "lifted": entry.lifted,
-            "source": entry.source,
-            "reason": entry.reason,
-            "until": entry.until,
-            "recorded": recorded,
-        }
+        asdict(entry) | {"sequence": sequence, "recorded": recorded}
         for sequence, entry in enumerate(new, last - len(new) + 1)
     ]
     connection.execute(insert(suppressions), rows)
@@ -486,23 +471,12 @@ def _in_order() -> Select[Any]:
 
 
 def _entry(row: Row[Any]) -> Suppression:
-    return Suppression(
-        pseudonym=row.pseudonym,
-        application=row.application,
-        scope=SuppressionScope(row.scope),
-        source=SuppressionSource(row.source),
-        reason=row.reason,
-        until=row.until,
-        lifted=row.lifted,
-        recorded=row.recorded,
-    )
+    columns = {field.name: getattr(row, field.name) for field in fields(Suppression)}
+    return Suppression(**columns | {"scope": SuppressionScope(row.scope), "source": SuppressionSource(row.source)})
 
 
-class MirrorSource:
-    """The ledger as the mirror in Redis reads it. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class MirrorSource(LedgerPart):
+    """The ledger as the mirror in Redis reads it."""
 
     def head(self) -> LedgerPosition:
         """Return the ledger's last change."""

@@ -438,6 +438,13 @@ class Database:
         _opened.pop(self.engine, None)
 
 
+class LedgerPart:
+    """A part of the ledger. Its methods raise `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+
 def _url(text: str) -> URL:
     try:
         url = make_url(text)
@@ -457,18 +464,10 @@ def create_head(connection: Connection) -> None:
         insert(head).values(
             id=1,
             identity=_new_name(),
-            sequence=0,
-            access=0,
-            audit=0,
-            audit_link=GENESIS,
-            changed=0,
-            changed_link=GENESIS,
-            forgotten=0,
-            forgotten_link=GENESIS,
-            mirrored=False,
-            diverged=False,
+            **dict.fromkeys(("sequence", "access", "audit", "changed", "forgotten", "purged"), 0),
+            **dict.fromkeys(("audit_link", "changed_link", "forgotten_link"), GENESIS),
+            **dict.fromkeys(("mirrored", "diverged"), False),
             pseudonym_key="",
-            purged=0,
         )
     )
 

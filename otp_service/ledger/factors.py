@@ -16,7 +16,7 @@ from otp_service.domain.totp import MAX_FACTORS, TOTP, Factor, FactorChange, Fac
 from otp_service.domain.webhooks import WebhookType, webhook_of_user
 from otp_service.errors import ConflictError, FactorLimitError
 from otp_service.ledger.audit import append_entry, append_state, record_action
-from otp_service.ledger.database import Database, advance_head, count, lock_head, read_head, rows_among
+from otp_service.ledger.database import LedgerPart, advance_head, count, lock_head, read_head, rows_among
 from otp_service.ledger.schema import factor_changes, factors, recovery_codes
 from otp_service.ledger.webhooks import record_webhooks
 
@@ -44,11 +44,8 @@ class RecordedRecoveryCode(NamedTuple):
     used: bool
 
 
-class Factors:
-    """Recorded factors. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class Factors(LedgerPart):
+    """Recorded authenticator apps."""
 
     def activate(self, factor: Factor) -> LedgerPosition:
         """Record a factor whose first code was right; return the ledger's place.
@@ -189,11 +186,8 @@ class Factors:
             return read_head(connection)
 
 
-class RecoveryCodes:
-    """Recorded recovery codes. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class RecoveryCodes(LedgerPart):
+    """Recorded recovery codes."""
 
     def replace(self, user: str, application: str, hashes: Sequence[str], *, first: bool = False) -> bool:
         """Record a new series for a user (the pseudonym), which ends the earlier one; tell whether it was recorded.

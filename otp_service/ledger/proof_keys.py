@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from otp_service.clock import now
 from otp_service.ledger.audit import append_state
-from otp_service.ledger.database import Database, lock_head
+from otp_service.ledger.database import LedgerPart, lock_head
 from otp_service.ledger.schema import proof_keys
 
 
@@ -23,11 +23,8 @@ class RecordedProofKey:
     """When a process first ran without it; ``None`` while it is in use."""
 
 
-class ProofKeys:
-    """Public keys of proofs. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class ProofKeys(LedgerPart):
+    """Public keys of proofs."""
 
     def note(self, jwks: Mapping[str, Mapping[str, str]]) -> None:
         """Record the keys in use, by ``kid``, and retire all others; write only changes."""

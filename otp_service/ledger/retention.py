@@ -26,7 +26,7 @@ from sqlalchemy import (
 from otp_service.domain.audit import ChainHead, PurgeRecord, short_digest
 from otp_service.domain.keyring import Signer, is_valid_signature
 from otp_service.ledger.audit import append_entry, append_state, carry_over, digest_of_row, row_key
-from otp_service.ledger.database import Database, forget, in_batches, lock_head
+from otp_service.ledger.database import LedgerPart, forget, in_batches, lock_head
 from otp_service.ledger.partitions import PARTITIONED, count_rows, drop, partitions, whole_days
 from otp_service.ledger.schema import (
     ACCESS,
@@ -286,11 +286,8 @@ PURGE_INTERVAL: Final = 3_600_000
 """Milliseconds between two purges, of all processes."""
 
 
-class Purges:
-    """Purges and their records. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class Purges(LedgerPart):
+    """Purges and their records."""
 
     def begin(self, now: int) -> None:
         """Note that a purge begins, whether or not it is due; ``now``: milliseconds since the epoch."""

@@ -20,7 +20,7 @@ from otp_service.domain.stats import (
     hour_of,
     stats_of,
 )
-from otp_service.ledger.database import Database, in_batches, insert_rows, lock_head, rows_among
+from otp_service.ledger.database import Database, LedgerPart, in_batches, insert_rows, lock_head, rows_among
 from otp_service.ledger.partitions import near
 from otp_service.ledger.schema import (
     TRAFFIC,
@@ -117,11 +117,8 @@ DAY_OF: Final = "day"
 """Member of ``by`` for the beginning of the day (UTC), in milliseconds since the epoch."""
 
 
-class Stats:
-    """The stats. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class Stats(LedgerPart):
+    """Hourly stats."""
 
     def sums(
         self, since: int, until: int, by: Sequence[str], *, max_sums: int | None = None, **only: Collection[str]

@@ -16,7 +16,7 @@ from otp_service.domain.keyring import user_id
 from otp_service.domain.totp import Factor
 from otp_service.ledger.audit import append_entry, record_action
 from otp_service.ledger.consents import CONSENT_ORDER, entry_of, read_suppressions
-from otp_service.ledger.database import Database, advance_head, among, count, read_head
+from otp_service.ledger.database import LedgerPart, advance_head, among, count, read_head
 from otp_service.ledger.factors import (
     RecordedRecoveryCode,
     erase_factors,
@@ -95,11 +95,8 @@ class Erasure:
     """Its place in the ledger."""
 
 
-class Subjects:
-    """Export and erasure for a number. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class Subjects(LedgerPart):
+    """Export and erasure for a number."""
 
     def export(self, pseudonym: str, application: str | None) -> SubjectData:
         """Return all data of a number within an application, ``None`` for all."""

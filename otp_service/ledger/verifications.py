@@ -32,6 +32,7 @@ from otp_service.ledger.database import (
     MANY,
     POSTGRESQL,
     Database,
+    LedgerPart,
     add_rows,
     find_rows,
     insert_rows,
@@ -101,11 +102,11 @@ class RecordedVerification:
     """When its code expires."""
 
 
-class VerificationLedger:
-    """Verifications and their events. Raises `LedgerUnavailableError` when the database cannot serve."""
+class VerificationLedger(LedgerPart):
+    """Verifications and their events."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         self._days_made: set[int] = set()
 
     def record(self, events: Sequence[Event]) -> EventsRecorded:
@@ -395,11 +396,8 @@ def _opt_outs(events: Iterable[Event]) -> Iterator[tuple[Suppression, int]]:
             yield suppression, int(event.member("ledger") or 0)
 
 
-class Inbound:
-    """Recorded inbound messages. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class Inbound(LedgerPart):
+    """Recorded inbound messages."""
 
     def known(self, name: str) -> bool:
         """Tell whether a message is recorded already, by all replicas that commits wait for."""

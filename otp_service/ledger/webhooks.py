@@ -26,7 +26,7 @@ from otp_service.domain.webhooks import (
 )
 from otp_service.errors import EndpointLimitError
 from otp_service.ledger.audit import append_state, record_action
-from otp_service.ledger.database import Database, in_batches, lock_head
+from otp_service.ledger.database import Database, LedgerPart, in_batches, lock_head
 from otp_service.ledger.schema import deliveries, endpoints, verifications, webhooks
 
 # Locks are taken in one order, so that no two transactions wait for each other: the head, endpoints, deliveries.
@@ -206,11 +206,8 @@ class WebhookDeliveryFilter:
         return condition
 
 
-class WebhookOutbox:
-    """The outbox of webhooks. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class WebhookOutbox(LedgerPart):
+    """The outbox of webhooks."""
 
     def add(self, new: Sequence[Webhook]) -> None:
         """Write webhooks of facts that the ledger does not record."""
@@ -428,14 +425,11 @@ def _change_all(database: Database, condition: ColumnElement[bool], values: Mapp
 # --- endpoints --------------------------------------------------------------------------------------------------
 
 
-class Endpoints:
-    """Endpoints of applications. Raises `LedgerUnavailableError` when the database cannot serve.
+class Endpoints(LedgerPart):
+    """Endpoints of applications.
 
     An ``application`` of ``None`` means any. The ``operator_action`` is recorded with a change.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def add(
         self, endpoint: Endpoint, max_endpoints: int, operator_action: OperatorActionEntry | None = None

@@ -12,7 +12,7 @@ from support_stats import AT, record, refuse, stories
 
 from otp_service.cli.report import _csv
 from otp_service.domain.guard import DAY
-from otp_service.ledger.ledger import open_ledger
+from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.schema import hourly_delays, hourly_stats
 
 OCTOBER = ("report", "--month", "2024-10")
@@ -27,7 +27,7 @@ def environ(valkey, sqlite_template, tmp_path):
 @pytest.fixture
 def ledger(environ, tmp_path):
     """A ledger with October, and a start in September."""
-    opened = open_ledger(url(tmp_path), 10.0)
+    opened = Ledger(url(tmp_path), 10.0)
     record(
         opened,
         stories(120, "a"),

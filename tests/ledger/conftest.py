@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from otp_service.ledger.ledger import Ledger, open_ledger
+from otp_service.ledger.ledger import Ledger
 
 
 @pytest.fixture
 def ledger(ledger_url: str) -> Iterator[Ledger]:
     """A new ledger."""
-    opened = open_ledger(ledger_url, 10.0)
+    opened = Ledger(ledger_url, 10.0)
     yield opened
     opened.database.close()

@@ -25,7 +25,7 @@ from otp_service.domain.consents import (
 )
 from otp_service.domain.keyring import Signer
 from otp_service.ledger import consents, retention, schema
-from otp_service.ledger.ledger import Ledger, open_ledger
+from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.retention import PURGE_INTERVAL, PURGE_RULES, Purge
 from otp_service.settings.schema import RetentionSettings
 
@@ -40,7 +40,7 @@ EVIDENCE = ConsentEvidence("v1", "0" * 64, "en", "web", LONG_AGO, "signup page",
 
 @pytest.fixture
 def ledger(ledger_url: str) -> Iterator[Ledger]:
-    opened = open_ledger(ledger_url, 10.0)
+    opened = Ledger(ledger_url, 10.0)
     yield opened
     opened.database.close()
 
@@ -479,7 +479,7 @@ def test_of_who_agreed_and_then_did_not_only_that_is_left(ledger: Ledger) -> Non
 
 
 def test_after_its_time_nothing_is_left_of_a_number_in_the_file_either(file: Path) -> None:
-    ledger = open_ledger(f"sqlite:///{file}", 5.0)
+    ledger = Ledger(f"sqlite:///{file}", 5.0)
     with time_machine.travel(NOW / 1000, tick=False):
         _fly(ledger)
     held = file.with_suffix(".db-wal").read_bytes()

@@ -14,7 +14,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from otp_service.errors import ConfigurationError, LedgerFormatError, LedgerUnavailableError
 from otp_service.ledger.database import MIGRATIONS, Database, LedgerDefectError, is_made, upgrade
-from otp_service.ledger.ledger import open_ledger
+from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.migrations import FORMAT
 from otp_service.ledger.schema import METADATA, head
 
@@ -64,9 +64,9 @@ def test_to_upgrade_again_changes_nothing(ledger):
 
 def test_a_process_can_start_while_another_one_writes(tmp_path):
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    open_ledger(url, 5.0).upgrade()
-    with open_ledger(url, 5.0).database.write():
-        open_ledger(url, 0.1).upgrade()
+    Ledger(url, 5.0).upgrade()
+    with Ledger(url, 5.0).database.write():
+        Ledger(url, 0.1).upgrade()
 
 
 def test_a_ledger_of_another_format_is_refused_by_name(ledger):
@@ -80,20 +80,20 @@ def test_a_ledger_of_another_format_is_refused_by_name(ledger):
 def test_of_processes_that_upgrade_at_once_one_makes_the_ledger(tmp_path):
     url = f"sqlite:///{tmp_path / 'new.db'}"
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: open_ledger(url, 30.0).upgrade(), range(4)))
+        list(pool.map(lambda _: Ledger(url, 30.0).upgrade(), range(4)))
 
-    assert open_ledger(url, 1.0).mirror_source.head().sequence == 0
+    assert Ledger(url, 1.0).mirror_source.head().sequence == 0
 
 
 def test_a_ledger_that_was_not_made_is_told_with_what_to_do(tmp_path):
-    fresh = open_ledger(f"sqlite:///{tmp_path / 'new.db'}", 1.0)
+    fresh = Ledger(f"sqlite:///{tmp_path / 'new.db'}", 1.0)
 
     with pytest.raises(LedgerUnavailableError, match="otp-service ledger upgrade"):
         fresh.mirror_source.head()
 
 
 def test_the_file_is_for_its_user_only(tmp_path):
-    open_ledger(f"sqlite:///{tmp_path / 'private' / 'new.db'}", 1.0).upgrade()
+    Ledger(f"sqlite:///{tmp_path / 'private' / 'new.db'}", 1.0).upgrade()
 
     assert (tmp_path / "private").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "private" / "new.db").stat().st_mode & 0o777 == 0o600
@@ -107,7 +107,7 @@ def test_an_address_that_is_none_of_ours_is_refused(url):
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").touch()
-    ledger = open_ledger(f"sqlite:///{tmp_path / 'file' / 'ledger.db'}", 1.0)
+    ledger = Ledger(f"sqlite:///{tmp_path / 'file' / 'ledger.db'}", 1.0)
     with pytest.raises(LedgerUnavailableError, match="cannot be opened"):
         ledger.upgrade()
 
@@ -115,12 +115,12 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
 def test_a_database_that_is_away_is_told(postgres_server):
     away = postgres_server.url("nothing_of_that_name")
     with pytest.raises(LedgerUnavailableError):
-        open_ledger(away, 2.0).mirror_source.head()
+        Ledger(away, 2.0).mirror_source.head()
 
 
 def test_a_lock_that_lasts_too_long_is_told(tmp_path):
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    ledger, waiting = open_ledger(url, 5.0), open_ledger(url, 0.1)
+    ledger, waiting = Ledger(url, 5.0), Ledger(url, 0.1)
     ledger.upgrade()
     with ledger.database.write(), pytest.raises(LedgerUnavailableError), waiting.database.write():
         pytest.fail("two write at once")

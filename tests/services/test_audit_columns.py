@@ -14,7 +14,7 @@ from support_ledger import make_ledger
 
 from otp_service.clock import now
 from otp_service.domain.keyring import Keyring
-from otp_service.ledger.ledger import Ledger, open_ledger
+from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.retention import Purge
 from otp_service.ledger.schema import METADATA, STATS, hourly_delays, hourly_stats, stats_positions
 from otp_service.services.audit import AuditProgress, HeadSigner, verify_chain
@@ -30,7 +30,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file of a ledger that has rows in all tables, and whose head is signed."""
     file = tmp_path_factory.mktemp("full") / "ledger.db"
     make_ledger(f"sqlite:///{file}")
-    ledger = open_ledger(f"sqlite:///{file}", 10.0)
+    ledger = Ledger(f"sqlite:///{file}", 10.0)
     fill(ledger, "vf_1")
     fill(ledger, "vf_2", "m" * 22)
     add_stats(ledger)
@@ -62,7 +62,7 @@ def copies(full: Path, tmp_path: Path) -> Any:
     """Return what tampers with a copy of the ledger, and tells whether a verification shows it."""
 
     def shows(tamper: Any) -> bool:
-        ledger = open_ledger(f"sqlite:///{shutil.copy(full, tmp_path / 'ledger.db')}", 10.0)
+        ledger = Ledger(f"sqlite:///{shutil.copy(full, tmp_path / 'ledger.db')}", 10.0)
         with ledger.database.write() as connection:
             drop_triggers(connection, "sqlite")
             tamper(connection)

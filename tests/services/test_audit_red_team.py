@@ -24,7 +24,7 @@ from otp_service.domain.audit import GENESIS, ChainEntry
 from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.keyring import Keyring
 from otp_service.ledger.audit import CHANGING, COVERED, SignedHead, append_state, digest_of_row, row_key
-from otp_service.ledger.ledger import Ledger, open_ledger
+from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.retention import PURGE_RULES, Purge
 from otp_service.ledger.schema import (
     api_keys,
@@ -93,7 +93,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """Make the ledger once; return its file, and the heads that were exported."""
     file = tmp_path_factory.mktemp("history") / "ledger.db"
     make_ledger(f"sqlite:///{file}")
-    site = Site(open_ledger(f"sqlite:///{file}", 10.0))
+    site = Site(Ledger(f"sqlite:///{file}", 10.0))
     live(site)
     site.ledger.database.close()
     return file, site.exported
@@ -126,7 +126,7 @@ def site(request: pytest.FixtureRequest, history: tuple[Path, list[str]], tmp_pa
     else:
         server, template = (request.getfixturevalue(name) for name in ("postgres_server", "lived_in_postgres"))
         url = server.url(server.create(template))
-    made = Site(open_ledger(url, 10.0))
+    made = Site(Ledger(url, 10.0))
     made.exported = list(exported)
     with time_machine.travel(NOW, tick=False):
         yield made
@@ -137,7 +137,7 @@ def site(request: pytest.FixtureRequest, history: tuple[Path, list[str]], tmp_pa
 def lived_in_postgres(postgres_server: Any, postgres_template: str, history: tuple[Path, list[str]]) -> str:
     """The name of a database with the same rows."""
     name = postgres_server.create(postgres_template)
-    source, target = open_ledger(f"sqlite:///{history[0]}", 10.0), open_ledger(postgres_server.url(name), 10.0)
+    source, target = Ledger(f"sqlite:///{history[0]}", 10.0), Ledger(postgres_server.url(name), 10.0)
     with source.database.read() as old, target.database.write() as new:
         for table in (head, audit, audit_heads, *COVERED.values()):
             rows = [dict(row) for row in old.execute(select(table)).mappings()]

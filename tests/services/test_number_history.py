@@ -14,7 +14,7 @@ from support_outbox import Scripted, Sender, dispatched, jobs_of, refused, repor
 from otp_service.bootstrap import Installation
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import Status
-from otp_service.ledger.ledger import open_ledger
+from otp_service.ledger.ledger import Ledger
 from otp_service.services.context import Context
 from otp_service.services.events import record_events as record
 from otp_service.services.number_history import (
@@ -236,7 +236,7 @@ def test_a_gateway_that_could_report_but_does_not_know_where_is_not_waited_for(w
 
 
 def without_ledger(shop: Caller) -> Context:
-    return replace(shop.context, ledger=open_ledger("sqlite:////nowhere/ledger.db", 1.0))
+    return replace(shop.context, ledger=Ledger("sqlite:////nowhere/ledger.db", 1.0))
 
 
 def recorded(world: World, shop: Caller) -> None:

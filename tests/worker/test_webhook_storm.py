@@ -8,7 +8,7 @@ from support_valkey import ValkeyServer
 from support_webhook_storm import CRASHES, KILLS, storm
 from support_webhooks import LOOPBACK, receiving
 
-from otp_service.ledger.ledger import open_ledger
+from otp_service.ledger.ledger import Ledger
 
 FREE = {"number": ["100/10 minutes"], "application": ["1000000/minute"], "ip": ["100000/minute"]}
 STARTS = 120
@@ -39,7 +39,7 @@ def test_no_webhook_is_lost_when_workers_and_the_database_are_killed(tmp_path, v
         receiving() as receiver,
         running(tmp_path, valkey, workers=2, limits=FREE, worker={"concurrency": 4}, **sections) as service,
     ):
-        ledger = open_ledger(url, 5.0)
+        ledger = Ledger(url, 5.0)
         books = storm(service, receiver, ledger, STARTS, crash)
         ledger.database.close()
 
