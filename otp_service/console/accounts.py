@@ -84,7 +84,6 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9._-]{0,23}")
 
 
 def is_user_name(name: str) -> bool:
-    """Whether a text is a valid user name."""
     return bool(_NAME.fullmatch(name))
 
 
@@ -108,11 +107,9 @@ class ConsoleUser:
 
     @property
     def is_active(self) -> bool:
-        """Whether the user may sign in."""
         return bool(self.password and self.secret) and self.disabled is None
 
     def may(self, permission: Permission) -> bool:
-        """Whether the role has a permission."""
         return permission in ALLOWED[self.role]
 
     @property
@@ -144,7 +141,6 @@ def password_fault(password: str, name: str) -> str:
 
 
 def hash_password(password: str) -> str:
-    """Return the hash of a password, as it is stored."""
     return _argon2(os.urandom(_SALT_BYTES)).derive_phc_encoded(password.encode(errors="surrogatepass"))
 
 
@@ -163,7 +159,6 @@ def is_password(password: str, hashed: str) -> bool:
 
 @cache
 def _dummy_hash() -> str:
-    """Return the hash of a random password."""
     return _argon2(bytes(_SALT_BYTES)).derive_phc_encoded(os.urandom(_SALT_BYTES))
 
 

@@ -68,7 +68,6 @@ class Console(Flask):
     """The console of an installation."""
 
     def __init__(self, installation: Installation) -> None:
-        """Serve an installation."""
         super().__init__(__name__, static_folder="static", static_url_path="/static", template_folder=None)
         self.installation = installation
         self.config["MAX_CONTENT_LENGTH"] = MAX_FORM
@@ -85,7 +84,6 @@ class Console(Flask):
             self.wsgi_app = ProxyFix(self.wsgi_app, x_for=proxies, x_host=0, x_proto=0)  # type: ignore[method-assign]
 
     def _begin(self) -> Answer | None:
-        """Authenticate and authorise the request."""
         g.visit = visit = ConsoleRequest(self.installation, language_of_request(), render=render)
         if request.endpoint == "health":
             return None  # probes may use any host name
@@ -123,7 +121,6 @@ class Console(Flask):
             raise ForbiddenError("This is not the address of the console.")
 
     def _fail(self, error: Exception) -> Answer:
-        """Answer an error as a page."""
         visit: ConsoleRequest = g.visit
         match error:
             case HTTPException():

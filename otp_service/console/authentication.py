@@ -130,7 +130,6 @@ def sign_in_as(context: Context, role: Role) -> str:
 
 
 def demo_name(role: Role) -> str:
-    """Return the name of the demo user of a role."""
     return f"dev-{role}"
 
 

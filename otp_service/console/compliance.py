@@ -57,10 +57,10 @@ _Do = Callable[..., Phrase]
 
 @views.view("GET /compliance", Permission.COMPLIANCE, title="Compliance")
 def show_compliance(visit: ConsoleRequest) -> Answer:
-    """Show open requests under dual control, operators' actions and views, retention, and the audit chain."""
     context, user = visit.context, visit.signed_in
     ledger = context.ledger
-    signed = ledger.audit.last_signed()
+    signed, runs = ledger.audit.last_signed(), chain_verifications(context)
+    last = runs.last()
     return visit.page(
         "compliance.html",
         region=visit.usual_region,
@@ -73,20 +73,33 @@ def show_compliance(visit: ConsoleRequest) -> Answer:
         purged=ledger.purges.last_began(),
         signed=signed,
         since=ledger.audit.head().sequence - (signed.head.sequence if signed else 0),
-        **_chain(visit),
+        running=runs.present(),
+        last=last,
+        sentences=known_phrases(last.sentences) if last else [],
+        flaws=known_phrases(last.flaws) if last and user.sees_all else [],  # they name rows
+        may_verify=user.sees_all,
     )
 
 
 @views.view("POST /compliance", Permission.COMPLIANCE)
 def look_up(visit: ConsoleRequest) -> Answer:
-    """Record a view of a number, and redirect to its page."""
     return visit.look_up("compliance")
 
 
 @views.view("POST /compliance/pack", Permission.COMPLIANCE, confirmed=True)
 def make_pack_of_verification(visit: ConsoleRequest) -> Answer:
     """Return the dispute pack of a verification, or of a payment by its reference."""
-    return _pack(visit, *_verification_of_form(visit))
+    application, verification, reference = (
+        _named_application(visit),
+        visit.field("verification"),
+        visit.field("reference"),
+    )
+    if not verification and not (reference and application):
+        raise FormError("Say of which verification, or of which payment of which application.")
+    payment = visit.context.keyring.reference_name(application, reference) if reference else None
+    selection = DisputeFilter(verification or None, payment, application=application or None)
+    details = {"verification": verification, "application": application, "reference": reference}
+    return _pack(visit, selection, details)
 
 
 @views.view("POST /compliance/requests/<name>/decline", Permission.ERASE)
@@ -112,32 +125,17 @@ def verify_chain(visit: ConsoleRequest) -> Answer:
     return visit.done("/compliance", Phrase("The audit chain is being verified."))
 
 
-def _chain(visit: ConsoleRequest) -> dict[str, Any]:
-    """Return the state of the chain for the page. Flaws name rows, so only users who see all applications get them."""
-    runs, is_for_all = chain_verifications(visit.context), visit.signed_in.sees_all
-    last = runs.last()
-    return {
-        "running": runs.present(),
-        "last": last,
-        "sentences": known_phrases(last.sentences) if last else [],
-        "flaws": known_phrases(last.flaws) if last and is_for_all else [],
-        "may_verify": is_for_all,
-    }
-
-
 # --- lists ---
 
 
 @views.view("GET /compliance/consents", Permission.COMPLIANCE)
 def list_consents(visit: ConsoleRequest) -> Answer:
-    """List the consents at an application for a purpose."""
     entries = visit.context.ledger.consents
     return _list(visit, "consents", entries, visit.applications, sorted(visit.context.purposes))
 
 
 @views.view("GET /compliance/suppressions", Permission.COMPLIANCE)
 def list_suppressions(visit: ConsoleRequest) -> Answer:
-    """List an application's suppressions."""
     scopes = list(map(str, SuppressionScope))
     return _list(visit, "suppressions", visit.context.ledger.suppressions, visit.choices, scopes)
 
@@ -172,7 +170,7 @@ def _list(
 
 
 def _chosen(name: str, among: Sequence[str]) -> str:
-    """Return a choice from the query, the first of ``among`` if it is missing or unknown."""
+    """Return a choice from the query, by default the first of ``among``."""
     chosen = request.args.get(name, "")
     return chosen if chosen in among else next(iter(among), "")
 
@@ -182,7 +180,6 @@ def _chosen(name: str, among: Sequence[str]) -> str:
 
 @views.view("GET /compliance/<handle>", Permission.COMPLIANCE)
 def show_number(visit: ConsoleRequest, handle: str) -> Answer:
-    """Show a number's consents, suppressions, views, and requests under dual control."""
     number, context, user = visit.number(handle), visit.context, visit.signed_in
     visit.record_number_view(number.pseudonym, "compliance", within=HANDLE_LIFE)
     consents = context.ledger.consents.all_of(number.pseudonym, _MAX_NUMBER_ROWS, user.applications)
@@ -207,10 +204,7 @@ def show_number(visit: ConsoleRequest, handle: str) -> Answer:
 
 
 def _act(rule: str, permission: Permission, *, confirmed: bool = False) -> Callable[[_Do], _Do]:
-    """Return a decorator for an action on a number, which redirects to the number's page.
-
-    The function returns the sentence that the page shows.
-    """
+    """Return a decorator for an action on a number, whose page then shows the returned sentence."""
 
     def add(do: _Do) -> _Do:
         @views.view(f"POST /compliance/<handle>/{rule}", permission, confirmed=confirmed)
@@ -226,31 +220,25 @@ def _act(rule: str, permission: Permission, *, confirmed: bool = False) -> Calla
 
 @_act("freeze", Permission.FREEZE)
 def freeze_number(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
-    """Freeze a number after a report of fraud."""
     return freeze_of_form(visit, number)
 
 
 @_act("suppress", Permission.COMPLIANCE)
 def suppress_number(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
-    """Suppress messages to a number."""
     application, scope = visit.typed_application(), visit.field("scope")
     if scope not in SETTABLE_SCOPES:
         raise FormError("There is no such scope.")
-    entry = Suppression(
-        number.pseudonym,
-        application,
-        SuppressionScope(scope),
-        SuppressionSource.OPERATOR,
-        visit.typed_reason(),
-        _until(visit),
-    )
+    reason, until = visit.typed_reason(), _day(visit, "until")
+    if until is not None and until <= now():
+        raise FormError("The day is in the past, or it is none.")
+    source = SuppressionSource.OPERATOR
+    entry = Suppression(number.pseudonym, application, SuppressionScope(scope), source, reason, until)
     add_suppressions(visit.context, (entry,), _action(visit, OperatorAction.SUPPRESSION_ADDED, application, scope))
     return Phrase("The number gets no more messages.")
 
 
 @_act("withdraw", Permission.COMPLIANCE)
 def withdraw_consent(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
-    """Record the withdrawal of a consent."""
     name, purpose = visit.typed_application(), visit.field("purpose")
     application = visit.context.applications.get(name)
     if application is None or purpose not in application.purposes:
@@ -265,7 +253,6 @@ def withdraw_consent(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
 
 @_act("ask", Permission.ERASE, confirmed=True)
 def ask(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
-    """Request an action under dual control."""
     application, action = visit.typed_application(), visit.field("act")
     if action not in set(DualControlAction):
         raise FormError("There is no such act.")
@@ -297,8 +284,12 @@ def export(visit: ConsoleRequest, handle: str) -> Answer:
 
 @views.view("POST /compliance/<handle>/pack", Permission.COMPLIANCE, confirmed=True)
 def make_pack(visit: ConsoleRequest, handle: str) -> Answer:
-    """Return the dispute pack of a number."""
-    return _pack(visit, *_span_of_form(visit, visit.number(handle)))
+    number, application = visit.number(handle), _named_application(visit)
+    since, until = _day(visit, "since"), _day(visit, "until")
+    until = None if until is None else until + DAY
+    selection = DisputeFilter(pseudonym=number.pseudonym, application=application or None, since=since, until=until)
+    days = {"from": visit.field("since"), "to": visit.field("until")}
+    return _pack(visit, selection, {"subject": number.mask, "application": application, **days})
 
 
 def _withdrawable(visit: ConsoleRequest, consents: Sequence[Consent]) -> list[Consent]:
@@ -311,11 +302,7 @@ def _withdrawable(visit: ConsoleRequest, consents: Sequence[Consent]) -> list[Co
     return [consent for consent in last.values() if not consent.withdrawn and consent.application in known]
 
 
-# --- what forms say ---
-
-
 def _day(visit: ConsoleRequest, name: str) -> int | None:
-    """Return the beginning of a day (UTC), ``None`` where none was typed."""
     if not (typed := visit.field(name)):
         return None
     try:
@@ -324,39 +311,8 @@ def _day(visit: ConsoleRequest, name: str) -> int | None:
         raise FormError("A day is written as 2026-11-29.") from malformed
 
 
-def _until(visit: ConsoleRequest) -> int | None:
-    until = _day(visit, "until")
-    if until is not None and until <= now():
-        raise FormError("The day is in the past, or it is none.")
-    return until
-
-
-def _verification_of_form(visit: ConsoleRequest) -> tuple[DisputeFilter, dict[str, str]]:
-    """Return the subject of a dispute pack from the form, and its description."""
-    named, verification, reference = (_named_application(visit), visit.field("verification"), visit.field("reference"))
-    if not verification and not (reference and named):
-        raise FormError("Say of which verification, or of which payment of which application.")
-    payment = visit.context.keyring.reference_name(named, reference) if reference else None
-    selection = DisputeFilter(verification or None, payment, application=named or None)
-    return selection, {"verification": verification, "application": named, "reference": reference}
-
-
-def _span_of_form(visit: ConsoleRequest, number: SubjectKey) -> tuple[DisputeFilter, dict[str, str]]:
-    """Return the same for a number and a time."""
-    named, since, until = _named_application(visit), _day(visit, "since"), _day(visit, "until")
-    selection = DisputeFilter(
-        pseudonym=number.pseudonym, application=named or None, since=since, until=None if until is None else until + DAY
-    )
-    days = {"from": visit.field("since"), "to": visit.field("until")}
-    return selection, {"subject": number.mask, "application": named, **days}
-
-
 def _named_application(visit: ConsoleRequest) -> str:
-    """Return the application that was chosen, empty for all."""
     return "" if (application := visit.typed_application()) == EVERY_APPLICATION else application
-
-
-# --- what is recorded, and handed out ---
 
 
 def _action(visit: ConsoleRequest, act: OperatorAction, application: str, details: str) -> OperatorActionEntry:

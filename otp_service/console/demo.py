@@ -27,14 +27,12 @@ def is_demo(settings: Settings) -> bool:
 
 @views.view("GET /dev/<token>", is_open=True)
 def show_roles(visit: ConsoleRequest, token: str) -> Answer:
-    """Show the demo users."""
     _require_demo(visit, token)
     return visit.page("trial.html", codes=[(role, demo_code(visit.context, role)) for role in Role], token=token)
 
 
 @views.view("POST /dev/<token>", is_open=True)
 def sign_in_for_demo(visit: ConsoleRequest, token: str) -> Answer:
-    """Sign in as the demo user of a role."""
     _require_demo(visit, token)
     try:
         return visit.enter(sign_in_as(visit.context, visit.typed_role()))

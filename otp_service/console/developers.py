@@ -44,7 +44,6 @@ _WEBHOOK_WORDS: Final[Mapping[WebhookDeliveryStatus, str]] = {
 
 @views.view("GET /developers", Permission.DEVELOP, title="Developers")
 def show_applications(visit: ConsoleRequest) -> Answer:
-    """Show keys, endpoints and the last webhooks of each application."""
     return _page(visit)
 
 
@@ -80,7 +79,6 @@ def _own_application(visit: ConsoleRequest) -> str:
 
 @views.view("POST /developers/keys", Permission.DEVELOP, confirmed=True)
 def issue_key(visit: ConsoleRequest) -> Answer:
-    """Make a key, which is shown once."""
     application = _own_application(visit)
     scopes = {scope for scope in SCOPES if scope in request.form.getlist("scope")}
     if not scopes:
@@ -108,7 +106,6 @@ def rotate_key(visit: ConsoleRequest, key_id: str) -> Answer:
 
 @views.view("POST /developers/keys/<key_id>/revoke", Permission.DEVELOP, confirmed=True)
 def revoke_key(visit: ConsoleRequest, key_id: str) -> Answer:
-    """Revoke a key."""
     application = _own_application(visit)
     access.revoke_key(visit.context, key_id, visit.operator, application)
     revoked = Phrase("The key {key} of {application} is revoked.", {"key": key_id, "application": application})
@@ -117,13 +114,11 @@ def revoke_key(visit: ConsoleRequest, key_id: str) -> Answer:
 
 @views.view("GET /developers/verifications", Permission.FIND_BY_ID, title="Verification by id")
 def show_search(visit: ConsoleRequest) -> Answer:
-    """Ask for an identifier."""
     return visit.page("verification.html", case=None)
 
 
 @views.view("POST /developers/verifications", Permission.FIND_BY_ID)
 def search(visit: ConsoleRequest) -> Answer:
-    """Redirect to a verification of an own application."""
     for name in identify(visit.context, visit.field("id")).verifications:
         with suppress(NotFoundError):
             _find(visit, name)

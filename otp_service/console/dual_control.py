@@ -58,7 +58,13 @@ def confirm(context: Context, user: ConsoleUser, name: str, pseudonym: str) -> b
         raise ForbiddenError("A request is confirmed by another user.")
     if request.pseudonym != pseudonym:
         raise ForbiddenError("The request is for another number.")
-    _require_entitled(context, request)
+    requester = ConsoleUsers(context.ledger.database).find(request.by)
+    if requester is None or not requester.is_active:
+        raise ConflictError("The requester is not an active user.")
+    try:
+        _require_permission(requester, request.application)
+    except ForbiddenError as changed:
+        raise ConflictError("The requester lost the permission.") from changed
     taken = requests.take(request.id, user.name)
     if taken is None:
         raise ConflictError("The request is over.")
@@ -94,17 +100,6 @@ def _open_request(context: Context, user: ConsoleUser, name: str) -> DualControl
 def _require_permission(user: ConsoleUser, application: str) -> None:
     if not user.may(Permission.ERASE) or not user.sees(application):
         raise ForbiddenError("Your role does not allow this.")
-
-
-def _require_entitled(context: Context, request: DualControlRequest) -> None:
-    """Refuse a request whose user was disabled or lost the permission since."""
-    requester = ConsoleUsers(context.ledger.database).find(request.by)
-    if requester is None or not requester.is_active:
-        raise ConflictError("The requester is not an active user.")
-    try:
-        _require_permission(requester, request.application)
-    except ForbiddenError as changed:
-        raise ConflictError("The requester lost the permission.") from changed
 
 
 def _do(context: Context, request: DualControlRequest) -> bool:

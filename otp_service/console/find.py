@@ -33,7 +33,6 @@ from otp_service.services.number_history import (
     find_verification,
 )
 from otp_service.services.subjects import freeze
-from otp_service.store.guard import WindowState
 
 views = Views()
 NOTHING_COUNTED: Final = Phrase("Nothing was counted there.")
@@ -48,33 +47,29 @@ _WHY_KEPT_BACK: Final = {SuppressionScope.FROZEN: Why.FROZEN, SuppressionScope.A
 
 @views.view("GET /find", Permission.FIND, title="Find")
 def show_find(visit: ConsoleRequest) -> Answer:
-    """Ask for a number."""
     return visit.page("find.html", region=visit.usual_region)
 
 
 @views.view("POST /find", Permission.FIND)
 def find(visit: ConsoleRequest) -> Answer:
-    """Look a number up; that is recorded before anything is shown."""
     return visit.look_up("find")
 
 
 @dataclass(frozen=True, slots=True)
 class _Story:
-    """A verification, in words."""
-
     case: ExplainedVerification
     sentence: Phrase
     advice: Phrase | None
-    """``None`` where the number itself is what keeps codes back: then one advice stands above all."""
+    """``None`` where the number itself is suppressed: the page then shows that advice above all."""
 
 
 @views.view("GET /find/<handle>", Permission.FIND)
 def show_number(visit: ConsoleRequest, handle: str) -> Answer:
-    """Show a number's last verifications, why each code did or did not arrive, and its limits."""
     to = visit.number(handle)
     history = find_number_history(visit.context, to.destination, visit.signed_in.applications)
     standing = active_suppressions(visit.suppressions(to), now())
     kept_back = {entry.application for entry in standing}
+    windows = visit.context.store.limits.windows(to.bucket, to.pseudonym, visit.applications)
     return visit.page(
         "number.html",
         to=to,
@@ -84,7 +79,11 @@ def show_number(visit: ConsoleRequest, handle: str) -> Answer:
         standing=[(entry, ADVICE[_WHY_KEPT_BACK[entry.scope]]) for entry in standing],
         stories=[_story(case, history, kept_back) for case in history.verifications],
         refusals=list(destination_refusals(visit.context, to.destination, visit.applications)),
-        windows=_windows(visit, to),
+        windows=[
+            (state, _AT_MOST.filled(most=state.limit.amount, window=timedelta(seconds=state.limit.seconds)))
+            for state in windows
+            if state.used
+        ],
         applications=visit.choices,
     )
 
@@ -92,15 +91,6 @@ def show_number(visit: ConsoleRequest, handle: str) -> Answer:
 def _story(case: ExplainedVerification, history: NumberHistory, kept_back: set[str]) -> _Story:
     is_kept_back = not kept_back.isdisjoint({case.history.application, EVERY_APPLICATION})
     return _Story(case, sentence(case, history), None if is_kept_back else advice(case))
-
-
-def _windows(visit: ConsoleRequest, to: SubjectKey) -> list[tuple[WindowState, Phrase]]:
-    states = visit.context.store.limits.windows(to.bucket, to.pseudonym, visit.applications)
-    return [
-        (state, _AT_MOST.filled(most=state.limit.amount, window=timedelta(seconds=state.limit.seconds)))
-        for state in states
-        if state.used
-    ]
 
 
 @views.view("POST /find/<handle>/unblock", Permission.UNBLOCK)
@@ -114,19 +104,17 @@ def unblock(visit: ConsoleRequest, handle: str) -> Answer:
 
 @views.view("POST /find/<handle>/reset", Permission.UNBLOCK)
 def reset(visit: ConsoleRequest, handle: str) -> Answer:
-    """Forget what was counted for the number: messages, and wrong codes at the applications that the user may see."""
+    """Reset the number's counts of messages, and of wrong codes at the applications that the user may see."""
     used = operator_actions.reset_limits(visit.context, visit.number(handle), visit.applications, visit.operator)
     return visit.done(f"/find/{handle}", Phrase("The limits are empty again.") if used else NOTHING_COUNTED)
 
 
 @views.view("POST /find/<handle>/freeze", Permission.FREEZE)
 def freeze_number(visit: ConsoleRequest, handle: str) -> Answer:
-    """Stop everything for the number: fraud was reported."""
     return visit.done(f"/find/{handle}", freeze_of_form(visit, visit.number(handle)))
 
 
 def freeze_of_form(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
-    """Freeze a number as the form says; return what was done."""
     application, reason = visit.typed_application(), visit.typed_reason()
     with visit.repeatable():
         freeze(visit.context, number, application, SuppressionSource.OPERATOR, reason, visit.operator)
@@ -135,7 +123,7 @@ def freeze_of_form(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
 
 @views.view("POST /find/identifier", Permission.FIND)
 def find_identifier(visit: ConsoleRequest) -> Answer:
-    """Lead to what an identifier names, at an application of the user; what was typed comes into no address."""
+    """Redirect to the page of an identifier, without the typed text in the address."""
     identified = identify(visit.context, visit.field("name"))
     histories = (find_verification(visit.context, identifier) for identifier in identified.verifications)
     named = [(case.history.id, case.history.application) for history in histories for case in history.verifications]
@@ -151,7 +139,7 @@ def find_identifier(visit: ConsoleRequest) -> Answer:
 
 @views.view("GET /decisions/<name>", Permission.FIND)
 def show_decision(visit: ConsoleRequest, name: str) -> Answer:
-    """Show a verification and what rules said of it, a decision, or an app: of a verification that is a look."""
+    """Show a verification with its decisions, a decision, or an app; record the view of a person's data."""
     context, sees = visit.context, visit.signed_in.sees
     history, factor = find_verification(context, name), find_factor(context, name)
     cases = [case for case in history.verifications if sees(case.history.application)]

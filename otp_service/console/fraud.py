@@ -6,7 +6,6 @@ from operator import attrgetter
 from typing import Final
 
 from flask import request
-from markupsafe import Markup
 
 from otp_service.console import plots
 from otp_service.console.accounts import Permission
@@ -18,7 +17,7 @@ from otp_service.domain.numbers import is_region, parse_destination
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import ForbiddenError, InvalidNumberError, InvalidRequestError
 from otp_service.services import operator_actions
-from otp_service.services.guard_status import Place, Spending, closed_countries, spending
+from otp_service.services.guard_status import Place, closed_countries, spending
 from otp_service.services.newcomer_traffic import report_blocks, report_traffic
 from otp_service.services.stats import (
     StatsQuery,
@@ -31,15 +30,15 @@ from otp_service.services.stats import (
 
 views = Views()
 _SPANS: Final = (1, 7, 30, 90)
-"""Days that can be asked for."""
+"""Selectable days."""
 _ROWS: Final = 200
 _RECENTLY: Final = 7 * DAY
-"""Milliseconds in which something was started in a country that may be closed."""
+"""Milliseconds in which a country had starts, so that it may be closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a page is about: days, and perhaps one application and one country."""
+    """The days of a page, and optionally an application and a country."""
 
     days: int
     application: str
@@ -47,37 +46,30 @@ class Filter:
     now: int
     applications: tuple[str, ...]
     """Those that the user may see."""
-
-    @property
-    def spans(self) -> tuple[int, ...]:
-        """Days that can be asked for."""
-        return _SPANS
+    spans = _SPANS
 
     def stats_query(self, *by: str, before: bool = False) -> StatsQuery:
-        """Return what to ask of the stats; ``before``: of as many days before these."""
+        """Return the query for these days, or with ``before`` for as many days before these."""
         until = self.now - self.days * DAY if before else self.now
         return StatsQuery(until - self.days * DAY, until, by, self.only)
 
     @property
     def only(self) -> dict[str, Collection[str]]:
-        """What counts, as `StatsQuery` has it."""
         names: Collection[str] = [self.application] if self.application else self.applications
         return {"application": names} | ({"country": [self.country]} if self.country else {})
 
     @property
     def axis(self) -> plots.Axis:
-        """The points of a plot."""
         step = "hour" if self.days <= 7 else "day"  # noqa: PLR2004 - more points than can be seen
         return plots.Axis(self.now - self.days * DAY, self.now, step)
 
     @property
     def query(self) -> str:
-        """It as the query of an address."""
         return f"days={self.days}&application={self.application}&country={self.country}"
 
 
 def read_filter(visit: ConsoleRequest) -> Filter:
-    """Return what was asked for; what is not understood is left out."""
+    """Return the filter of the query, without invalid values."""
     days, application = request.args.get("days", ""), request.args.get("application", "")
     country = request.args.get("country", "").upper()
     return Filter(
@@ -91,13 +83,16 @@ def read_filter(visit: ConsoleRequest) -> Filter:
 
 @views.view("GET /fraud", Permission.STATS, title="Passes")
 def show_passes(visit: ConsoleRequest) -> Answer:
-    """Show starts that were not approved, by application, country and prefix, against the days before."""
     chosen = read_filter(visit)
     by = ("application", "country", "number_prefix")
     group = attrgetter(*by)
     before = {group(row): row for row in _count(visit, chosen.stats_query(*by, before=True))}
     rows = sorted(_count(visit, chosen.stats_query(*by)), key=attrgetter("unapproved"), reverse=True)
-    points = _count(visit, chosen.stats_query(chosen.axis.step))
+    axis, count = chosen.axis, visit.stats.rounded
+    points = _count(visit, chosen.stats_query(axis.step))
+    unapproved = axis.values(points, lambda row: count(row.unapproved))
+    approved = axis.values(points, lambda row: count(row.approved))
+    title = visit.words("Started verifications, approved and not approved")
     places = [row for row in report_traffic(visit.context) if row.application in chosen.applications]
     return visit.page(
         "passes.html",
@@ -105,7 +100,7 @@ def show_passes(visit: ConsoleRequest) -> Answer:
         stats=visit.stats,
         rows=[(row, before.get(group(row))) for row in rows[:50]],
         points=points,
-        drawing=_plot_of_passes(visit, chosen.axis, points),
+        drawing=plots.lines(title, axis.labels, unapproved, approved),
         alarms=[row for row in places if row.alarmed_since],
         usual=places,
         blocks=report_blocks(visit.context) if visit.signed_in.sees_all else [],
@@ -115,14 +110,6 @@ def show_passes(visit: ConsoleRequest) -> Answer:
 
 def _count(visit: ConsoleRequest, query: StatsQuery) -> list[VerificationStatsRow]:
     return count_verifications(visit.context, query, first_messages=False)
-
-
-def _plot_of_passes(visit: ConsoleRequest, axis: plots.Axis, points: Iterable[VerificationStatsRow]) -> Markup:
-    count = visit.stats.rounded
-    unapproved = axis.values(points, lambda row: count(row.unapproved))
-    approved = axis.values(points, lambda row: count(row.approved))
-    title = visit.words("Started verifications, approved and not approved")
-    return plots.lines(title, axis.labels, unapproved, approved)
 
 
 @views.view("GET /fraud/unapproved", Permission.EXACT)
@@ -137,13 +124,12 @@ def show_unapproved(visit: ConsoleRequest) -> Answer:
 
 
 def _moment(text: str) -> int:
-    """Return milliseconds since the epoch that stand in an address; 0 for what does not."""
+    """Return milliseconds since the epoch from an address, 0 for other text."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 14 else 0  # noqa: PLR2004
 
 
 @views.view("GET /fraud/rules", Permission.STATS, title="Rules")
 def show_rules(visit: ConsoleRequest) -> Answer:
-    """Show what rules refused, or would have; what is closed; alarms."""
     chosen = read_filter(visit)
     refused = count_refusals(visit.context, chosen.stats_query("rule"))
     points = count_refusals(visit.context, chosen.stats_query(chosen.axis.step))
@@ -165,7 +151,6 @@ def show_rules(visit: ConsoleRequest) -> Answer:
 
 @views.view("GET /fraud/funnel", Permission.STATS, title="Funnel")
 def show_funnel(visit: ConsoleRequest) -> Answer:
-    """Show how many verifications were sent, delivered and approved, against the days before."""
     chosen, context = read_filter(visit), visit.context
     by = ("channel", "country", "application")
     rows = count_verifications(context, chosen.stats_query(*by))
@@ -182,12 +167,15 @@ def show_funnel(visit: ConsoleRequest) -> Answer:
 
 @views.view("GET /fraud/spend", Permission.STATS, title="Money")
 def show_spending(visit: ConsoleRequest) -> Answer:
-    """Show what messages cost, and how far ceilings are used now."""
     chosen = read_filter(visit)
     points = _count(visit, chosen.stats_query("day"))
     days = replace(chosen.axis, step="day")
     amounts = days.values(points, lambda row: visit.stats.rounded_amount(row.amount, row.started))
     by_country = _count(visit, chosen.stats_query("application", "country"))
+    ceilings = None
+    if visit.stats.exact:  # from a sum and a price others could compute a count
+        spent = spending(visit.context, _places(by_country))
+        ceilings = [ceiling for ceiling in spent if ceiling.application in chosen.applications]
     return visit.page(
         "spending.html",
         chosen=chosen,
@@ -195,16 +183,9 @@ def show_spending(visit: ConsoleRequest) -> Answer:
         points=points,
         drawing=plots.bars(visit.words("Money by day"), days.labels, amounts),
         by_country=by_country,
-        ceilings=_ceilings(visit, chosen, by_country),
+        ceilings=ceilings,
         currency=visit.settings.guard.currency,
     )
-
-
-def _ceilings(visit: ConsoleRequest, chosen: Filter, rows: Iterable[VerificationStatsRow]) -> list[Spending] | None:
-    """Return how far ceilings are used, ``None`` for users without exact figures: a sum and a price give a count."""
-    if not visit.stats.exact:
-        return None
-    return [ceiling for ceiling in spending(visit.context, _places(rows)) if ceiling.application in chosen.applications]
 
 
 def _places(rows: Iterable[VerificationStatsRow]) -> set[Place]:
@@ -213,7 +194,6 @@ def _places(rows: Iterable[VerificationStatsRow]) -> set[Place]:
 
 @views.view("GET /fraud/holds", Permission.HOLDS, title="Holds")
 def show_holds(visit: ConsoleRequest) -> Answer:
-    """Show what is held back, and let it go."""
     until = visit.context.store.decisions.now()
     recently = StatsQuery(until - _RECENTLY, until, ("application", "country"), {"application": visit.applications})
     places = _places(_count(visit, recently))
@@ -222,17 +202,15 @@ def show_holds(visit: ConsoleRequest) -> Answer:
 
 @views.view("POST /fraud/holds/country", Permission.HOLDS)
 def lift_country(visit: ConsoleRequest) -> Answer:
-    """Forget what was counted for a country of an application."""
     application, country = visit.field("application"), visit.field("country").upper()
     if application not in visit.applications or not is_region(country):
         raise FormError("There is no such application, or no such country.")
-    restriction = operator_actions.country_restriction(visit.context, application, country)
-    return _lift(visit, restriction)
+    return _lift(visit, operator_actions.country_restriction(visit.context, application, country))
 
 
 @views.view("POST /fraud/holds/block", Permission.HOLDS)
 def lift_block(visit: ConsoleRequest) -> Answer:
-    """Forget what was counted for a block of numbers: by one of them, or by its pseudonym."""
+    """Lift the limits of a block, named by a number in it or by its pseudonym."""
     _require_all_applications(visit)
     if number := visit.field("number"):
         try:
@@ -248,7 +226,6 @@ def lift_block(visit: ConsoleRequest) -> Answer:
 
 @views.view("POST /fraud/holds/address", Permission.HOLDS)
 def lift_address(visit: ConsoleRequest) -> Answer:
-    """Forget what was counted for an end user's address."""
     _require_all_applications(visit)
     try:
         restriction = operator_actions.address_restriction(visit.context, visit.field("address"))

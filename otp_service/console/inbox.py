@@ -24,7 +24,6 @@ def list_messages(visit: ConsoleRequest) -> Answer:
 
 @views.view("GET /messages/<name>", Permission.FIND)
 def show_message(visit: ConsoleRequest, name: str) -> Answer:
-    """Record the view of a message, and show it."""
     message = _message(visit, name)
     visit.record_number_view(message.pseudonym, "message", within=HANDLE_LIFE)
     return visit.page("message.html", message=message)

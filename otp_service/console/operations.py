@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from flask import request
-from markupsafe import Markup
 
 from otp_service.console import plots
 from otp_service.console.accounts import Permission
@@ -14,15 +13,15 @@ from otp_service.domain.phrases import Phrase
 from otp_service.errors import ForbiddenError, NotFoundError
 from otp_service.services import operations, operator_actions
 from otp_service.services.mirror import MISMATCHES, MirrorState
-from otp_service.services.operations import IN_VAIN, LONGEST_PAUSE, MINUTE, REDRIVE_WORDS, TrafficReport
+from otp_service.services.operations import IN_VAIN, LONGEST_PAUSE, MINUTE, REDRIVE_WORDS
 from otp_service.store.outbox import DeadLetter, RedriveResult
 
 views = Views()
 _PAGE: Final = "/operations"
 _MINUTES: Final = (15, 60, 240, 1440, LONGEST_PAUSE)
-"""That are offered for a pause."""
+"""Selectable lengths of a pause."""
 _HOURS: Final = (24, 3, 168)
-"""Hours of traffic that can be shown, the default first."""
+"""Selectable hours of traffic, the default first."""
 _ROWS: Final = 50
 _MIRROR_WORDS: Final[Mapping[MirrorState, str]] = {
     MirrorState.OK: "Redis knows all of the ledger.",
@@ -34,11 +33,13 @@ _MIRROR_WORDS: Final[Mapping[MirrorState, str]] = {
 
 @views.view("GET /operations", Permission.OPERATE, title="Operations")
 def show_operations(visit: ConsoleRequest) -> Answer:
-    """Show gateways, what waits, what was given up, and how far the ledger and Redis are behind each other."""
     report = operations.report_operations(visit.context, visit.signed_in.sees)
     requested = request.args.get("hours", "")
     hours = int(requested) if requested in map(str, _HOURS) else _HOURS[0]
     traffic = operations.gateway_traffic(visit.context, hours, visit.applications)
+    axis, count = plots.Axis(traffic.since, traffic.until, "hour"), visit.stats.rounded
+    bad = axis.values(traffic.hours, lambda row: count(row.bad))
+    calls = axis.values(traffic.hours, lambda row: count(row.calls))
     return visit.page(
         "operations.html",
         report=report,
@@ -51,16 +52,9 @@ def show_operations(visit: ConsoleRequest) -> Answer:
         spans=sorted(_HOURS),
         traffic=traffic,
         rows=traffic.places[:_ROWS],
-        drawing=_plot_of_calls(visit, traffic),
+        drawing=plots.lines(visit.words("Calls of gateways by hour"), axis.labels, bad, calls),
         stats=visit.stats,
     )
-
-
-def _plot_of_calls(visit: ConsoleRequest, traffic: TrafficReport) -> Markup:
-    axis, count = plots.Axis(traffic.since, traffic.until, "hour"), visit.stats.rounded
-    bad = axis.values(traffic.hours, lambda row: count(row.bad))
-    calls = axis.values(traffic.hours, lambda row: count(row.calls))
-    return plots.lines(visit.words("Calls of gateways by hour"), axis.labels, bad, calls)
 
 
 def _require_gateway(visit: ConsoleRequest, name: str) -> None:
@@ -72,7 +66,6 @@ def _require_gateway(visit: ConsoleRequest, name: str) -> None:
 
 @views.view("POST /operations/gateways/<name>/pause", Permission.OPERATE)
 def pause(visit: ConsoleRequest, name: str) -> Answer:
-    """Let no message through a gateway for some minutes."""
     _require_gateway(visit, name)
     minutes = visit.field("minutes")
     if not (minutes.isascii() and minutes.isdigit() and len(minutes) <= len(str(LONGEST_PAUSE))):
@@ -88,7 +81,6 @@ def pause(visit: ConsoleRequest, name: str) -> Answer:
 
 @views.view("POST /operations/gateways/<name>/resume", Permission.OPERATE)
 def resume(visit: ConsoleRequest, name: str) -> Answer:
-    """Let messages through a gateway again."""
     _require_gateway(visit, name)
     operator_actions.resume_gateway(visit.context, name, visit.operator)
     return visit.done(_PAGE, Phrase("Messages go through {gateway} again.", {"gateway": name}))
@@ -96,8 +88,13 @@ def resume(visit: ConsoleRequest, name: str) -> Answer:
 
 @views.view("POST /operations/dead-letters", Permission.OPERATE, confirmed=True)
 def redrive(visit: ConsoleRequest) -> Answer:
-    """Put dead letters back: those that were chosen, or all of a reason whose codes may still live."""
-    letters = _meant(visit)
+    """Put dead letters back: the chosen ones, or all of a reason whose codes may still live."""
+    sees, store = visit.signed_in.sees, visit.context.store.dead_letters
+    if reason := visit.field("reason"):
+        letters = operations.dead_letters_for_reason(visit.context, reason, sees)
+    else:
+        chosen = (store.find(name) for name in dict.fromkeys(request.form.getlist("letter")))
+        letters = [letter for letter in chosen if letter and sees(letter.member("application"))]
     if not letters:
         raise FormError("No dead letter was chosen, or those that were have gone.")
     became: Counter[tuple[str, str]] = Counter()
@@ -113,11 +110,3 @@ def redrive(visit: ConsoleRequest) -> Answer:
         if words != REDRIVE_WORDS[RedriveResult.REDRIVEN]
     ]
     return visit.done(_PAGE, counted, *left)
-
-
-def _meant(visit: ConsoleRequest) -> list[DeadLetter]:
-    sees, letters = visit.signed_in.sees, visit.context.store.dead_letters
-    if reason := visit.field("reason"):
-        return operations.dead_letters_for_reason(visit.context, reason, sees)
-    chosen = (letters.find(name) for name in dict.fromkeys(request.form.getlist("letter")))
-    return [letter for letter in chosen if letter and sees(letter.member("application"))]

@@ -30,7 +30,6 @@ class Axis:
 
     @property
     def milliseconds(self) -> int:
-        """How long a step is."""
         return HOUR if self.step == "hour" else DAY
 
     @property
@@ -39,7 +38,6 @@ class Axis:
 
     @property
     def labels(self) -> list[str]:
-        """What stands below them."""
         form = "%d.%m. %H:00" if self.step == "hour" else "%d.%m."
         return [datetime.fromtimestamp(moment / 1000, UTC).strftime(form) for moment in self._moments]
 

@@ -121,7 +121,6 @@ class ConsoleUsers:
         return len(names) == 1
 
     def find(self, name: str) -> ConsoleUser | None:
-        """Return a user."""
         with self._database.read() as connection:
             row = connection.execute(select(console_users).where(_users.name == name)).one_or_none()
         return _user(row) if row else None
@@ -135,7 +134,6 @@ class ConsoleUsers:
             return connection.execute(fresh.values(last_step=step, used=now())).rowcount == 1
 
     def all(self) -> tuple[ListedUser, ...]:
-        """Return all users, by name."""
         with self._database.read() as connection:
             rows = connection.execute(select(console_users).order_by(_users.name)).all()
         return tuple(ListedUser(_user(row), _state(row), row.used) for row in rows)
@@ -195,13 +193,11 @@ class NumberViews:
             append_entry(connection, looks, [row])
 
     def at(self, pseudonym: str, max_rows: int) -> tuple[NumberView, ...]:
-        """Return the last views of a number, newest first."""
         query = select(looks).where(looks.c.pseudonym == pseudonym).order_by(looks.c.at.desc(), looks.c.id)
         with self._database.read() as connection:
             return tuple(map(_look, connection.execute(query.limit(max_rows))))
 
     def latest(self, max_rows: int, by: str | None = None) -> tuple[NumberView, ...]:
-        """Return the last views, of a user or of all users, newest first."""
         query = select(looks).order_by(looks.c.at.desc(), looks.c.id).limit(max_rows)
         with self._database.read() as connection:
             return tuple(map(_look, connection.execute(query if by is None else query.where(looks.c.by == by))))
@@ -287,7 +283,6 @@ class DualControlRequests:
         return name
 
     def find(self, name: str) -> DualControlRequest | None:
-        """Return a request."""
         query = select(second_person_requests).where(second_person_requests.c.id == name)
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
@@ -331,11 +326,9 @@ class DualControlRequests:
             connection.execute(ended.values(**values))
 
     def about(self, pseudonym: str, max_rows: int) -> tuple[DualControlRequest, ...]:
-        """Return the last requests for a number, newest first."""
         return self._read(max_rows, second_person_requests.c.pseudonym == pseudonym)
 
     def latest(self, max_rows: int) -> tuple[DualControlRequest, ...]:
-        """Return the last requests, the newest first: those that are open, and those that were decided."""
         return self._read(max_rows)
 
     def _read(self, max_rows: int, *among: ColumnElement[bool]) -> tuple[DualControlRequest, ...]:

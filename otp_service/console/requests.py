@@ -66,17 +66,14 @@ class ConsoleRequest:
 
     @property
     def context(self) -> Context:
-        """The context of the use cases."""
         return self.installation.context
 
     @property
     def settings(self) -> Settings:
-        """The settings in force."""
         return self.installation.settings
 
     @property
     def operator(self) -> str:
-        """The acting user, as the ledger records it."""
         return f"console:{self.signed_in.name}"
 
     @property
@@ -95,7 +92,6 @@ class ConsoleRequest:
 
     @property
     def applications(self) -> tuple[str, ...]:
-        """The names of all applications that the user may see."""
         return tuple(sorted(name for name in self.context.applications if self.signed_in.sees(name)))
 
     @property
@@ -135,19 +131,16 @@ class ConsoleRequest:
         return subject_key(self.context.keyring, to)
 
     def typed_reason(self) -> str:
-        """Return the typed reason; raise `FormError` for an unacceptable one."""
         if not is_reason(reason := self.field("reason")):
             raise FormError(NO_REASON)
         return reason
 
     def typed_application(self) -> str:
-        """Return the application that was chosen, `EVERY_APPLICATION` for all; raise `FormError`."""
         if (application := self.field("application")) not in self.choices:
             raise FormError(NO_APPLICATION)
         return application
 
     def typed_role(self) -> Role:
-        """Return the role that was chosen; raise `FormError`."""
         if (role := self.field("role")) not in set(Role):
             raise FormError("There is no such role.")
         return Role(role)
@@ -173,7 +166,6 @@ class ConsoleRequest:
 
     @property
     def path(self) -> str:
-        """The path of this page."""
         return request.path
 
     @property
@@ -210,11 +202,9 @@ class ConsoleRequest:
         return Response(shown, status, content_type="text/html; charset=utf-8")
 
     def to(self, path: str) -> AnyResponse:
-        """Redirect the browser after a form."""
         return redirect(path, _SEE_OTHER)
 
     def done(self, path: str, *notes: Phrase) -> AnyResponse:
-        """Redirect the browser to a page with notes of the action."""
         console_sessions(self.context).leave_notes(self.own_session, notes)
         return self.to(path)
 
@@ -232,7 +222,6 @@ class ConsoleRequest:
         return StatsText(exact=self.signed_in.may(Permission.EXACT))
 
     def words(self, text: str) -> str:
-        """Return a text in the user's language."""
         return words(self.language, text)
 
 
@@ -258,11 +247,9 @@ class View:
 
     @property
     def endpoint(self) -> str:
-        """Its name for Flask."""
         return f"{self.method} {self.rule}"
 
     def is_for(self, user: ConsoleUser | None) -> bool:
-        """Whether a user may see it."""
         return self.is_open or (user is not None and (self.permission is None or user.may(self.permission)))
 
 

@@ -89,7 +89,6 @@ class ConsoleSessions:
         )
 
     def forget_tries(self, name: str, network: str) -> None:
-        """Forget the attempts after a sign-in."""
         with translate_errors():
             self._client.delete(self._tries(name, network))
 
@@ -137,11 +136,9 @@ class ConsoleSessions:
             return session
 
     def confirm(self, session: ConsoleSession) -> None:
-        """Note that the code of the user's app was right just now."""
         self._write(session, "confirmed", session.now)
 
     def leave_notes(self, session: ConsoleSession, notes: Sequence[Phrase]) -> None:
-        """Store notes for the next page of a session."""
         self._write(session, _NOTES, json.dumps([note.plain for note in notes]))
 
     def _write(self, session: ConsoleSession, field: str, value: str | int) -> None:
@@ -149,12 +146,10 @@ class ConsoleSessions:
         self._scripts.call(CONSOLE_SESSION_WRITE, key, ConsoleSessionArguments(field, value))
 
     def drop_notes(self, session: ConsoleSession) -> None:
-        """Delete the notes that were shown."""
         with translate_errors():
             self._client.hdel(keys.session(session.key), _NOTES)
 
     def end(self, session: ConsoleSession) -> None:
-        """End a session, and all that it points to."""
         with translate_errors():
             self._client.delete(keys.session(session.key))
 
@@ -243,7 +238,6 @@ class ChainVerifications:
         return self._turn(run, TURN_LEASE)
 
     def present(self) -> ChainVerification | None:
-        """Return the verification that is under way."""
         with translate_errors():
             stored = cast("bytes | None", self._client.hget(keys.chain_turn(), "run"))
         return _read(ChainVerification, stored)
@@ -257,7 +251,6 @@ class ChainVerifications:
             self._turn(run, 0)
 
     def last(self) -> ChainResult | None:
-        """Return the result of the last finished verification."""
         with translate_errors():
             stored = cast("bytes | None", self._client.get(keys.chain_result()))
         return _read(ChainResult, stored)
@@ -268,12 +261,10 @@ class ChainVerifications:
 
 
 def console_sessions(context: Context) -> ConsoleSessions:
-    """Return the sessions in an installation's store."""
     return ConsoleSessions(context.store.client, context.store.scripts, context.keyring)
 
 
 def chain_verifications(context: Context) -> ChainVerifications:
-    """Return the verifications of the audit chain in an installation's store."""
     return ChainVerifications(context.store.client, context.store.scripts)
 
 

@@ -26,5 +26,4 @@ class ConsoleSettings(Section):
 
 
 def console_settings(settings: Settings) -> ConsoleSettings:
-    """Return the console's section."""
     return settings.section("console", ConsoleSettings)

@@ -32,7 +32,6 @@ def home(visit: ConsoleRequest) -> Answer:
 
 @views.view("GET /sign-in", is_open=True)
 def show_sign_in(visit: ConsoleRequest) -> Answer:
-    """Ask for name, password and code."""
     if visit.user and not visit.wrong:
         return visit.to("/")
     return visit.page("sign_in.html", has_accepted="accepted" in request.args)
@@ -40,7 +39,6 @@ def show_sign_in(visit: ConsoleRequest) -> Answer:
 
 @views.view("POST /sign-in", is_open=True)
 def submit_sign_in(visit: ConsoleRequest) -> Answer:
-    """Begin a session under a new cookie."""
     name, code = visit.field("name")[:64], visit.field("code")
     try:
         return visit.enter(sign_in(visit.context, name, visit.secret_field("password"), code, visit.address))
@@ -63,7 +61,6 @@ def _form_error(failed: SignInError, refusal: str) -> FormError:
 
 @views.view("POST /sign-out")
 def sign_out(visit: ConsoleRequest) -> Answer:
-    """End the session, and clear the browser's storage."""
     console_sessions(visit.context).end(visit.own_session)
     answer = visit.to("/sign-in")
     answer.delete_cookie(COOKIE, **SECURE)
@@ -73,7 +70,6 @@ def sign_out(visit: ConsoleRequest) -> Answer:
 
 @views.view("POST /confirm")
 def submit_confirmation(visit: ConsoleRequest) -> Answer:
-    """Check a further code of the user's app, and redirect back."""
     back = visit.field("back")
     is_ours = back.startswith("/") and not back.startswith(("//", "/\\")) and back.isprintable()  # a tab is left out
     back = back if is_ours else "/"
@@ -87,14 +83,12 @@ def submit_confirmation(visit: ConsoleRequest) -> Answer:
 
 @views.view("GET /invitation/<invitation>", is_open=True)
 def show_invitation(visit: ConsoleRequest, invitation: str) -> Answer:
-    """Show the form for a password, with the secret for an app."""
     opened = open_invitation(visit.context, invitation)
     return visit.page("invitation.html", user=opened.user, typed=secret_text(opened.secret))
 
 
 @views.view("POST /invitation/<invitation>", is_open=True)
 def submit_invitation(visit: ConsoleRequest, invitation: str) -> Answer:
-    """Take password and first code."""
     password = visit.secret_field("password")
     try:
         fault = accept_invitation(visit.context, invitation, password, visit.field("code"))
@@ -107,7 +101,6 @@ def submit_invitation(visit: ConsoleRequest, invitation: str) -> Answer:
 
 @views.view("GET /invitation/<invitation>/code.svg", is_open=True)
 def show_invitation_code(visit: ConsoleRequest, invitation: str) -> Answer:
-    """Show the QR code that brings the secret into an app."""
     drawn = io.BytesIO()
     segno.make(open_invitation(visit.context, invitation).uri, micro=False, error="m").save(
         drawn, kind="svg", scale=5, border=4, light="#fff", dark="#000", xmldecl=False, svgclass=None, lineclass=None
@@ -117,7 +110,6 @@ def show_invitation_code(visit: ConsoleRequest, invitation: str) -> Answer:
 
 @views.view("POST /language", is_open=True)
 def choose_language(visit: ConsoleRequest) -> Answer:
-    """Store the chosen language in a cookie."""
     answer = visit.to("/")
     if (chosen := visit.field("language")) in LANGUAGES:
         answer.set_cookie(LANGUAGE_COOKIE, chosen, max_age=365 * 24 * 3600, **SECURE)

@@ -11,7 +11,6 @@ views = Views()
 
 @views.view("GET /users", Permission.USERS, title="Users")
 def show_users(visit: ConsoleRequest) -> Answer:
-    """List all users."""
     return _page(visit)
 
 
@@ -22,7 +21,6 @@ def _page(visit: ConsoleRequest, invitation: str = "", invited: str = "") -> Ans
 
 @views.view("POST /users", Permission.USERS, confirmed=True)
 def invite(visit: ConsoleRequest) -> Answer:
-    """Invite a user; the invitation's URL is shown once."""
     name, role = visit.field("name"), visit.typed_role()
     applications = _typed_applications(visit, role)
     if not is_user_name(name):
@@ -46,14 +44,12 @@ def _typed_applications(visit: ConsoleRequest, role: Role) -> tuple[str, ...]:
 
 @views.view("POST /users/<name>/invite", Permission.USERS, confirmed=True)
 def invite_again(visit: ConsoleRequest, name: str) -> Answer:
-    """Send a user a new invitation."""
     invitation = authentication.invite_again(visit.context, name, visit.operator)
     return _page(visit, invitation=invitation, invited=name)
 
 
 @views.view("POST /users/<name>/change", Permission.USERS, confirmed=True)
 def change(visit: ConsoleRequest, name: str) -> Answer:
-    """Change another user's role."""
     role = visit.typed_role()
     applications = _typed_applications(visit, role)
     if name == visit.signed_in.name:
@@ -65,7 +61,6 @@ def change(visit: ConsoleRequest, name: str) -> Answer:
 
 @views.view("POST /users/<name>/disable", Permission.USERS, confirmed=True)
 def disable(visit: ConsoleRequest, name: str) -> Answer:
-    """Disable another user."""
     if name == visit.signed_in.name:
         raise FormError("You cannot disable your own account.")
     if not ConsoleUsers(visit.context.ledger.database).disable(name, visit.operator):

@@ -47,7 +47,6 @@ _runner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="what-if")
 
 @views.view("GET /fraud/what-if", Permission.EXACT, title="What if")
 def show_form(visit: ConsoleRequest) -> Answer:
-    """Ask for rules to try."""
     return visit.page("what_if.html", rules=_typed_rules(visit))
 
 
@@ -57,7 +56,6 @@ def _typed_rules(visit: ConsoleRequest) -> str:
 
 @views.view("POST /fraud/what-if", Permission.EXACT)
 def begin(visit: ConsoleRequest) -> Answer:
-    """Begin a run; its page shows the result."""
     rules = _typed_rules(visit)
     try:
         tried = changed_settings(visit.settings, rules)
@@ -76,7 +74,6 @@ def begin(visit: ConsoleRequest) -> Answer:
 
 @views.view("GET /fraud/what-if/<name>", Permission.EXACT)
 def show_result(visit: ConsoleRequest, name: str) -> Answer:
-    """Show the result of a run, or that it still runs."""
     tried = _tries.get(name)
     if tried is None or tried.user != _user(visit):
         raise NotFoundError("There is no such try.")
