@@ -312,11 +312,7 @@ def reset(session: Session, to: Destination) -> None:
 
 
 def _row(state: WindowState) -> out.Row:
-    limit = state.limit
-    return (
-        f"{limit.scope} {limit.amount} in {duration(limit.seconds)}",
-        out.Labelled(state.application or None, state.application or "all"),
-        state.used,
-        state.remaining,
-        out.span(1000 * round(state.reset_in)) if state.used else None,
-    )
+    limit = f"{state.limit.scope} {state.limit.amount} in {duration(state.limit.seconds)}"
+    application = out.Labelled(state.application or None, state.application or "all")
+    resets_in = out.span(1000 * round(state.reset_in)) if state.used else None
+    return limit, application, state.used, state.remaining, resets_in

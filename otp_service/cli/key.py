@@ -14,8 +14,6 @@ from otp_service.services import access
 from otp_service.services.access import DEFAULT_OVERLAP, MAX_OVERLAP
 from otp_service.settings.schema import is_name
 
-_OPERATORS = "(operators)"
-
 
 @click.group()
 def key() -> None:
@@ -117,15 +115,10 @@ def _show(issued: access.IssuedKey) -> None:
 
 def _row(key: ApiKey) -> out.Row:
     networks = list(map(str, key.networks))
-    return (
-        key.id,
-        out.Labelled(key.application or None, key.application or _OPERATORS),
-        sorted(key.scopes),
-        out.Labelled(networks, ",".join(networks) or "anywhere"),
-        out.when(key.created),
-        out.Labelled(out.when(key.used), "never" if key.used is None else out.moment(key.used)),
-        _state(key),
-    )
+    owner = out.Labelled(key.application or None, key.application or "(operators)")
+    addresses = out.Labelled(networks, ",".join(networks) or "anywhere")
+    used = out.Labelled(out.when(key.used), "never" if key.used is None else out.moment(key.used))
+    return key.id, owner, sorted(key.scopes), addresses, out.when(key.created), used, _state(key)
 
 
 def _state(key: ApiKey) -> str:

@@ -17,34 +17,14 @@ from otp_service.errors import (
 from otp_service.plugins import installed_names, load_plugin
 from otp_service.telemetry.logging import has_colours
 
-COMMANDS = {
-    "dev": "dev",
-    "serve": "serve",
-    "worker": "worker",
-    "doctor": "doctor",
-    "config": "config",
-    "application": "application",
-    "key": "key",
-    "gateway": "gateway",
-    "find": "find",
-    "dead-letters": "dead_letters",
-    "limits": "guard",
-    "guard": "guard",
-    "store": "ledger",
-    "ledger": "ledger",
-    "suppressions": "suppressions",
-    "inbox": "inbox",
-    "subject": "subject",
-    "factor": "factor",
-    "audit": "audit",
-    "incident": "audit",
-    "report": "report",
-    "webhook": "webhook",
-    "messages": "messages",
-    "send": "verification",
-    "check": "verification",
-}
-"""The module of each, imported when the command runs: most commands need few of the others' imports."""
+COMMANDS = (
+    "dev", "serve", "worker", "doctor", "config", "application", "key", "gateway", "find", "dead-letters", "limits",
+    "guard", "store", "ledger", "suppressions", "inbox", "subject", "factor", "audit", "incident", "report", "webhook",
+    "messages", "send", "check",
+)  # fmt: skip
+"""A command's module is imported when it runs: most commands need few of the others' imports."""
+_MODULES = {"limits": "guard", "store": "ledger", "incident": "audit", "send": "verification", "check": "verification"}
+"""Modules that have another name than the command."""
 COMMAND_ENTRY_POINTS = "otp_service.commands"
 RELOADABLE = frozenset({"serve", "worker"})
 """Those that act on SIGHUP, from the beginning: by default it would end a process that still imports its modules."""
@@ -78,8 +58,8 @@ class Commands(click.Group):
             if cmd_name in RELOADABLE:
                 # Children inherit that: a SIGHUP to all processes reaches those that act on it, and ends none.
                 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-            module = import_module(f"otp_service.cli.{COMMANDS[cmd_name]}")
-            command = getattr(module, cmd_name.replace("-", "_"))
+            name = cmd_name.replace("-", "_")
+            command = getattr(import_module(f"otp_service.cli.{_MODULES.get(name, name)}"), name)
         elif cmd_name in installed_names(COMMAND_ENTRY_POINTS):
             command = load_plugin(COMMAND_ENTRY_POINTS, cmd_name, "command", click.Command)
         else:

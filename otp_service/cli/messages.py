@@ -108,20 +108,18 @@ def preview(
             transaction=ORDINARY_PAYMENT if purpose.kind is PurposeKind.TRANSACTION else None,
         )  # fmt: skip
         message = render_message(templates, content)
+        text, cost = message.text, f"{len(message.text)} characters"
+        if channel.traits.in_segments:
+            count = out.count_of(len(segments(text)), "segment")
+            cost = f"{encoding_of(text).label}, {units(text)} units, {count}"
+            if application.app_hash and octets(text) > MAX_OCTETS:
+                cost += f", {octets(text)} bytes: too long for the SMS Retriever"
         previews.append({
             "asked_for": tag, "locale": message.locale, "purpose": purpose.name, "channel": channel,
-            "cost": _cost(content, message.text), "text": message.text,
+            "cost": cost, "text": text,
         })  # fmt: skip
     if not out.in_json(messages=previews):
         for preview in previews:
             used = "" if preview["locale"] == preview["asked_for"] else f" (in {preview['locale']})"
             heading = f"{preview['asked_for']}{used} {preview['purpose']} {preview['channel']}: {preview['cost']}"
             click.echo(f"--- {heading}\n{preview['text']}\n")
-
-
-def _cost(content: MessageContent, text: str) -> str:
-    if not content.channel.traits.in_segments:
-        return f"{len(text)} characters"
-    cost = f"{encoding_of(text).label}, {units(text)} units, {out.count_of(len(segments(text)), 'segment')}"
-    long = content.application.app_hash and octets(text) > MAX_OCTETS
-    return f"{cost}, {octets(text)} bytes: too long for the SMS Retriever" if long else cost

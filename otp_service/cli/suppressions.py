@@ -193,12 +193,9 @@ def _end(until: datetime | None) -> int | None:
 
 
 def _row(entry: Suppression) -> out.Row:
-    return (
-        out.when(entry.recorded),
-        out.Labelled(entry.application, "all" if entry.application == EVERY_APPLICATION else entry.application),
-        entry.scope,
-        "lifted" if entry.lifted else "frozen" if entry.scope is SuppressionScope.FROZEN else "suppressed",
-        entry.source,
-        out.when(entry.until),
-        entry.reason,
+    application = out.Labelled(
+        entry.application, "all" if entry.application == EVERY_APPLICATION else entry.application
     )
+    kind = "lifted" if entry.lifted else "frozen" if entry.scope is SuppressionScope.FROZEN else "suppressed"
+    until = out.when(entry.until)
+    return out.when(entry.recorded), application, entry.scope, kind, entry.source, until, entry.reason

@@ -50,7 +50,7 @@ def add(session: Session, application: str, url: str, types: tuple[str, ...]) ->
     """Send the webhooks of APPLICATION to URL. The signing secret is printed once and stored sealed."""
     session.application_or_all(application)
     webhooks.check_url(session.context, url)
-    _show(webhooks.add_endpoint(session.context, application, url, types or ("verification",), _actor(session)))
+    _show(webhooks.add_endpoint(session.context, application, url, types or ("verification",), Actor(session.operator)))
 
 
 @command(webhook, "Replace an endpoint's secret.", access=True)
@@ -59,14 +59,14 @@ def add(session: Session, application: str, url: str, types: tuple[str, ...]) ->
               help="Seconds for which both secrets sign; default: a day.")  # fmt: skip
 def rotate(session: Session, endpoint_id: str, overlap: int) -> None:
     """Replace the secret of the endpoint ID. The new secret is printed once and stored sealed."""
-    _show(webhooks.rotate_endpoint(session.context, endpoint_id, overlap, _actor(session)))
+    _show(webhooks.rotate_endpoint(session.context, endpoint_id, overlap, Actor(session.operator)))
 
 
 @command(webhook, "Enable an endpoint.", access=True)
 @_endpoint_id
 def enable(session: Session, endpoint_id: str) -> None:
     """Enable the endpoint ID. Use replay to send the webhooks that were held."""
-    webhooks.enable_endpoint(session.context, endpoint_id, _actor(session))
+    webhooks.enable_endpoint(session.context, endpoint_id, Actor(session.operator))
     out.done(f"The endpoint {endpoint_id} is enabled.", id=endpoint_id)
     out.note(f"To send held webhooks: {out.program()} webhook replay {endpoint_id} --since DAY")
 
@@ -75,7 +75,7 @@ def enable(session: Session, endpoint_id: str) -> None:
 @_endpoint_id
 def disable(session: Session, endpoint_id: str) -> None:
     """Disable the endpoint ID. Its webhooks are held for a replay."""
-    webhooks.disable_endpoint(session.context, endpoint_id, _actor(session))
+    webhooks.disable_endpoint(session.context, endpoint_id, Actor(session.operator))
     out.done(f"The endpoint {endpoint_id} is disabled.", id=endpoint_id)
 
 
@@ -84,7 +84,7 @@ def disable(session: Session, endpoint_id: str) -> None:
 def remove(session: Session, endpoint_id: str) -> None:
     """Remove the endpoint ID and its secrets permanently."""
     session.confirm(f"Remove the endpoint {endpoint_id} permanently?")
-    webhooks.remove_endpoint(session.context, endpoint_id, _actor(session))
+    webhooks.remove_endpoint(session.context, endpoint_id, Actor(session.operator))
     out.done(f"The endpoint {endpoint_id} is removed.", id=endpoint_id)
 
 
@@ -114,10 +114,10 @@ def replay(session: Session, name: str, since: datetime | None, *, delivered: bo
     if since is None and delivered:
         raise click.UsageError("--delivered requires --since.")
     if since is None:
-        count = webhooks.replay_webhook(session.context, name, _actor(session))
+        count = webhooks.replay_webhook(session.context, name, Actor(session.operator))
     else:
         moment = round(since.replace(tzinfo=UTC).timestamp() * 1000)
-        count = webhooks.replay_since(session.context, name, moment, _actor(session), delivered=delivered)
+        count = webhooks.replay_since(session.context, name, moment, Actor(session.operator), delivered=delivered)
     out.done(f"Queued again: {out.count_of(count, 'webhook')}.", webhooks=count)
 
 
@@ -132,10 +132,6 @@ def reseal(session: Session) -> None:
             f"{out.count_of(unreadable, 'endpoint')} not resealed, because the root key is missing: "
             "add it after the others and try again, or rotate the endpoints."
         )
-
-
-def _actor(session: Session) -> Actor:
-    return Actor(session.operator)
 
 
 def _show(issued: IssuedEndpoint) -> None:
