@@ -1,9 +1,10 @@
-"""Makes docs/log-lines.md, every line that the code logs, from its calls of loggers: ``make docs``.
+"""Makes docs/log-lines.md, every line that the code logs, from its calls of loggers and log-lines.toml: ``make docs``.
 
 The tests fail when the document is not what this makes.
 """
 
 import ast
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -13,16 +14,20 @@ from typing import cast
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "otp_service"
 DOCUMENT = ROOT / "docs" / "log-lines.md"
+MEANINGS = tomllib.loads((ROOT / "docs" / "log-lines.toml").read_text(encoding="utf-8"))
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 """Levels by the methods that log; ``log`` takes the level as a value."""
 HEAD = """\
 # Lines of the log
 
-Made by `make docs` from the code. [Logs and events](logs.md#what-to-do) explains warnings and errors. Members that name
-the request, verification or dispatch are left out.
+Made by `make docs` from the code and [`log-lines.toml`](log-lines.toml). [Logs and events](logs.md) explains the format.
 
-| line | level | members |
-|---|---|---|
+A line that ends in `_defect` is a bug (report it), or is in a gateway or policy of your own. The action is retried; a
+reload keeps the old settings. Lines without a meaning record what was done. Members that name the request, verification
+or dispatch are left out.
+
+| line | level | members | means |
+|---|---|---|---|
 """
 
 
@@ -92,7 +97,8 @@ def document() -> str:
 
 def _row(name: str, levels: set[str], members: set[str]) -> str:
     shown = sorted(members - {"request_id", "verification", "message", "dispatch", "dispatch_number", "exc_info"})
-    return f"| `{name}` | {', '.join(sorted(levels)) or 'varies'} | {' '.join(f'`{each}`' for each in shown)} |\n"
+    meaning = MEANINGS.get(name, "")
+    return f"| `{name}` | {', '.join(sorted(levels)) or 'varies'} | {' '.join(f'`{each}`' for each in shown)} | {meaning} |\n"
 
 
 if __name__ == "__main__":
