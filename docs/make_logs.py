@@ -20,7 +20,7 @@ LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "erro
 HEAD = """\
 # Lines of the log
 
-Made by `make docs` from the code and [`log-lines.toml`](log-lines.toml). [Logs and events](logs.md) explains the format.
+Made by `make docs` from the code and [`log-lines.toml`](log-lines.toml). See also [logs and events](logs.md).
 
 A line that ends in `_defect` is a bug (report it), or is in a gateway or policy of your own. The action is retried; a
 reload keeps the old settings. Lines without a meaning record what was done. Members that name the request, verification
@@ -96,9 +96,9 @@ def document() -> str:
 
 
 def _row(name: str, levels: set[str], members: set[str]) -> str:
-    shown = sorted(members - {"request_id", "verification", "message", "dispatch", "dispatch_number", "exc_info"})
-    meaning = MEANINGS.get(name, "")
-    return f"| `{name}` | {', '.join(sorted(levels)) or 'varies'} | {' '.join(f'`{each}`' for each in shown)} | {meaning} |\n"
+    further = members - {"request_id", "verification", "message", "dispatch", "dispatch_number", "exc_info"}
+    shown = " ".join(f"`{member}`" for member in sorted(further))
+    return f"| `{name}` | {', '.join(sorted(levels)) or 'varies'} | {shown} | {MEANINGS.get(name, '')} |\n"
 
 
 if __name__ == "__main__":
