@@ -22,7 +22,6 @@ from otp_service.services.factors import end_enrolments
 from otp_service.store.events import Decision
 from otp_service.store.guard import Counters
 from otp_service.store.inbox import WaitingMessage
-from otp_service.store.verifications import Canceled
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -88,11 +87,11 @@ def _end_pending(context: Context, to: Named, application: str, reason: str) -> 
     """End the pending ones of the last verifications, of an application or all; yield their identifiers."""
     for verification in recent_verifications(context, to, None if application == EVERY_APPLICATION else application):
         bucket = context.keyring.bucket(verification.pseudonym)
-        if verification.status is Status.PENDING and isinstance(
-            context.store.verifications.cancel(bucket, verification.id, verification.application, reason=reason),
-            Canceled,
-        ):
-            yield verification.id
+        if verification.status is Status.PENDING:
+            cancel = context.store.verifications.cancel
+            outcome = cancel(bucket, verification.id, verification.application, reason=reason)
+            if isinstance(outcome, Verification):
+                yield verification.id
 
 
 @dataclass(frozen=True, slots=True)

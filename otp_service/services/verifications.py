@@ -36,9 +36,9 @@ from otp_service.services.context import Context
 from otp_service.services.pricing import max_resend_price
 from otp_service.services.proofs import prove_verification
 from otp_service.store.sandbox import CaughtMessage
+from otp_service.store.signatures.verifications import TooSoon, WrongLength
 from otp_service.store.verifications import (
     AlreadyFinal,
-    Canceled,
     Checked,
     FurtherMessage,
     HumanCheckNeeded,
@@ -46,8 +46,6 @@ from otp_service.store.verifications import (
     Refusal,
     RefusedByRule,
     StoreRefusal,
-    TooSoon,
-    WrongLength,
 )
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import current_request, get_logger
@@ -204,11 +202,9 @@ def cancel(
     outcome = context.store.verifications.cancel(
         bucket, verification_id, application.name, retry, request=current_request()
     )
-    match outcome:
-        case Canceled(verification):
-            return view_of(context, verification)
-        case _:
-            raise error_for(outcome)
+    if isinstance(outcome, Verification):
+        return view_of(context, outcome)
+    raise error_for(outcome)
 
 
 def find_verification(context: Context, application: Application, verification_id: str) -> tuple[str, Verification]:

@@ -12,16 +12,8 @@ from otp_service.store import keys
 from otp_service.store.connection import translate_errors
 from otp_service.store.rulesets import CompiledRuleset
 from otp_service.store.script_runner import ScriptCall, ScriptRunner
+from otp_service.store.signatures import guard as signed
 from otp_service.store.signatures.common import KeyList
-from otp_service.store.signatures.guard import (
-    SUMS_REQUEST,
-    WINDOWS_READ,
-    WINDOWS_WRITE,
-    SumsRequestArguments,
-    SumsRequestKeys,
-    WindowsReadArguments,
-    WindowsWriteArguments,
-)
 
 _BATCH: Final = 200
 """Windows that are read at once, for which a server takes about a millisecond."""
@@ -79,8 +71,10 @@ class LimitSums:
     def request(self, subjects: Iterable[str], application: str, ip_prefix: str) -> None:
         """Request the sums of an application, an address or both; after a failure a later start requests them."""
         names = {"application": application, "address": f"{application} {ip_prefix}"}
-        arguments = SumsRequestArguments(1000 * keys.unsummed.seconds, tuple(names[subject] for subject in subjects))
-        self._scripts.send_all([ScriptCall.of(SUMS_REQUEST, SumsRequestKeys(keys.UNSUMMED), arguments)])
+        arguments = signed.SumsRequestArguments(
+            1000 * keys.unsummed.seconds, tuple(names[subject] for subject in subjects)
+        )
+        self._scripts.send_all([ScriptCall.of(signed.SUMS_REQUEST, signed.SumsRequestKeys(keys.UNSUMMED), arguments)])
 
     def update(self) -> None:
         """Sum all requested windows. Raises `StoreUnavailableError`."""
@@ -112,13 +106,13 @@ class LimitSums:
         """
         states = [KeyList(of_bucket) for of_bucket in names]
         windows = [window for window in ruleset.ruleset.windows if window.scope is scope]
-        read = WindowsReadArguments(subject, scope)
-        answers = self._scripts.call_all(WINDOWS_READ, [(state, read) for state in states], ruleset)
+        read = signed.WindowsReadArguments(subject, scope)
+        answers = self._scripts.call_all(signed.WINDOWS_READ, [(state, read) for state in states], ruleset)
         counts = [zip(*[iter(answer)] * 3, strict=True) for answer in answers if isinstance(answer, list)]
         sums: list[int] = []
         for place, of_buckets in enumerate(zip(*counts, strict=True)):
             window = windows[place % len(windows)]
             sums += sum_windows(of_buckets, window.amount, 1000 * window.seconds)
         if sums:
-            write = WindowsWriteArguments(subject, scope, tuple(sums))
-            self._scripts.call_all(WINDOWS_WRITE, [(state, write) for state in states], ruleset)
+            write = signed.WindowsWriteArguments(subject, scope, tuple(sums))
+            self._scripts.call_all(signed.WINDOWS_WRITE, [(state, write) for state in states], ruleset)

@@ -18,14 +18,8 @@ from otp_service.store.cluster import ClusterClient
 from otp_service.store.connection import translate_errors
 from otp_service.store.rulesets import CompiledRuleset
 from otp_service.store.script_runner import ScriptRunner
+from otp_service.store.signatures import guard as signed
 from otp_service.store.signatures.common import KeyList
-from otp_service.store.signatures.guard import (
-    SUSPICIONS_NOTE,
-    TRAFFIC_COMMIT,
-    SuspicionsNoteArguments,
-    TrafficCommitArguments,
-    TrafficCommitKeys,
-)
 
 _VERSION: Final = "version"
 SUSPICION_LIFE: Final = 600_000
@@ -177,15 +171,19 @@ class TrafficStore:
             for prefix in changed:
                 fields += [f"{country}/{prefix}", pack_place(traffic.ranges[prefix])]
         counts = {str(tally): count for tally, count in judged.items()}
-        names = TrafficCommitKeys(keys.traffic(application), keys.tallies(application))
-        arguments = TrafficCommitArguments(version, 1000 * keys.traffic.seconds, json.dumps(counts), tuple(fields))
-        if not self._scripts.call(TRAFFIC_COMMIT, names, arguments):
+        names = signed.TrafficCommitKeys(keys.traffic(application), keys.tallies(application))
+        arguments = signed.TrafficCommitArguments(
+            version, 1000 * keys.traffic.seconds, json.dumps(counts), tuple(fields)
+        )
+        if not self._scripts.call(signed.TRAFFIC_COMMIT, names, arguments):
             return False
         if suspicions:
-            note = SuspicionsNoteArguments(SUSPICION_LIFE, json.dumps([asdict(suspicion) for suspicion in suspicions]))
+            note = signed.SuspicionsNoteArguments(
+                SUSPICION_LIFE, json.dumps([asdict(suspicion) for suspicion in suspicions])
+            )
             countries = [
                 KeyList(tuple(keys.country(bucket, application, suspicion.name) for suspicion in suspicions))
                 for bucket in self._buckets
             ]
-            self._scripts.call_all(SUSPICIONS_NOTE, [(of_bucket, note) for of_bucket in countries], ruleset)
+            self._scripts.call_all(signed.SUSPICIONS_NOTE, [(of_bucket, note) for of_bucket in countries], ruleset)
         return True

@@ -29,17 +29,8 @@ from otp_service.store.connection import (
 from otp_service.store.keys import tag_of
 from otp_service.store.library import UNREGISTERED, fenced_scripts, library, script_names
 from otp_service.store.rulesets import CompiledPlan, CompiledRuleset
+from otp_service.store.signatures import servers as signed
 from otp_service.store.signatures.gateways import GatewayKeys
-from otp_service.store.signatures.servers import (
-    DETECT_FAILOVER,
-    REPLICAS_AWAIT,
-    DetectFailoverArguments,
-    DetectFailoverKeys,
-    Fenced,
-    ReplicasAwaitKeys,
-    Same,
-    Undecided,
-)
 from otp_service.store.signatures.signature import ArgumentsT, KeysT, NoArguments, ReplyT, Signature
 
 # A script is sent once. When its answer is lost, it is unknown whether it ran. The caller gets an error, and may try
@@ -379,23 +370,23 @@ class ScriptRunner:
         """Return the command that meets a server, which has all of the ``confirmed`` history."""
         server = keys.server(buckets[0]) if self.is_cluster else keys.INSTALLATION
         rest = (*map(keys.fence, buckets), *map(keys.mirror, buckets))
-        names = DETECT_FAILOVER.flat_keys(DetectFailoverKeys(server, rest))
-        arguments = DetectFailoverArguments(
+        names = signed.DETECT_FAILOVER.flat_keys(signed.DetectFailoverKeys(server, rest))
+        arguments = signed.DetectFailoverArguments(
             life=FENCE_LIFE,
             confirmed=confirmed,
             patience=patience,
             is_cluster=int(self.is_cluster),
             replicas=self._replication.replicas,
         )
-        return ("FCALL", self._functions[DETECT_FAILOVER.script], len(names), *names, *arguments)
+        return ("FCALL", self._functions[signed.DETECT_FAILOVER.script], len(names), *names, *arguments)
 
     def await_replicas(self, names: Iterable[str]) -> None:
         """Return once replicas have all writes of the servers of some keys; at once with 0 replicas.
 
         Raises `StoreUnavailableError` if too few have it in time.
         """
-        calls = [(ReplicasAwaitKeys(name), NoArguments()) for name in names] if self._replicated else []
-        for answer in self.call_all(REPLICAS_AWAIT, calls):
+        calls = [(signed.ReplicasAwaitKeys(name), NoArguments()) for name in names] if self._replicated else []
+        for answer in self.call_all(signed.REPLICAS_AWAIT, calls):
             if isinstance(answer, StoreUnavailableError):
                 raise answer
 
@@ -497,13 +488,13 @@ class ScriptRunner:
         `redis.ConnectionError` while it is unknown whether the server lacks writes.
         """
         reply = self._ask_met(link, buckets, self._patience)
-        if isinstance(reply, Same):
+        if isinstance(reply, signed.Same):
             return
         replies = {buckets: reply} | self._ask_all_met(link, others(), self._patience)
         for _ in range(_MAX_MEETINGS):
-            if any(isinstance(reply, Fenced) for reply in replies.values()):
+            if any(isinstance(reply, signed.Fenced) for reply in replies.values()):
                 self._replication.note_fenced()
-            undecided = {group: reply for group, reply in replies.items() if isinstance(reply, Undecided)}
+            undecided = {group: reply for group, reply in replies.items() if isinstance(reply, signed.Undecided)}
             if not undecided:
                 return
             first = next(iter(undecided.values()))
@@ -516,7 +507,7 @@ class ScriptRunner:
 
     def _ask_all_met(
         self, link: _Link, groups: Iterable[tuple[str, ...]], patience: int, confirmed: bytes = b""
-    ) -> dict[tuple[str, ...], Same | Fenced | Undecided]:
+    ) -> dict[tuple[str, ...], signed.Same | signed.Fenced | signed.Undecided]:
         replies = {}
         for group in groups:
             with suppress(MovedError):  # the next call of the bucket reports it
@@ -525,9 +516,9 @@ class ScriptRunner:
 
     def _ask_met(
         self, link: _Link, buckets: tuple[str, ...], patience: int, confirmed: bytes = b""
-    ) -> Same | Fenced | Undecided:
+    ) -> signed.Same | signed.Fenced | signed.Undecided:
         command = self.meet_command(buckets, confirmed, patience)
-        return DETECT_FAILOVER.read(self._ask_loaded(link, command))
+        return signed.DETECT_FAILOVER.read(self._ask_loaded(link, command))
 
     def _is_whole(self, peer: Peer, former: str, present: str, replicas: int) -> bool | None:
         """Return whether a server that took over has all answered writes; ``None`` while other servers may show it.

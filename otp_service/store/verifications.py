@@ -263,13 +263,6 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True)
-class Canceled:
-    """A canceled verification."""
-
-    verification: Verification
-
-
-@dataclass(frozen=True, slots=True)
 class Checked:
     """The result of a check."""
 
@@ -305,24 +298,10 @@ class HumanCheckNeeded:
 
 
 @dataclass(frozen=True, slots=True)
-class TooSoon:
-    """The delay of a resend is not over; ``wait`` in milliseconds."""
-
-    wait: int
-
-
-@dataclass(frozen=True, slots=True)
 class AlreadyFinal:
     """The verification has ended in this status."""
 
     status: Status
-
-
-@dataclass(frozen=True, slots=True)
-class WrongLength:
-    """The purpose's codes have another number of digits."""
-
-    code_length: int
 
 
 class Refusal(StrEnum):
@@ -345,7 +324,7 @@ class Refusal(StrEnum):
     STEP_UP = "step-up"
 
 
-StoreRefusal = RefusedByRule | HumanCheckNeeded | TooSoon | AlreadyFinal | WrongLength | Refusal
+StoreRefusal = RefusedByRule | HumanCheckNeeded | signed.TooSoon | AlreadyFinal | signed.WrongLength | Refusal
 """Any answer but success."""
 StartOutcome = Started | Replayed | Pending | StoreRefusal
 
@@ -366,10 +345,8 @@ def _send_refusal(
 def _refusal(reply: tuple[object, ...]) -> StoreRefusal:
     """Return a script's refusal; a reply without values has the word of a `Refusal`."""
     match reply:
-        case signed.TooSoon(wait):
-            return TooSoon(wait)
-        case signed.WrongLength(code_length):
-            return WrongLength(code_length)
+        case signed.TooSoon() | signed.WrongLength():
+            return reply
         case signed.Withheld(reason):
             return Refusal(reason.decode())
         case AlreadyFinalReply(status):
@@ -731,8 +708,8 @@ class Verifications:
         retry: IdempotentRequest | None = None,
         reason: str = "",
         request: str = "",
-    ) -> Canceled | StoreRefusal:
-        """Cancel a pending verification; ``reason`` is reported where the application is not the one canceling."""
+    ) -> Verification | StoreRefusal:
+        """Cancel and return a pending verification; ``reason`` is reported, empty for the application's own request."""
         record = keys.record(bucket, verification_id)
         idempotency = keys.idempotency(bucket, application, retry.key) if retry else record
         reply = self._scripts.call(
@@ -742,7 +719,7 @@ class Verifications:
         )
         if not isinstance(reply, signed.Canceled):
             return _refusal(reply)
-        return Canceled(parse_verification(verification_id, pairs_to_dict(reply.record), reply.now))
+        return parse_verification(verification_id, pairs_to_dict(reply.record), reply.now)
 
     def redeem(self, bucket: str, approval: str, application: str) -> bool:
         """Mark an approval's proof as used; return ``False`` where it was used before, or Redis has lost it.

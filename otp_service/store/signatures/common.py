@@ -10,7 +10,8 @@ elsewhere       What `revocation` returned of other buckets; empty before.
 fingerprint     Of the idempotent request; empty without one.
 idempotency     The record again without an idempotency key.
 identity        Of the ledger.
-max_age         Of decisions, in milliseconds, as is every time.
+life            Milliseconds, as every time.
+max_age         Of decisions.
 max_events      Events that may wait to be recorded.
 min_sequence    Place in the ledger that the mirror must have reached.
 mirror          The head of the bucket's mirror.

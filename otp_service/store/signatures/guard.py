@@ -130,7 +130,6 @@ class DecisionNoteKeys(NamedTuple):
 class DecisionNoteArguments(NamedTuple):
     max_decisions: int
     max_age: int
-    """Milliseconds."""
     rule: str
     application: str
     purpose: str

@@ -121,7 +121,6 @@ class ReferencePutKeys(NamedTuple):
 class ReferencePutArguments(NamedTuple):
     dispatch: str
     life: int
-    """Milliseconds."""
 
 
 REFERENCE_PUT = Signature[ReferencePutKeys, ReferencePutArguments, list[bytes]]("reference_put")
@@ -136,8 +135,6 @@ class ReferenceFindArguments(NamedTuple):
 
 
 class ReferenceFound(NamedTuple):
-    """The dispatch of a receipt."""
-
     dispatch: bytes
 
 

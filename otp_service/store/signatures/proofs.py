@@ -13,7 +13,6 @@ class PageCountKeys(NamedTuple):
 class PageCountArguments(NamedTuple):
     max_requests: int
     window: int
-    """Milliseconds."""
 
 
 PAGE_COUNT = Signature[PageCountKeys, PageCountArguments, int]("page_count")

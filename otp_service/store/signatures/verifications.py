@@ -52,8 +52,6 @@ class VerificationFindArguments(NamedTuple):
 
 
 class VerificationFound(NamedTuple):
-    """The newest verification of a number for a purpose."""
-
     now: int
     id: bytes
     record: list[bytes]
@@ -114,8 +112,6 @@ class StartArguments(NamedTuple):
 
 
 class Started(NamedTuple):
-    """A new verification."""
-
     now: int
     quota_max: int
     quota_used: int
@@ -133,8 +129,6 @@ class Replayed(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """Another verification is pending."""
-
     id: bytes
 
 
@@ -290,8 +284,6 @@ class CheckArguments(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """The result of a check."""
-
     status: bytes
     reason: bytes
     """Why the code was refused; empty for an approval."""
@@ -341,8 +333,6 @@ class CancelArguments(NamedTuple):
 
 
 class Canceled(NamedTuple):
-    """A canceled verification."""
-
     now: int
     record: list[bytes]
 
