@@ -469,6 +469,7 @@ Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_
 Brand = Annotated[str, AfterValidator(_brand)]
 Payee = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_LENGTH)]
 Delay = Annotated[int, Field(ge=0, le=600)]
+Steps = Annotated[int, Field(ge=0, le=MAX_SKEW)]
 
 
 class PurposeSettings(Section):
@@ -530,9 +531,6 @@ class PurposeSettings(Section):
 
     def as_purpose(self, name: str) -> Purpose:
         return Purpose(name=name, **{member: value for member, value in self if member != "linked_elsewhere"})
-
-
-Steps = Annotated[int, Field(ge=0, le=MAX_SKEW)]
 
 
 class ApplicationSection(Section):
@@ -824,9 +822,7 @@ class GuardSettings(Section):
 
 ANY: Final = "any"
 Category = Literal["transactional", "promotional"]
-Reference = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 TemplateId = Annotated[str, StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9-]+/[a-z0-9_-]+/[a-z]+$")]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class CountrySettings(Section):
@@ -862,7 +858,7 @@ class RegistrationSettings(Section):
     """The common members of senders and approvals."""
 
     country: CountryCode
-    reference: Reference
+    reference: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     """The registrar's number or name of the registration."""
     valid_until: date | None = None
     """Last day of the registration; ``doctor`` warns 30 days before."""
@@ -886,16 +882,13 @@ class ApprovalSettings(RegistrationSettings):
 
     template: TemplateId
     """Id of the template, such as ``en/possession/sms``."""
-    sha256: Digest
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     """Digest of its text; ``otp-service messages templates`` prints both."""
 
     def as_approval(self, name: str) -> Approval:
         return Approval(name=name, **dict(self))
 
 
-Countries = dict[CountryCode, CountrySettings]
-Senders = dict[Name, SenderSettings]
-Approvals = dict[Name, ApprovalSettings]
 ExtraKeywords = Annotated[
     tuple[Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEYWORD_LENGTH)], ...], Field(max_length=100)
 ]
@@ -1047,6 +1040,7 @@ class AuditSettings(Section):
 
 
 Days = Annotated[int, Field(ge=1, le=7300)]
+WeekOrMore = Annotated[int, Field(ge=7, le=7300)]
 ProofDays = Annotated[int, Field(ge=90, le=7300)]
 """At least 90, the maximum of ``streams.retention_days``: an event that is recorded late still finds later rows."""
 
@@ -1055,52 +1049,39 @@ class RetentionSettings(Section):
     """Days for which the ledger stores each class of data; workers delete older rows."""
 
     # Descriptions, not docstrings, because docs/data.md quotes them: pydantic reads docstrings from the source.
-    traffic: Days = Field(
-        400,
-        description="Verifications and their history: a provider's bill is disputed within the year.",
-    )
-    stats: Days = Field(
-        1095,
-        description="Hourly statistics, which hold nothing of a person: three years, so that a month is compared with "
-        "those of the years before.",
-    )
+    traffic: Days = Field(400, description="Verifications and their history: bills are disputed within the year.")
+    stats: Days = Field(1095, description="Hourly statistics without personal data: three years, to compare months.")
     consents: ProofDays = Field(
-        1095,
-        description="Consents, after a later one replaced them: three years, in which most claims must be brought. "
-        "The latest one stays.",
+        1095, description="Replaced consents: three years, in which most claims must be brought. The latest stays."
     )
     suppressions: ProofDays = Field(
-        1095,
-        description="Suppressions, after they were lifted or ended: proof that they were respected, kept as long as "
-        "that of a consent.",
+        1095, description="Lifted or ended suppressions: proof that they were respected, as long as a consent's."
     )
-    inbound: Annotated[int, Field(ge=7, le=7300)] = Field(
+    inbound: WeekOrMore = Field(
         90,
         description="Messages from people. The suppression that a message made records its meaning. "
         "Gateways repeat messages for days.",
     )
-    webhooks: Annotated[int, Field(ge=7, le=7300)] = Field(
+    webhooks: WeekOrMore = Field(
         30,
-        description="Webhooks, and what became of them: a receiver that lost some asks for them again. "
+        description="Webhooks and their outcomes: a receiver that lost some requests them again. "
         "They are tried for three days.",
     )
     factors: Days = Field(
         400,
-        description="Authenticator apps and recovery codes, after they were removed, used or replaced, and what was "
-        "recorded of that. Secrets and labels go at once.",
+        description="Authenticator apps and recovery codes that were removed, used or replaced, and their history. "
+        "Secrets and labels go at once.",
     )
     access: Days = Field(
         400,
-        description="API keys, after they were revoked or ended, and endpoints of webhooks, after they were removed: "
-        "as long as the traffic that was sent with them.",
+        description="Revoked or ended API keys and removed endpoints of webhooks: as long as the traffic that was sent "
+        "with them.",
     )
     accountability: ProofDays = Field(
-        1095,
-        description="Erasures on request, automatic deletions and actions of operators: proof that they took place.",
+        1095, description="Erasures, automatic deletions and actions of operators: proof that they took place."
     )
     audit: ProofDays = Field(
-        3650,
-        description="The audit chain, which has digests only: ten years, longer than all data that it proves.",
+        3650, description="The audit chain, which has digests only: ten years, longer than all data that it proves."
     )
 
     @model_validator(mode="after")

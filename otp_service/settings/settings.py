@@ -19,43 +19,14 @@ from otp_service.domain.verification import Purpose
 from otp_service.errors import ConfigurationError
 from otp_service.extensions import Extension, load_extensions
 from otp_service.gateways.base import CountryCode
+from otp_service.settings import schema
 from otp_service.settings.guard_ruleset import build_ruleset
-from otp_service.settings.schema import (
-    ApplicationSettings,
-    Approvals,
-    AuditSettings,
-    BreakerSettings,
-    ConfiguredGateway,
-    ConfiguredHumanCheck,
-    ConfiguredPolicy,
-    Countries,
-    GuardSettings,
-    HttpSettings,
-    InboundSettings,
-    KeysSettings,
-    LedgerSettings,
-    LimitsSettings,
-    LoggingSettings,
-    MessagesSettings,
-    Name,
-    ProofsSettings,
-    PurposeSettings,
-    RedisSettings,
-    RetentionSettings,
-    RouteSettings,
-    Section,
-    Senders,
-    StreamsSettings,
-    TelemetrySettings,
-    WebhookSettings,
-    WorkerSettings,
-)
 from otp_service.settings.urls import Host
 
 ExtensionSection = TypeVar("ExtensionSection", bound=BaseModel)
 
 
-class Settings(Section):
+class Settings(schema.Section):
     """All settings of an installation. Neither its ``repr`` nor `redacted` shows a secret."""
 
     environment: Literal["production", "development"] = "production"
@@ -66,38 +37,38 @@ class Settings(Section):
     """Country (ISO 3166-1 alpha-2) that personal data may not leave; sections declare theirs by ``hosted_in``."""
     plaintext_hosts: tuple[Host, ...] = ()
     """Hosts that production may reach unencrypted or unverified, over your own network."""
-    redis: RedisSettings = RedisSettings()
-    ledger: LedgerSettings = LedgerSettings()
-    retention: RetentionSettings = RetentionSettings()
-    audit: AuditSettings = AuditSettings()
-    keys: KeysSettings = KeysSettings()
-    http: HttpSettings = HttpSettings()
-    proofs: ProofsSettings = ProofsSettings()
-    limits: LimitsSettings = LimitsSettings()
-    guard: GuardSettings = GuardSettings()
-    purposes: dict[Name, PurposeSettings] = Field(default_factory=dict)
-    applications: dict[Name, ApplicationSettings] = Field(default_factory=dict)
-    gateways: dict[Name, ConfiguredGateway] = Field(default_factory=dict)
-    routes: tuple[RouteSettings, ...] = ()
+    redis: schema.RedisSettings = schema.RedisSettings()
+    ledger: schema.LedgerSettings = schema.LedgerSettings()
+    retention: schema.RetentionSettings = schema.RetentionSettings()
+    audit: schema.AuditSettings = schema.AuditSettings()
+    keys: schema.KeysSettings = schema.KeysSettings()
+    http: schema.HttpSettings = schema.HttpSettings()
+    proofs: schema.ProofsSettings = schema.ProofsSettings()
+    limits: schema.LimitsSettings = schema.LimitsSettings()
+    guard: schema.GuardSettings = schema.GuardSettings()
+    purposes: dict[schema.Name, schema.PurposeSettings] = Field(default_factory=dict)
+    applications: dict[schema.Name, schema.ApplicationSettings] = Field(default_factory=dict)
+    gateways: dict[schema.Name, schema.ConfiguredGateway] = Field(default_factory=dict)
+    routes: tuple[schema.RouteSettings, ...] = ()
     """Without a route, all gateways carry all messages, in the order of their sections."""
-    countries: Countries = Field(default_factory=dict)
+    countries: dict[CountryCode, schema.CountrySettings] = Field(default_factory=dict)
     """Requirements of countries for messages to their numbers."""
-    senders: Senders = Field(default_factory=dict)
+    senders: dict[schema.Name, schema.SenderSettings] = Field(default_factory=dict)
     """Registered names that handsets show as the sender."""
-    approvals: Approvals = Field(default_factory=dict)
+    approvals: dict[schema.Name, schema.ApprovalSettings] = Field(default_factory=dict)
     """Templates that countries approved, word by word."""
-    policies: dict[Name, ConfiguredPolicy] = Field(default_factory=dict)
+    policies: dict[schema.Name, schema.ConfiguredPolicy] = Field(default_factory=dict)
     """A site's own rules, applied before a dispatch in the order of their sections."""
-    human_checks: dict[Name, ConfiguredHumanCheck] = Field(default_factory=dict)
+    human_checks: dict[schema.Name, schema.ConfiguredHumanCheck] = Field(default_factory=dict)
     """Verifiers of human checks, which applications name."""
-    worker: WorkerSettings = WorkerSettings()
-    breaker: BreakerSettings = BreakerSettings()
-    streams: StreamsSettings = StreamsSettings()
-    messages: MessagesSettings = MessagesSettings()
-    inbound: InboundSettings = InboundSettings()
-    webhooks: WebhookSettings = WebhookSettings()
-    logging: LoggingSettings = LoggingSettings()
-    telemetry: TelemetrySettings = TelemetrySettings()
+    worker: schema.WorkerSettings = schema.WorkerSettings()
+    breaker: schema.BreakerSettings = schema.BreakerSettings()
+    streams: schema.StreamsSettings = schema.StreamsSettings()
+    messages: schema.MessagesSettings = schema.MessagesSettings()
+    inbound: schema.InboundSettings = schema.InboundSettings()
+    webhooks: schema.WebhookSettings = schema.WebhookSettings()
+    logging: schema.LoggingSettings = schema.LoggingSettings()
+    telemetry: schema.TelemetrySettings = schema.TelemetrySettings()
 
     _files: Mapping[Path, bool] = PrivateAttr(default_factory=dict)
 

@@ -561,7 +561,11 @@ def _is_reached(path: Path) -> bool:
 def contradictions(settings: Settings) -> list[str]:
     """Return a sentence with the setting for each unknown name and each invalid limit."""
     unknown = list(_unknown_names(settings))
-    faults = [*_limit_faults(settings), *unknown, *_key_faults(settings)]
+    faults = [*unknown, *_key_faults(settings)]
+    try:
+        build_ruleset(settings.guard, settings.limits.parsed, SpendSettings())
+    except ConfigurationError as malformed:
+        faults.append(str(malformed))
     for name, application in settings.applications.items():
         own = [*brand_faults(name, application), *unmet_needs(settings, application)]
         faults += [f"applications.{name}.{fault}" for fault in own]
@@ -572,13 +576,6 @@ def contradictions(settings: Settings) -> list[str]:
         for fault in sender_id_faults(sender.sender_id, rules.reserved_sender_ids if rules else ()):
             faults.append(f"senders.{name}.sender_id: {fault}.")
     return faults
-
-
-def _limit_faults(settings: Settings) -> Iterator[str]:
-    try:
-        build_ruleset(settings.guard, settings.limits.parsed, SpendSettings())
-    except ConfigurationError as malformed:
-        yield str(malformed)
 
 
 def _unknown_names(settings: Settings) -> Iterator[str]:
