@@ -87,7 +87,10 @@ class Console(Flask):
         g.visit = visit = ConsoleRequest(self.installation, language_of_request(), render=render)
         if request.endpoint == "health":
             return None  # probes may use any host name
-        self._require_own_host()
+        expected, host = console_settings(self.installation.settings).public_url, request.host
+        is_own = host == urlsplit(expected).netloc if expected else urlsplit(f"//{host}").hostname in _LOOPBACK
+        if not is_own:  # against DNS rebinding
+            raise ForbiddenError("This is not the address of the console.")
         visit.view = self._by_endpoint.get(request.endpoint or "")
         if visit.view is None:
             return None  # a file, or Flask's own 404 or 405
@@ -97,11 +100,13 @@ class Console(Flask):
             visit.session = session if visit.user else None
         if request.method == "POST":
             _require_own_form(visit)
-        _require_text()
+        sent = (*(request.view_args or {}).values(), *request.args.values(), *request.form.values())
+        if any("\0" in text for text in sent):  # PostgreSQL cannot store NUL
+            raise BadRequest
         return _admit(visit, visit.view)
 
     def _answer(self, view: View, **parts: str) -> Answer:
-        """Answer with a view; after a `FormError`, with the page of the form: the longest path that begins its own."""
+        """Answer with a view; after a `FormError`, with the form's page, whose path is the longest prefix."""
         try:
             return view.function(g.visit, **parts)
         except FormError as wrong:
@@ -112,13 +117,6 @@ class Console(Flask):
             if not page.is_for(g.visit.user):
                 raise ForbiddenError("Your role does not allow this page.") from wrong
             return page.function(g.visit, **{name: value for name, value in parts.items() if f"<{name}>" in page.rule})
-
-    def _require_own_host(self) -> None:
-        """Refuse requests for another host, against DNS rebinding."""
-        expected, host = console_settings(self.installation.settings).public_url, request.host
-        name = urlsplit(f"//{host}").hostname or ""
-        if host != urlsplit(expected).netloc if expected else name not in _LOOPBACK:
-            raise ForbiddenError("This is not the address of the console.")
 
     def _fail(self, error: Exception) -> Answer:
         visit: ConsoleRequest = g.visit
@@ -140,7 +138,7 @@ class Console(Flask):
 
 
 def _admit(visit: ConsoleRequest, view: View) -> Answer | None:
-    """Admit the request, or answer with the page to sign in or to confirm. Raises `ForbiddenError`."""
+    """Return ``None`` for an admitted request, else the page to sign in or to confirm; raise `ForbiddenError`."""
     if view.is_open:
         return None
     if visit.user is None:
@@ -165,13 +163,6 @@ def _require_own_form(visit: ConsoleRequest) -> None:
         raise ForbiddenError("The form was sent from another site.")
 
 
-def _require_text() -> None:
-    """Refuse NUL anywhere in the request: PostgreSQL cannot store it."""
-    sent = (*(request.view_args or {}).values(), *request.args.values(), *request.form.values())
-    if any("\0" in text for text in sent):
-        raise BadRequest
-
-
 def _finish(response: Response) -> Response:
     response.headers.update(HEADERS)
     if request.endpoint == "static":
@@ -180,7 +171,6 @@ def _finish(response: Response) -> Response:
 
 
 def render(template: str, visit: ConsoleRequest, **values: object) -> str:
-    """Return a page in the visitor's language."""
 
     def translate(text: str | Phrase, **values: Value) -> Markup:
         return translated(visit.language, text if isinstance(text, Phrase) else Phrase(text, values))

@@ -35,7 +35,7 @@ _SECRET: Final = "secret"  # noqa: S105 - kind of what is sealed
 _DEMO: Final = "dev"
 """The inviting user of demo users."""
 _AT_ONCE: Final = 2
-"""Passwords that are compared at the same time: each takes 19 MiB and a core for some 50 ms."""
+"""Concurrent comparisons of passwords: each takes 19 MiB and a core for some 50 ms."""
 _CODES: Final = "codes"
 """In place of a network: attempts at codes after a correct password, from any network."""
 _PATIENCE: Final = 5.0
@@ -55,7 +55,6 @@ class SignInWaitsError(SignInError):
     """Too many failures under this name from this network."""
 
     def __init__(self, milliseconds: int) -> None:
-        """Take how long to wait."""
         super().__init__("Too many failures.")
         self.seconds = -(-milliseconds // 1000)
 
@@ -137,9 +136,8 @@ def demo_code(context: Context, role: Role) -> str:
     """Return the code that a demo user's app would show; empty if the user does not exist yet."""
     user = ConsoleUsers(context.ledger.database).find(demo_name(role))
     try:
-        secret = context.keyring.unseal_without_root_key(
-            user.secret if user else "", owner=demo_name(role), kind=_SECRET
-        )
+        sealed = user.secret if user else ""
+        secret = context.keyring.unseal_without_root_key(sealed, owner=demo_name(role), kind=_SECRET)
     except SealBrokenError:
         return ""
     present = _APP.step_at(context.store.decisions.now())

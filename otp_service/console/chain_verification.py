@@ -1,4 +1,4 @@
-"""The audit chain verified in the background, for the console: one verification at a time, whatever the process."""
+"""Verification of the audit chain in the background, only once at a time over all processes."""
 
 import secrets
 import threading
@@ -18,17 +18,17 @@ from otp_service.telemetry.logging import get_logger
 _log = get_logger(__name__)
 
 MAX_FLAWS: Final = 50
-"""Flaws that are listed individually."""
+"""Maximum listed flaws."""
 UNFINISHED: Final = Phrase("It could not be finished: try again.")
 _BEAT: Final = 2.0
 """Seconds between two signs of life."""
 
 
 def begin(context: Context, by: str, retention: Mapping[str, int]) -> bool:
-    """Begin to verify the chain; return false if a verification runs already, in any process.
+    """Begin to verify the chain; return false if a verification already runs.
 
-    ``retention`` has days by class of data. If the process dies, the verification ends and may be begun
-    again after a short while. Raises `LedgerUnavailableError` and `StoreUnavailableError`.
+    ``retention`` has days by class of data. After the death of the process another may begin in half a minute. Raises
+    `LedgerUnavailableError` and `StoreUnavailableError`.
     """
     run = ChainVerification(secrets.token_hex(8), by, now(), count_entries(context))
     if not chain_verifications(context).keep(run):

@@ -21,8 +21,8 @@ _FORWARDED: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Real-IP")
 def is_demo(settings: Settings) -> bool:
     """Whether these views exist: only while the console is reachable from this machine alone."""
     console = console_settings(settings)
-    is_reached_here_alone = console.public_url is None and not console.trusted_proxies
-    return bool(console.dev_token) and not settings.production and is_reached_here_alone
+    is_local = console.public_url is None and not console.trusted_proxies
+    return bool(console.dev_token) and not settings.production and is_local
 
 
 @views.view("GET /dev/<token>", is_open=True)

@@ -22,12 +22,10 @@ from otp_service.services.number_history import ExplainedVerification, NumberHis
 
 views = Views()
 SCOPES: Final = tuple(sorted(APPLICATION_SCOPES - {KeyScope.SUBJECTS, KeyScope.CONSENT}))
-"""Scopes of keys that the console issues: none that needs compliance or dual control here."""
+"""Scopes of keys that the console issues: none that requires compliance or dual control."""
 _PAGE: Final = "/developers"
-_FIND: Final = f"{_PAGE}/verifications"
 _NOT_FOUND: Final = 404
-_SHOWN: Final = 20
-"""Webhooks of an application."""
+_MAX_WEBHOOKS: Final = 20
 _ENDPOINT_WORDS: Final[Mapping[EndpointStatus, str]] = {
     EndpointStatus.ENABLED: "It is sent to.",
     EndpointStatus.DISABLED: "Nothing is sent: it was disabled.",
@@ -49,13 +47,9 @@ def show_applications(visit: ConsoleRequest) -> Answer:
 
 def _page(visit: ConsoleRequest, issued: IssuedKey | None = None) -> Answer:
     ledger = visit.context.ledger
+    find = ledger.webhook_outbox.find
     listed = [
-        (
-            name,
-            ledger.api_keys.of(name),
-            ledger.endpoints.of(name),
-            ledger.webhook_outbox.find(WebhookDeliveryFilter(name), _SHOWN),
-        )
+        (name, ledger.api_keys.of(name), ledger.endpoints.of(name), find(WebhookDeliveryFilter(name), _MAX_WEBHOOKS))
         for name in visit.applications
     ]
     return visit.page(
@@ -92,7 +86,7 @@ def issue_key(visit: ConsoleRequest) -> Answer:
 
 @views.view("POST /developers/keys/<key_id>/rotate", Permission.DEVELOP, confirmed=True)
 def rotate_key(visit: ConsoleRequest, key_id: str) -> Answer:
-    """Make a key that may do the same as another, which ends in a day."""
+    """Replace a key, which ends in a day."""
     application = _own_application(visit)
     key = next((key for key in visit.context.ledger.api_keys.of(application) if key.id == key_id), None)
     if key and not key.scopes <= set(SCOPES):
@@ -122,16 +116,13 @@ def search(visit: ConsoleRequest) -> Answer:
     for name in identify(visit.context, visit.field("id")).verifications:
         with suppress(NotFoundError):
             _find(visit, name)
-            return visit.to(f"{_FIND}/{name}")
+            return visit.to(f"{_PAGE}/verifications/{name}")
     raise FormError("There is no verification of this id at an application of yours.", _NOT_FOUND)
 
 
 @views.view("GET /developers/verifications/<verification_id>", Permission.FIND_BY_ID)
 def show_verification(visit: ConsoleRequest, verification_id: str) -> Answer:
-    """Show a verification.
-
-    It has personal data: that the person was there, the result, the mask of the number. So the view is recorded.
-    """
+    """Show a verification, and record the view, since the mask, the result and the visit are personal data."""
     case, history = _find(visit, verification_id)
     pseudonym = find_pseudonym(visit.context, verification_id)
     visit.record_number_view(pseudonym, "verification", verification_id)

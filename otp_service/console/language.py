@@ -26,24 +26,23 @@ def is_known(text: str) -> bool:
 
 
 def known_phrases(sentences: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Phrase]:
-    """Return sentences that were stored in Redis, without those that are not the console's own."""
+    """Return stored sentences, only the console's own: Redis may be tampered with."""
     return [Phrase(text, values) for text, values in sentences if is_known(text)]
 
 
 def translated(language: str, phrase: Phrase) -> Markup:
-    """Return a phrase in a language, its values kept from turning what is around them."""
     shown = phrase.render(lambda text: escape(words(language, text)), isolated)
     return Markup(shown)  # noqa: S704 - all its parts are escaped
 
 
 def isolated(value: object) -> Markup:
-    """Return a value that does not turn the direction of what is around it, nor is turned by it."""
+    """Return a value isolated from the text direction around it."""
     return Markup("<bdi>{}</bdi>").format(plain_text(value) if isinstance(value, datetime | timedelta) else value)
 
 
 @cache
 def catalogue(language: str) -> Mapping[str, str]:
-    """Return the translations of a language, by the English text; each part of the console has a file of them."""
+    """Return the translations of a language, by the English text."""
     folder = resources.files(__package__).joinpath(f"translations/{language}")
     files = (file for file in folder.iterdir() if file.name.endswith(".toml"))
     catalogues = (tomllib.loads(file.read_text(encoding="utf-8")) for file in files)

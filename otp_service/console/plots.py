@@ -1,4 +1,4 @@
-"""Plots as SVG, made on the server: each stands beside its table, and holds no style of its own."""
+"""Plots as SVG, made on the server, without styles; a table stands beside each."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,13 @@ from otp_service.services.stats import StatsRow
 
 _WIDTH, _HEIGHT = 720, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 12, 28
-_STEPS: Final = 4
-"""Lines of the grid."""
-
-
+_GRID_LINES: Final = 4
 _R = TypeVar("_R", bound=StatsRow)
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The hours or days of a time, those in which nothing happened too. Milliseconds since the epoch."""
+    """All hours or days of a time, in milliseconds since the epoch."""
 
     since: int
     until: int
@@ -42,7 +39,7 @@ class Axis:
         return [datetime.fromtimestamp(moment / 1000, UTC).strftime(form) for moment in self._moments]
 
     def values(self, rows: Iterable[_R], value: Callable[[_R], float]) -> list[float]:
-        """Return a value for each step: of the row that begins then, else 0."""
+        """Return a value for each step, 0 without a row."""
         values = {getattr(row, self.step): value(row) for row in rows}
         return [values.get(moment, 0) for moment in self._moments]
 
@@ -80,8 +77,8 @@ def _grid(maximum: float) -> list[Markup]:
         '<text x="{}" y="{:.1f}" text-anchor="end">{}</text>'
     )
     drawn = []
-    for step in range(_STEPS + 1):
-        value = maximum * step / _STEPS
+    for step in range(_GRID_LINES + 1):
+        value = maximum * step / _GRID_LINES
         y = _y(value, maximum)
         drawn.append(form.format(_LEFT, _WIDTH - _RIGHT, y, y, _LEFT - 6, y + 4, short_number(value)))
     return drawn
@@ -106,7 +103,7 @@ def _y(value: float, maximum: float) -> float:
 
 
 def _ceiling(maximum: float) -> float:
-    """Return a round number that is not less."""
+    """Return a round number that is not smaller."""
     unit = 1.0
     while maximum > 10 * unit:
         unit *= 10
@@ -114,7 +111,7 @@ def _ceiling(maximum: float) -> float:
 
 
 def short_number(value: float) -> str:
-    """Return a number as an axis has it: ``12k``."""
+    """Return a number for an axis, such as ``12k``."""
     for unit, letter in ((1_000_000, "M"), (1000, "k")):
         if value >= unit:
             return f"{value / unit:g}{letter}"

@@ -1,4 +1,4 @@
-"""The console in the ledger: users, their views of numbers, and requests under dual control."""
+"""The console's tables: users, their views of numbers, requests under dual control."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ class ConsoleAction(StrEnum):
 
 
 class UserState(StrEnum):
-    """Whether a user may sign in, and if not, why."""
+    """Whether a user may sign in, or why not."""
 
     ACTIVE = "active"
     INVITED = "invited"
@@ -38,7 +38,7 @@ class UserState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListedUser:
-    """A user, for the list of users."""
+    """A row of the list of users."""
 
     user: ConsoleUser
     state: UserState
@@ -104,7 +104,7 @@ class ConsoleUsers:
         return done
 
     def invited(self, invitation: str) -> ConsoleUser | None:
-        """Return the user of an invitation (its hash) that may be accepted."""
+        """Return the user of an open invitation, named by its hash."""
         query = select(console_users).where(_users.invitation == invitation, _users.invited_until > now())
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none() if invitation else None
@@ -175,19 +175,14 @@ class NumberViews:
         self._database = database
 
     def record(self, look: NumberView, within: int = 0) -> None:
-        """Record a view, before the data are shown.
-
-        ``within``: milliseconds in which a repeated view of the same page of the same number is not recorded again.
-        """
+        """Record a view before the data are shown, but not a repeated one ``within`` some milliseconds."""
         at, columns = now(), looks.c
         row = {"id": f"lo_{secrets.token_hex(16)}", "at": at, "by": look.by, "view": look.view}
         row |= {"pseudonym": look.pseudonym, "reason": look.reason}
         same = (columns.pseudonym == look.pseudonym, columns.by == look.by, columns.view == look.view)
+        repeated = select(columns.id).where(*same, columns.at > at - within).limit(1)
         with self._database.write() as connection:
-            if (
-                within
-                and connection.execute(select(columns.id).where(*same, columns.at > at - within).limit(1)).first()
-            ):
+            if within and connection.execute(repeated).first():
                 return
             connection.execute(insert(looks), row)
             append_entry(connection, looks, [row])
@@ -203,7 +198,7 @@ class NumberViews:
             return tuple(map(_look, connection.execute(query if by is None else query.where(looks.c.by == by))))
 
     def numbers_by_user(self, *since: int) -> tuple[tuple[Any, ...], ...]:
-        """Return for each user the number of viewed numbers since each of some times (ms), the highest first."""
+        """Return by user the count of viewed numbers since each time (ms), the highest first."""
         mine = looks.c
         counts = [func.count(func.distinct(case((mine.at >= moment, mine.pseudonym)))) for moment in since]
         query = select(mine.by, *counts).where(mine.at >= min(since)).group_by(mine.by)

@@ -27,10 +27,10 @@ from otp_service.settings import Settings
 COOKIE: Final = "__Host-console"
 LANGUAGE_COOKIE: Final = "__Host-console-language"
 SECURE: Final[Mapping[str, Any]] = {"secure": True, "httponly": True, "samesite": "Lax", "path": "/"}
-"""How all cookies are set: `__Host-` asks for it. Strict ones would be lost on the way from a link in a ticket."""
+"""Attributes of cookies, as `__Host-` requires. A link in a ticket would not send strict cookies."""
 _OK, _SEE_OTHER, _BAD_FORM, _UNAVAILABLE = 200, 303, 422, 503
 HANDLE_LIFE: Final = 1000 * keys.handle.seconds
-"""Milliseconds in which a page that is shown again is recorded once."""
+"""Milliseconds in which repeated views of a page are recorded once."""
 MAX_FIELD: Final = 300
 """Characters of a field of a form."""
 NO_NUMBER: Final = "This is no phone number that can be looked up: write it as +92…."
@@ -43,17 +43,16 @@ NO_REASON: Final = "A reason has at most 200 characters, and no phone number."
 
 
 class FormError(Exception):
-    """A fault of a form: its page is shown again, with a sentence."""
+    """A fault of a form, whose page is shown again with the sentence."""
 
     def __init__(self, sentence: str | Phrase, status: int = _BAD_FORM) -> None:
-        """Take the sentence, and the status of that page."""
         super().__init__(str(sentence))
         self.sentence, self.status = sentence, status
 
 
 @dataclass
 class ConsoleRequest:
-    """A request, and its user."""
+    """A request and its user."""
 
     installation: Installation
     language: str
@@ -108,8 +107,7 @@ class ConsoleRequest:
 
     def field(self, name: str) -> str:
         """Return a field of the form, stripped; empty if it is missing."""
-        text = request.form.get(name, "")
-        return text.strip()[:MAX_FIELD]
+        return request.form.get(name, "").strip()[:MAX_FIELD]
 
     def text_field(self, name: str, max_length: int) -> str:
         """Return a field of several lines, cut to ``max_length`` characters."""
@@ -120,7 +118,7 @@ class ConsoleRequest:
         return request.form.get(name, "")[:MAX_FIELD]
 
     def typed_number(self) -> SubjectKey:
-        """Return the number that was typed, of whatever type; raise `FormError`."""
+        """Return the typed number, of any type; raise `FormError`."""
         region = self.field("region").upper()
         if region and not is_region(region):
             raise FormError(NO_REGION)
@@ -147,7 +145,7 @@ class ConsoleRequest:
 
     @contextmanager
     def repeatable(self) -> Iterator[None]:
-        """Turn `StoreUnavailableError` into a `FormError` that allows to repeat the action: the ledger may have it."""
+        """Turn `StoreUnavailableError` into a `FormError`, since the ledger may have the action already."""
         try:
             yield
         except StoreUnavailableError as away:
@@ -155,9 +153,8 @@ class ConsoleRequest:
 
     def record_number_view(self, pseudonym: str, view: str, reason: str = "", within: int = 0) -> None:
         """Record a view before the data are shown: without the ledger nothing is shown."""
-        NumberViews(self.context.ledger.database).record(
-            NumberView(self.signed_in.name, view, pseudonym, reason), within
-        )
+        record = NumberView(self.signed_in.name, view, pseudonym, reason)
+        NumberViews(self.context.ledger.database).record(record, within)
 
     @property
     def address(self) -> str:
@@ -170,7 +167,7 @@ class ConsoleRequest:
 
     @property
     def origin(self) -> str:
-        """The scheme and host of this page, as the browser has them: a proxy may have taken TLS off."""
+        """The scheme and host of this page in the browser; a proxy may have removed TLS."""
         return console_settings(self.settings).public_url or request.host_url.rstrip("/")
 
     def look_up(self, page: str) -> AnyResponse:
@@ -180,20 +177,20 @@ class ConsoleRequest:
         return self.to(f"/{page}/{console_sessions(self.context).point_to(self.own_session, to)}")
 
     def number(self, handle: str) -> SubjectKey:
-        """Return the number that a random name of this session stands for; raise `NotFoundError` for any other."""
+        """Return the number of a handle of this session; raise `NotFoundError`."""
         number = console_sessions(self.context).pointed_to(self.own_session, handle)
         if number is None:
             raise NotFoundError("What was found is kept for ten minutes.")
         return number
 
     def suppressions(self, number: SubjectKey) -> list[Suppression]:
-        """Return all entries of a number, of applications that the user may see and of all; the oldest first."""
+        """Return a number's entries for the user's applications and for all, the oldest first."""
         names = {*self.applications, EVERY_APPLICATION}
         entries = self.context.ledger.suppressions.of(number.pseudonym)
         return [entry for entry in entries if entry.application in names]
 
     def page(self, template: str, status: int = 0, **values: object) -> Response:
-        """Return a page, with the fault of the submitted form or else, once, the notes of the last action."""
+        """Return a page with the form's fault, or once with the notes of the last action."""
         status = status or (self.wrong.status if self.wrong else _OK)
         notes = self.session.notes if self.session and status == _OK else ()
         if self.session and notes:
@@ -209,7 +206,7 @@ class ConsoleRequest:
         return self.to(path)
 
     def enter(self, cookie: str) -> AnyResponse:
-        """Redirect the browser into a new session, whatever cookie it had."""
+        """End the browser's session, and redirect it into a new session."""
         if self.session:
             console_sessions(self.context).end(self.session)
         answer = self.to("/")
@@ -231,19 +228,19 @@ _Function = Callable[..., Answer]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A page, or what a form of it does."""
+    """A page, or the action of a form."""
 
     method: str
     rule: str
     function: _Function
     permission: Permission | None
-    """What it takes; ``None``: to be signed in, whatever the role."""
+    """Required permission; ``None`` for any signed-in user."""
     is_open: bool
-    """Whether it may be seen before signing in."""
+    """Whether it needs no sign-in."""
     confirmed: bool
-    """Whether it takes a code of the user's app within the last minutes: it cannot be undone, or shows much."""
+    """Whether it needs a recent code of the user's app, because it is irreversible or shows much."""
     title: str
-    """In the navigation; empty where it is not there."""
+    """In the navigation; empty for none."""
 
     @property
     def endpoint(self) -> str:
@@ -254,7 +251,7 @@ class View:
 
 
 class Views:
-    """The views of one part of the console."""
+    """The views of a part of the console."""
 
     def __init__(self) -> None:
         self.all: list[View] = []
@@ -270,7 +267,7 @@ class Views:
     ) -> Callable[[_Function], _Function]:
         """Make a function a view: ``route`` is a method and a path, such as ``GET /find/<handle>``.
 
-        The path of a form begins with that of the page that it is on, which is shown again at a `FormError`.
+        The path of a form begins with the path of its page, which is shown again after a `FormError`.
         """
         method, _, rule = route.partition(" ")
 
@@ -282,6 +279,6 @@ class Views:
 
 
 def language_of_request() -> str:
-    """Return the chosen language, or else the browser's, or else English."""
+    """Return the chosen language, the browser's, or English."""
     chosen = request.cookies.get(LANGUAGE_COOKIE, "")
     return chosen if chosen in LANGUAGES else request.accept_languages.best_match(LANGUAGES) or "en"

@@ -40,7 +40,6 @@ from otp_service.store.signatures.console import (
 
 _HANDLE: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 _NUMBER: Final = "number"
-_NOTES: Final = "notes"
 _SECRET: Final = "secret"  # noqa: S105 - kind of what is sealed
 
 
@@ -54,13 +53,13 @@ class ConsoleSession:
     version: int
     """The user's at the sign-in: a changed version ends the session."""
     form_token: str
-    """Stands in each form that this session is shown."""
+    """Part of each form of this session."""
     begun: int
     confirmed: int
-    """When a code of the app was checked last."""
+    """Time of the app's last code."""
     now: int
     notes: tuple[tuple[str, Mapping[str, str]], ...] = ()
-    """Notes for the next page: sentences, each with the values of its braces."""
+    """Sentences for the next page, with the values of their braces."""
 
     @property
     def is_confirmed(self) -> bool:
@@ -77,16 +76,9 @@ class ConsoleSessions:
         self._keyring = keyring
 
     def may_try(self, name: str, network: str) -> int:
-        """Take a try to sign in under a name from a network; return the milliseconds to wait, 0 where it may be made.
-
-        It counts as failed until `forget_tries`.
-        """
-        life = 1000 * keys.tries.seconds
-        return self._scripts.call(
-            CONSOLE_ATTEMPT,
-            ConsoleAttemptKeys(self._tries(name, network)),
-            ConsoleAttemptArguments(FREE_TRIES, FIRST_WAIT, LONGEST_WAIT, life),
-        )
+        """Count an attempt to sign in as failed until `forget_tries`; return the wait in milliseconds, 0 for none."""
+        attempt = ConsoleAttemptArguments(FREE_TRIES, FIRST_WAIT, LONGEST_WAIT, 1000 * keys.tries.seconds)
+        return self._scripts.call(CONSOLE_ATTEMPT, ConsoleAttemptKeys(self._tries(name, network)), attempt)
 
     def forget_tries(self, name: str, network: str) -> None:
         with translate_errors():
@@ -114,7 +106,7 @@ class ConsoleSessions:
         return name
 
     def find(self, name: str) -> ConsoleSession | None:
-        """Return the session of a cookie, and let it live on; ``None`` where it is over."""
+        """Return and prolong the session of a cookie; ``None`` if it is over."""
         digested = digest(name)
         key = keys.session(digested)
         with translate_errors():
@@ -126,7 +118,7 @@ class ConsoleSessions:
             session = ConsoleSession(
                 *(digested, fields["user"], int(fields["version"]), fields["form_token"]),
                 *(int(fields["begun"]), int(fields["confirmed"]), now),
-                notes=tuple((text, values) for text, values in json.loads(fields.get(_NOTES, "[]"))),
+                notes=tuple((text, values) for text, values in json.loads(fields.get("notes", "[]"))),
             )
             left = session.begun + SESSION_LIFE - now
             if left <= 0:
@@ -139,7 +131,7 @@ class ConsoleSessions:
         self._write(session, "confirmed", session.now)
 
     def leave_notes(self, session: ConsoleSession, notes: Sequence[Phrase]) -> None:
-        self._write(session, _NOTES, json.dumps([note.plain for note in notes]))
+        self._write(session, "notes", json.dumps([note.plain for note in notes]))
 
     def _write(self, session: ConsoleSession, field: str, value: str | int) -> None:
         key = ConsoleSessionKeys(keys.session(session.key))
@@ -147,14 +139,14 @@ class ConsoleSessions:
 
     def drop_notes(self, session: ConsoleSession) -> None:
         with translate_errors():
-            self._client.hdel(keys.session(session.key), _NOTES)
+            self._client.hdel(keys.session(session.key), "notes")
 
     def end(self, session: ConsoleSession) -> None:
         with translate_errors():
             self._client.delete(keys.session(session.key))
 
     def point_to(self, session: ConsoleSession, to: SubjectKey) -> str:
-        """Return a random name, good within the session for some minutes, that stands for a number in addresses."""
+        """Return a handle for a number: a random name for addresses, valid in the session for some minutes."""
         handle = secrets.token_urlsafe(16)
         number = self._keyring.seal_without_root_key(to.destination.e164.encode(), owner=session.key, kind=_NUMBER)
         with translate_errors():
@@ -193,18 +185,17 @@ TURN_LEASE: Final = 30_000
 
 @dataclass(frozen=True, slots=True)
 class ChainVerification:
-    """A verification of the audit chain that is under way."""
+    """A running verification of the audit chain."""
 
     name: str
     """Random."""
     by: str
-    """The user who began it."""
     begun: int
     """Milliseconds since the epoch."""
     entries: int
-    """How many there were then."""
+    """Entries at the beginning."""
     seen: int = 0
-    """How many of them it has looked at."""
+    """Verified entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +207,10 @@ class ChainResult:
     ended: int
     """Milliseconds since the epoch."""
     is_intact: bool
-    """Whether it came to the end of the chain, and found no flaw."""
+    """Whether the whole chain was verified without a flaw."""
     sentences: Sequence[tuple[str, Mapping[str, Any]]]
     """Each with the values of its braces."""
     flaws: Sequence[tuple[str, Mapping[str, Any]]]
-    """The first flaws, in the same form."""
 
 
 class ChainVerifications:
@@ -246,8 +236,7 @@ class ChainVerifications:
         """Store the result and end the lease, unless another run has it."""
         if self.keep(run):
             with translate_errors():
-                life = keys.chain_result.seconds
-                self._client.set(keys.chain_result(), json.dumps(asdict(result)), ex=life)
+                self._client.set(keys.chain_result(), json.dumps(asdict(result)), ex=keys.chain_result.seconds)
             self._turn(run, 0)
 
     def last(self) -> ChainResult | None:

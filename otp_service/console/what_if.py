@@ -24,10 +24,9 @@ SECTIONS: Final = ("guard", "limits")
 """Sections that may be changed."""
 MAX_RULES: Final = 20_000
 """Characters."""
-_KEPT: Final = 1800.0
-"""Life of a result in seconds."""
+_RESULT_LIFE: Final = 1800.0
+"""Seconds."""
 _MAX_RUNS: Final = 8
-"""Maximum number of stored runs."""
 _BUSY: Final = 503
 
 
@@ -47,22 +46,22 @@ _runner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="what-if")
 
 @views.view("GET /fraud/what-if", Permission.EXACT, title="What if")
 def show_form(visit: ConsoleRequest) -> Answer:
-    return visit.page("what_if.html", rules=_typed_rules(visit))
-
-
-def _typed_rules(visit: ConsoleRequest) -> str:
-    return visit.text_field("rules", MAX_RULES)
+    return visit.page("what_if.html", rules=visit.text_field("rules", MAX_RULES))
 
 
 @views.view("POST /fraud/what-if", Permission.EXACT)
 def begin(visit: ConsoleRequest) -> Answer:
-    rules = _typed_rules(visit)
+    rules = visit.text_field("rules", MAX_RULES)
     try:
         tried = changed_settings(visit.settings, rules)
     except RecursionError as deep:
         raise FormError("These rules are nested too deeply.") from deep
     except (ConfigurationError, ValueError) as malformed:
-        raise FormError(Phrase("{fault}", {"fault": _sentence(malformed)})) from malformed
+        sentence = str(malformed)
+        if isinstance(malformed, ValidationError):
+            first = malformed.errors(include_url=False, include_input=False)[0]
+            sentence = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise FormError(Phrase("{fault}", {"fault": sentence})) from malformed
     _forget_old()
     if len(_tries) >= _MAX_RUNS:
         raise FormError("Too many tries at once. Try again in a while.", _BUSY)
@@ -101,13 +100,6 @@ def changed_settings(settings: Settings, rules: str) -> Settings:
     return type(settings).model_validate({**members, **changed})
 
 
-def _sentence(malformed: Exception) -> str:
-    if isinstance(malformed, ValidationError):
-        first = malformed.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(malformed)
-
-
 def _run(installation: Installation, tried: Settings, counted: Collection[str]) -> Comparison:
     other = install(tried)
     try:
@@ -119,7 +111,7 @@ def _run(installation: Installation, tried: Settings, counted: Collection[str]) 
 
 def _forget_old() -> None:
     """Forget expired results, and the oldest finished ones above the maximum."""
-    oldest = time.monotonic() - _KEPT
+    oldest = time.monotonic() - _RESULT_LIFE
     ended = [name for name, run in _tries.items() if run.result.done()]
     too_many = ended[: max(0, len(_tries) - _MAX_RUNS + 1)]
     for name in {*too_many, *(name for name, run in _tries.items() if run.begun < oldest)}:
