@@ -104,13 +104,7 @@ class ApiKeys(LedgerPart):
             return tuple(map(_key, connection.execute(statement)))
 
     def rotate(
-        self,
-        key_id: str,
-        successor_id: str,
-        successor_hash: str,
-        overlap: int,
-        by: str,
-        application: str | None = None,
+        self, key_id: str, successor_id: str, successor_hash: str, overlap: int, by: str, application: str | None = None
     ) -> tuple[ApiKey, ApiKey] | None:
         """Record a successor of a key, which ends in ``overlap`` milliseconds, or earlier if it had an end.
 

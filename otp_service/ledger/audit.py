@@ -62,27 +62,26 @@ from otp_service.ledger.schema import (
 # leaves out what changes often or grants nothing: the last use, the last accepted step, a factor's label, an endpoint's
 # health. Columns that only stats need are left out too.
 
-_LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
-    verifications.name: frozenset({"status", "ended", "channel", "number_prefix", "standing"}),
-    events.name: frozenset(),
-    consents.name: frozenset({"text_version", "source", "address_prefix"}),
-    suppressions.name: frozenset({"reason"}),
-    inbound.name: frozenset({"pseudonym"}),
-    factor_changes.name: frozenset(),
-    erasures.name: frozenset(),
-    purges.name: frozenset({"count"}),
-    operator_actions.name: frozenset(),
-    looks.name: frozenset({"reason"}),
-    second_person_requests.name: frozenset({"reason", "decided", "decided_by", "outcome"}),
-    applications.name: frozenset(),
-    api_keys.name: frozenset({"used"}),
-    console_users.name: frozenset({"last_step", "used"}),
-    endpoints.name: frozenset({"failing_since", "latency", "sequence"}),
-    factors.name: frozenset({"last_step", "used", "label"}),
-    recovery_codes.name: frozenset(),
-    proof_keys.name: frozenset(),
+_LEFT_OUT: Final[Mapping[Table, frozenset[str]]] = {
+    verifications: frozenset({"status", "ended", "channel", "number_prefix", "standing"}),
+    events: frozenset(),
+    consents: frozenset({"text_version", "source", "address_prefix"}),
+    suppressions: frozenset({"reason"}),
+    inbound: frozenset({"pseudonym"}),
+    factor_changes: frozenset(),
+    erasures: frozenset(),
+    purges: frozenset({"count"}),
+    operator_actions: frozenset(),
+    looks: frozenset({"reason"}),
+    second_person_requests: frozenset({"reason", "decided", "decided_by", "outcome"}),
+    applications: frozenset(),
+    api_keys: frozenset({"used"}),
+    console_users: frozenset({"last_step", "used"}),
+    endpoints: frozenset({"failing_since", "latency", "sequence"}),
+    factors: frozenset({"last_step", "used", "label"}),
+    recovery_codes: frozenset(),
+    proof_keys: frozenset(),
 }
-"""Columns that a digest leaves out, by table."""
 CHANGING: Final = frozenset(
     table.name for table in (applications, api_keys, console_users, endpoints, factors, recovery_codes, proof_keys)
 )
@@ -91,16 +90,7 @@ _NEEDS_ENTRY: Final[Mapping[str, tuple[ColumnElement[bool], ...]]] = {
     verifications.name: (verifications.c.pseudonym != "",),  # else its start is still to be recorded
 }
 """Conditions for rows to need an entry, by table."""
-COVERED: Final[Mapping[str, Table]] = {
-    table.name: table
-    for table in (
-        *(verifications, events, consents, suppressions, inbound, factor_changes),
-        *(erasures, purges, operator_actions, looks, second_person_requests),
-        *(applications, api_keys, console_users, endpoints, factors, recovery_codes, proof_keys),
-    )
-}
-
-
+COVERED: Final[Mapping[str, Table]] = {table.name: table for table in _LEFT_OUT}
 _CHANGES: Final = (consents, suppressions, factor_changes, erasures)
 """The tables whose rows the mirror has to know."""
 
@@ -292,7 +282,7 @@ def digest_columns(table: Table, row: Mapping[Any, Any]) -> dict[str, Any]:
 
 @cache
 def _digested(table: Table) -> tuple[str, ...]:
-    return tuple(column.key for column in table.columns if column.key not in _LEFT_OUT[table.name])
+    return tuple(column.key for column in table.columns if column.key not in _LEFT_OUT[table])
 
 
 def digest_of_row(table: Table, row: Mapping[Any, Any]) -> str:
@@ -337,7 +327,6 @@ def _signed(row: Any) -> SignedHead:  # noqa: ANN401 - a row
 
 
 MAX_VERIFICATIONS: Final = 1000
-"""Verifications in one dispute pack at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,10 +424,10 @@ class _NothingDoneError(Exception):
 class OperatorActions(LedgerPart):
     """Recorded operator actions."""
 
-    def add(self, operator_action: OperatorActionEntry) -> OperatorActionEntry:
-        """Record an action; return it with its time."""
+    def add(self, operator_action: OperatorActionEntry) -> None:
+        """Record an action."""
         with self._database.write() as connection:
-            return record_action(connection, operator_action)
+            record_action(connection, operator_action)
 
     def perform(self, operator_action: OperatorActionEntry, do: Callable[[], int]) -> int:
         """Run an action outside the ledger, and record it if it changed anything; return the number of its changes.
@@ -479,13 +468,14 @@ class OperatorActions(LedgerPart):
             return tuple(map(_action, connection.execute(statement.limit(limit))))
 
 
-def record_action(connection: Connection, operator_action: OperatorActionEntry) -> OperatorActionEntry:
-    """Record an action in the transaction of its change; return it with its time and id."""
+def record_action(connection: Connection, operator_action: OperatorActionEntry | None) -> None:
+    """Record an action, if any, in the transaction of its change."""
+    if operator_action is None:
+        return
     made = replace(operator_action, at=now(), id=secrets.token_hex(16))
     row = asdict(made) | {"action": str(made.action), "by": made.by[:_LONGEST_NAME]}
     connection.execute(insert(operator_actions).values(row))
     append_entry(connection, operator_actions, [row])
-    return made
 
 
 def _action(row: Row[Any]) -> OperatorActionEntry:
@@ -518,17 +508,13 @@ class IncidentCounts:
     people: int
     """Numbers with any record."""
     records: Mapping[str, int]
-    """Rows, by table."""
     statuses: Mapping[str, int]
-    """Verifications, by status."""
     countries: Mapping[str, int]
-    """Verifications, by country."""
     gateways: Mapping[str, int]
     """Accepted messages, by gateway."""
     operator_actions: Mapping[str, int]
     """Operator actions, by action; those of all applications too."""
     purged: int
-    """Rows that purges deleted."""
 
 
 class Incidents(LedgerPart):

@@ -64,9 +64,7 @@ from otp_service.ledger.webhooks import notify_suppressions
 # sending old evidence again renews nothing.
 
 NO_EVIDENCE = ConsentEvidence("", "", "", "", 0, "")
-"""Evidence of a withdrawal."""
 CONSENT_ORDER = (consents.c.counts_from, consents.c.sequence)
-"""Order in which entries follow each other."""
 
 
 class Consents(LedgerPart):
@@ -82,7 +80,7 @@ class Consents(LedgerPart):
         """
         with self._database.write() as connection:
             recorded, place = add_consent(connection, entry)
-            if operator_action is not None and recorded is not None:
+            if recorded is not None:
                 record_action(connection, operator_action)
             return recorded, place
 
@@ -186,7 +184,6 @@ def _stamp(entry: Consent, place: int, recorded: int, known: Iterable[Consent]) 
 
 
 def _by_purpose(connection: Connection, pseudonyms: Sequence[str]) -> dict[tuple[str, str, str], list[Consent]]:
-    """Return the entries of each number, application and purpose, oldest first."""
     entries: dict[tuple[str, str, str], list[Consent]] = defaultdict(list)
     statement = select(consents).order_by(*CONSENT_ORDER)
     for row in rows_among(connection, statement, consents.c.pseudonym, pseudonyms):
@@ -280,9 +277,7 @@ class Added:
     """The result of recording some entries."""
 
     new: int
-    """Number of new entries."""
     place: LedgerPosition
-    """The ledger's last change."""
 
 
 class Suppressions(LedgerPart):
@@ -295,7 +290,7 @@ class Suppressions(LedgerPart):
         """
         with self._database.write() as connection:
             added = record_suppression(connection, entries)
-            if operator_action is not None and added.new:
+            if added.new:
                 record_action(connection, operator_action)
             return added
 
@@ -315,7 +310,7 @@ class Suppressions(LedgerPart):
                 _require_newer(connection, mine, shown)
             agreed = shown is not None and add_consent(connection, shown)[0] is not None
             added = record_suppression(connection, (entry,) if mine else ())
-            if operator_action is not None and mine:
+            if mine:
                 record_action(connection, operator_action)
         return bool(mine), Added(added.new + agreed, added.place)
 

@@ -52,12 +52,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from otp_service.clock import now
 from otp_service.domain.audit import GENESIS
 from otp_service.domain.consents import LedgerPosition
-from otp_service.errors import (
-    ConfigurationError,
-    LedgerFormatError,
-    LedgerMismatchError,
-    LedgerUnavailableError,
-)
+from otp_service.errors import ConfigurationError, LedgerFormatError, LedgerMismatchError, LedgerUnavailableError
 from otp_service.ledger import schema
 from otp_service.ledger.migrations import FORMAT
 from otp_service.ledger.partitions import has_locks, make_first_partitions, near
@@ -263,7 +258,6 @@ MIN_FREE_MIB: Final = 16
 """With less left on its disk SQLite's file counts as full: four times the write-ahead log that SQLite keeps."""
 _OTHER_FORMAT: Final = "Another release made the ledger: use that release, or another ledger."
 REMEDIED: Final = frozenset({NOT_MADE, _OTHER_FORMAT})
-"""Reasons that include a remedy."""
 _FAULTS: Final = (
     (("42P01", "no such table"), NOT_MADE),
     (("42703", "no such column"), _OTHER_FORMAT),
@@ -543,7 +537,6 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 7_209_104
 """Number of PostgreSQL's lock for upgrades: one process at a time."""
 _VERSION = table("alembic_version", column("version_num"))
-"""Alembic's table with one row: the ledger's format."""
 
 
 def is_made(database: Database) -> bool:

@@ -24,7 +24,6 @@ from otp_service.ledger.webhooks import record_webhooks
 # Redis accepts a step first; the ledger records it later, from the events.
 
 APPROVED: Final = "factor.approved"
-"""Type of the event of a right code."""
 ERASED: Final = "erased"
 """Reason of a removal whose user was erased."""
 _ACTIVE: Final = factors.c.removed.is_(None)
@@ -126,8 +125,7 @@ class Factors(LedgerPart):
             if row is None:
                 return None
             remove_factor(connection, _factor(row), reason)
-            if operator_action is not None:
-                record_action(connection, operator_action)
+            record_action(connection, operator_action)
             return read_head(connection)
 
     def root_keys(self) -> Mapping[str, int]:
@@ -181,8 +179,7 @@ class Factors(LedgerPart):
                 present = factor.sealed.parameters.step_at(at)
                 if connection.execute(as_it_was.values(last_step=present)).rowcount:
                     _record_change(connection, advance_head(connection, 1), factor, FactorChange.STEP_RESET)
-            if operator_action is not None:
-                record_action(connection, operator_action)
+            record_action(connection, operator_action)
             return read_head(connection)
 
 

@@ -110,9 +110,7 @@ class _EntrySeries:
 
     table: Table
     key: tuple[str, ...]
-    """Columns that identify a series."""
     order: tuple[str, ...]
-    """Columns that its entries are sorted by."""
     ends: Callable[[Any], Condition] = lambda _: true()
     """Whether a later entry, of an alias, ends an entry."""
 
@@ -202,8 +200,12 @@ def _older_entries(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
 
     Rows that still exist get new entries. Each batch records the new beginning of the chain, with the link before it.
     """
-    anchor = _last_signed_head(connection, purge)
-    if anchor is None:
+    heads = select(audit_heads).where(audit_heads.c.at < purge.before).order_by(audit_heads.c.sequence.desc())
+    for anchor in connection.execute(heads):  # SQL alone can insert unsigned heads, with any date
+        signed = ChainHead(anchor.ledger, anchor.sequence, anchor.link, anchor.at).signed
+        if is_valid_signature(signed, anchor.signature, purge.signer.public_key):
+            break
+    else:
         return PurgedBatch(0, None)
     connection.execute(delete(audit_heads).where(audit_heads.c.sequence < anchor.sequence))
     oldest = select(audit).where(audit.c.sequence <= anchor.sequence).order_by(audit.c.sequence).limit(DELETE_BATCH)
@@ -218,16 +220,6 @@ def _older_entries(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
     return PurgedBatch(
         len(entries), 0 if len(entries) == DELETE_BATCH else None, last_sequence=last.sequence, link=last.link
     )
-
-
-def _last_signed_head(connection: Connection, purge: Purge) -> ChainHead | None:
-    """Return the last older head with the installation's signature: SQL alone can insert others, with any date."""
-    heads = select(audit_heads).where(audit_heads.c.at < purge.before).order_by(audit_heads.c.sequence.desc())
-    for row in connection.execute(heads):
-        head = ChainHead(row.ledger, row.sequence, row.link, row.at)
-        if is_valid_signature(head.signed, row.signature, purge.signer.public_key):
-            return head
-    return None
 
 
 def _outlasts(later: Any) -> Condition:  # noqa: ANN401 - an alias of the table

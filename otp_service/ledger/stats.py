@@ -34,10 +34,7 @@ from otp_service.ledger.schema import (
 
 
 def record_stats(
-    connection: Connection,
-    database: Database,
-    new: Sequence[Event],
-    rows: Mapping[str, Mapping[str, Any]],
+    connection: Connection, database: Database, new: Sequence[Event], rows: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """Count events recorded in this transaction, which holds the head's lock; ``rows``: their verifications.
 

@@ -68,7 +68,6 @@ class SubjectData:
     events: tuple[Mapping[str, Any], ...] = ()
     """Events of a user's factors and recovery codes: ``type``, ``at``, ``factor`` and details."""
     factors: tuple[Factor, ...] = ()
-    """A user's factors, including removed factors."""
     factor_changes: tuple[Mapping[str, Any], ...] = ()
     """``factor``, ``change``, ``reason``, ``recorded``."""
     recovery_codes: tuple[RecordedRecoveryCode, ...] = ()
@@ -92,7 +91,6 @@ class Erasure:
     erased: Mapping[str, int]
     """Rows or values, by table."""
     place: LedgerPosition
-    """Its place in the ledger."""
 
 
 class Subjects(LedgerPart):
@@ -165,8 +163,7 @@ class Subjects(LedgerPart):
             }
             connection.execute(insert(erasures), row)
             append_entry(connection, erasures, [row])
-            if operator_action is not None:
-                record_action(connection, operator_action)
+            record_action(connection, operator_action)
             return Erasure(name, at, KEPT_FOR_DISPUTES, kept, erased, read_head(connection))
 
 

@@ -69,7 +69,6 @@ class EventsRecorded:
     """The result of recording some events."""
 
     new: int
-    """Number of events that were not in the ledger before."""
     opt_outs: tuple[Suppression, ...] = ()
     """New opt-outs that holders of numbers made at gateways."""
     place: LedgerPosition | None = None
@@ -97,9 +96,7 @@ class RecordedVerification:
     standing: str = ""
     """``unknown``, ``checked`` or ``known``."""
     channel: str = ""
-    """Channel of its first message."""
     expires: int = 0
-    """When its code expires."""
 
 
 class VerificationLedger(LedgerPart):
@@ -240,7 +237,6 @@ class VerificationLedger(LedgerPart):
 
 
 def _events_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[Event]]:
-    """Return the events of some verifications, by verification."""
     by_verification: dict[str, list[Event]] = {name: [] for name in ids}
     for row in rows_among(connection, select(events), events.c.verification, ids):
         by_verification[row.verification].append(_read_event(row))

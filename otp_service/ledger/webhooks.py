@@ -39,10 +39,6 @@ MAX_ATTEMPTS: Final = 20
 _IN_USE: Final = endpoints.c.removed.is_(None)
 _ENABLED: Final = _IN_USE & (endpoints.c.status == EndpointStatus.ENABLED)
 _IS_ENABLED: Final = exists().where(endpoints.c.id == deliveries.c.endpoint, _ENABLED)
-"""Whether a delivery's endpoint is enabled."""
-
-
-# --- writing ----------------------------------------------------------------------------------------------------
 
 
 def record_webhooks(connection: Connection, new: Iterable[Webhook]) -> None:
@@ -137,9 +133,6 @@ def _delivery_rows(connection: Connection, endpoint: str, new: Sequence[Webhook]
         }
         for sequence, webhook in enumerate(new, row.sequence - len(new) + 1)
     ]
-
-
-# --- sending ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +343,6 @@ def _report(row: Row[Any]) -> WebhookDeliveryReport:
 
 
 def _after(delivery: WebhookDelivery, attempt: WebhookAttempt) -> dict[str, Any]:
-    """Return the columns that every attempt changes."""
     entry = {"at": attempt.at, "milliseconds": attempt.milliseconds, "status": attempt.status, "reason": attempt.reason}
     attempts = json.dumps([*delivery.attempts, entry][-MAX_ATTEMPTS:], separators=(",", ":"))
     return {"tries": delivery.tries + 1, "lease": 0, "attempts": attempts}
@@ -422,9 +414,6 @@ def _change_all(database: Database, condition: ColumnElement[bool], values: Mapp
         last = names[-1]
 
 
-# --- endpoints --------------------------------------------------------------------------------------------------
-
-
 class Endpoints(LedgerPart):
     """Endpoints of applications.
 
@@ -446,8 +435,7 @@ class Endpoints(LedgerPart):
                 raise EndpointLimitError(f"The application has {max_endpoints} endpoints already.")
             connection.execute(insert(endpoints).values(_row(made) | {"sequence": 0, "removed": None}))
             append_state(connection, endpoints, [made.id])
-            if operator_action is not None:
-                record_action(connection, operator_action)
+            record_action(connection, operator_action)
         return made
 
     def of(self, application: str | None = None) -> tuple[Endpoint, ...]:

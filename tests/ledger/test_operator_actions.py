@@ -98,7 +98,8 @@ def test_it_cannot_be_changed(ledger: Ledger):
 
 
 def test_a_period_has_its_own_actions_only(ledger: Ledger):
-    at = ledger.operator_actions.add(OperatorActionEntry(OperatorAction.MIRROR_REBUILT, "cli:ali")).at
+    ledger.operator_actions.add(OperatorActionEntry(OperatorAction.MIRROR_REBUILT, "cli:ali"))
+    at = ledger.operator_actions.latest(1)[0].at
 
     assert len(ledger.operator_actions.between(at, at + 1, 10)) == 1
     assert ledger.operator_actions.between(at + 1, None, 10) == ()
