@@ -282,6 +282,16 @@ def test_a_start_asked_again_after_its_record_is_gone_tells_the_outcome(world: W
     assert shop.start(retry=retry) != one
 
 
+def test_a_repeated_start_is_expired_after_its_record_and_code(world: World):
+    shop = Caller(world.install())
+    retry = IdempotentRequest("key", "request")
+    first = shop.send(retry=retry).verification
+    world.advance(1000)
+    again = shop.send(retry=retry).verification
+
+    assert (again.id, again.status, again.expires) == (first.id, Status.EXPIRED, first.expires)
+
+
 def test_a_refused_start_remembers_nothing(world: World):
     shop = Caller(world.install(limits={"number": ["1/minute"]}))
     shop.start()
