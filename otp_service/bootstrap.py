@@ -9,8 +9,8 @@ from typing import cast
 import redis
 
 from otp_service import __version__
-from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey
-from otp_service.domain.keyring import Keyring
+from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey, Application
+from otp_service.domain.guard import Ruleset
 from otp_service.domain.messages import segment_counter
 from otp_service.domain.proofs import ProofSigner
 from otp_service.domain.totp import PendingLimits
@@ -36,7 +36,6 @@ from otp_service.services.mirror import MirrorState, MirrorSync
 from otp_service.services.periodic_tasks import PeriodicTasks
 from otp_service.services.receipts import ReceiptRecorder
 from otp_service.settings import Settings
-from otp_service.settings.schema import LedgerSettings, RedisSettings
 from otp_service.settings.startup_checks import load_templates
 from otp_service.settings.stored_applications import parse_application
 from otp_service.store.cluster import ClusterClient, SlotMap
@@ -63,21 +62,21 @@ LEDGER_OF_OTHER_KEY = StartRefusal(
     "Use the original key, or correct ledger.url.",
 )
 _DAY = 24 * 3600
-_TELL_INTERVAL = 60.0
-"""Seconds between two lines that tell that the ledger is awaited."""
+_LOG_INTERVAL = 60.0
+"""Seconds between log lines of the same state of the ledger."""
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """One process' worth of the service."""
+    """A wired process of the service."""
 
     settings: Settings
     context: Context
     client: redis.Redis
 
     def close(self) -> None:
-        """Let go of connections and threads; to be called when nothing is done with it any more."""
+        """Close connections and threads."""
         self.context.policies.close()
         for human_check in self.context.human_checks.values():
             human_check.close()
@@ -86,7 +85,7 @@ class Installation:
 
 
 def connect(settings: Settings) -> redis.Redis:
-    """Return a client for the configured Redis, of a cluster for the server that is named; opens no connection yet."""
+    """Return a client for the configured Redis, or server of a cluster; opens no connection yet."""
     redis_settings = settings.redis
     password = redis_settings.sentinel_password
     addresses = [address.rsplit(":", 1) for address in redis_settings.sentinels]
@@ -103,42 +102,27 @@ def connect(settings: Settings) -> redis.Redis:
     )
 
 
-def _ledger(settings: LedgerSettings, keyring: Keyring) -> Ledger:
-    return Ledger(settings.url.get_secret_value(), settings.timeout, keyring.installation)
-
-
-def _replication(
-    settings: RedisSettings, client: redis.Redis, buckets: tuple[str, ...], slots: SlotMap | None
-) -> Replication | None:
-    """Return the settings for a Redis that a replica may replace; ``None`` for a server that is alone."""
-    replicas = default_replicas(client, slots) if settings.replicas is None else settings.replicas
-    if not settings.sentinels and not replicas and slots is None:
-        return None
-    return Replication(
-        replicas,
-        round(1000 * settings.timeout / 2),
-        buckets,
-        lambda: _log.warning("store_fenced"),
-    )
-
-
 def _script_runner(
     settings: Settings, client: redis.Redis, buckets: tuple[str, ...], slots: SlotMap | None
 ) -> ScriptRunner:
     context = tracing.script if settings.telemetry.traces is not None else None
-    return ScriptRunner(client, context, _replication(settings.redis, client, buckets, slots), slots)
+    replicas = settings.redis.replicas
+    if replicas is None:
+        replicas = default_replicas(client, slots)
+    replication = None  # for a server that no replica may replace
+    if settings.redis.sentinels or replicas or slots is not None:
+        wait = round(1000 * settings.redis.timeout / 2)
+        replication = Replication(replicas, wait, buckets, lambda: _log.warning("store_fenced"))
+    return ScriptRunner(client, context, replication, slots)
 
 
 def install(settings: Settings, client: redis.Redis | None = None) -> Installation:
-    """Wire an installation, by default over the configured Redis.
-
-    Redis is asked only whether it is in cluster mode and has replicas; it need not answer. Raises `ConfigurationError`.
-    """
+    """Wire an installation; raise `ConfigurationError`. It asks Redis, if it answers, for cluster mode and replicas."""
     if settings.telemetry.traces is not None:
         tracing.require_available()
     keyring = settings.keyring()
     templates = load_templates(settings)
-    ledger = _ledger(settings.ledger, keyring)
+    ledger = Ledger(settings.ledger.url.get_secret_value(), settings.ledger.timeout, keyring.installation)
     access_cache = _access_cache(settings, ledger.access)
     client = client or connect(settings)
     slots = find_slots(client)
@@ -153,12 +137,15 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         settings.breaker.thresholds,
     )
     access_cache.copy = store.access_copy
+    rebuild_lost = settings.ledger.rebuild_lost_mirror
+    if rebuild_lost is None:
+        rebuild_lost = not settings.production
     gateways: dict[str, Gateway] = {}
     context = Context(
         keyring=keyring,
         store=store,
         ledger=ledger,
-        mirror_sync=MirrorSync(ledger, store.mirror, keyring, rebuild_lost=_rebuilds_lost_mirror(settings)),
+        mirror_sync=MirrorSync(ledger, store.mirror, keyring, rebuild_lost=rebuild_lost),
         access_cache=access_cache,
         key_uses=KeyUsage(ledger.api_keys),
         purposes=settings.named_purposes,
@@ -182,8 +169,13 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         webhooks=settings.webhooks.rules,
         public_url=settings.http.public_url,
     )
-    gateways.update(_gateways(settings, context))  # last: they hand receipts in where all the rest is known
+    gateways.update(_gateways(settings, context))  # last, since they record receipts in the whole context
     return Installation(settings, context, plain)
+
+
+def _stream_limits(settings: Settings) -> StreamLimits:
+    streams = settings.streams
+    return StreamLimits(streams.retention_days * _DAY, streams.max_outbox, streams.max_events, settings.guard.decisions)
 
 
 def _proof_signer(settings: Settings, seeds: tuple[bytes, ...]) -> ProofSigner | None:
@@ -193,20 +185,6 @@ def _proof_signer(settings: Settings, seeds: tuple[bytes, ...]) -> ProofSigner |
     for later in settings.purposes.values():
         lives |= {name: max(later.after_max_age, lives.get(name, 0)) for name in later.after}
     return ProofSigner(settings.proof_issuer, settings.proofs.life, seeds, lives)
-
-
-def _stream_limits(settings: Settings) -> StreamLimits:
-    return StreamLimits(
-        age=settings.streams.retention_days * _DAY,
-        outbox=settings.streams.max_outbox,
-        events=settings.streams.max_events,
-        decisions=settings.guard.decisions,
-    )
-
-
-def _rebuilds_lost_mirror(settings: Settings) -> bool:
-    chosen = settings.ledger.rebuild_lost_mirror
-    return not settings.production if chosen is None else chosen
 
 
 def prepare(installation: Installation, *, waits_for_ledger: bool = False) -> None:
@@ -240,11 +218,10 @@ def prepare(installation: Installation, *, waits_for_ledger: bool = False) -> No
 
 
 def examine_ledger(installation: Installation) -> None:
-    """Make sure that the ledger may be used, and let the process use it.
+    """Check that the ledger may be used, and open it to the process.
 
-    Raises `StartRefusedError` when it belongs to another key, when another release made it, when it has not been made
-    and no process may make it, or when authenticator apps need a root key that is not there; `LedgerUnavailableError`
-    when it does not answer.
+    Raises `StartRefusedError` for a ledger of another key or release, without its tables where no process may make
+    them, or with authenticator apps of a missing root key; `LedgerUnavailableError` without an answer.
     """
     context, ledger = installation.context, installation.context.ledger
     try:
@@ -272,7 +249,7 @@ def ledger_of_other_format(error: LedgerFormatError) -> StartRefusal:
 
 
 def _why(away: LedgerUnavailableError) -> dict[str, str]:
-    """Return why the ledger does not answer: in our words, and in those of the driver or the system."""
+    """Return why the ledger does not answer, in our words and in the driver's or system's."""
     cause: BaseException = away
     while cause.__cause__ is not None:
         cause = cause.__cause__
@@ -280,15 +257,15 @@ def _why(away: LedgerUnavailableError) -> dict[str, str]:
 
 
 class LedgerWait:
-    """Examines a ledger that did not answer when the process began, until it does."""
+    """Examines a ledger that did not answer at the start, until it does."""
 
     def __init__(self, installation: Installation) -> None:
-        """Take an installation whose ledger is closed, or is not: then there is nothing to do."""
+        """Take an installation with a closed or an open ledger."""
         self._installation = installation
-        self._next_line = time.monotonic() + _TELL_INTERVAL
+        self._next_line = time.monotonic() + _LOG_INTERVAL
 
     def try_again(self) -> None:
-        """Examine the ledger if it is still closed; one that is refused is told by name, and examined again."""
+        """Examine the ledger if it is still closed; log why it stays closed."""
         ledger = self._installation.context.ledger
         if not ledger.database.gate.state:
             return
@@ -305,17 +282,17 @@ class LedgerWait:
             _log.info("ledger_reached")
 
     def _is_news(self, state: str) -> bool:
-        """Note why the ledger is closed; tell whether to log it: where that is new, and once a minute."""
+        """Note why the ledger is closed; tell whether to log it: when it is new, and once a minute."""
         ledger, now = self._installation.context.ledger, time.monotonic()
         is_news = ledger.database.gate.state != state or now >= self._next_line
         if is_news:
-            self._next_line = now + _TELL_INTERVAL
+            self._next_line = now + _LOG_INTERVAL
         ledger.database.gate.state = state
         return is_news
 
 
 def open_installation(settings: Settings, *, waits_for_ledger: bool = False) -> Installation:
-    """Wire an installation and make sure that it may be used (`install`, `prepare`); what fails holds nothing open."""
+    """Wire an installation and check that it may be used (`install`, `prepare`); close it on failure."""
     installation = install(settings)
     try:
         prepare(installation, waits_for_ledger=waits_for_ledger)
@@ -327,7 +304,7 @@ def open_installation(settings: Settings, *, waits_for_ledger: bool = False) -> 
 
 
 def watch(installation: Installation) -> PeriodicTasks:
-    """Return what keeps a process informed of what others change; it is still to be started."""
+    """Return the tasks that follow the changes of other processes; the caller starts them."""
     context = installation.context
     duties = {
         "mirror": context.mirror_sync.follow,
@@ -341,18 +318,13 @@ def watch(installation: Installation) -> PeriodicTasks:
     return PeriodicTasks(duties, on_stop=context.mirror_sync.abort_build)
 
 
-def _remembered(settings: Settings) -> int:
-    """Return for how many milliseconds a number's last verifications are remembered."""
-    return 1000 * settings.streams.retention_days * _DAY
-
-
 def _access_cache(settings: Settings, access: Access) -> AccessCache:
-    remembered = _remembered(settings)
+    def cached(application: Application, ruleset: Ruleset) -> CachedApplication:
+        remembered = 1000 * settings.streams.retention_days * _DAY
+        return CachedApplication(application, compile_ruleset(ruleset, remembered, settings.keys.buckets))
+
     members = {
-        name: CachedApplication(
-            application, compile_ruleset(settings.rulesets[name], remembered, settings.keys.buckets)
-        )
-        for name, application in settings.named_applications.items()
+        name: cached(application, settings.rulesets[name]) for name, application in settings.named_applications.items()
     }
     keys = {
         hashed: ApiKey(id="", application=application.name, hash=hashed, scopes=APPLICATION_SCOPES)
@@ -360,8 +332,7 @@ def _access_cache(settings: Settings, access: Access) -> AccessCache:
     }
 
     def load_application(name: str, text: str) -> CachedApplication:
-        application, ruleset = parse_application(settings, name, text)
-        return CachedApplication(application, compile_ruleset(ruleset, remembered, settings.keys.buckets))
+        return cached(*parse_application(settings, name, text))
 
     return AccessCache(members, keys, access, load_application)
 

@@ -1,4 +1,4 @@
-"""The time of this host, in milliseconds since the epoch. What happens in Redis has Redis's own time instead."""
+"""The time of this host, in milliseconds since the epoch. Events in Redis have Redis' own time."""
 
 import time
 from datetime import UTC, datetime

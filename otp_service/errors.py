@@ -1,4 +1,4 @@
-"""The errors that callers see, as one class hierarchy; the API adds the HTTP status of each."""
+"""The errors for callers; the API adds the HTTP status of each."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +10,7 @@ class Quota:
     """State of one of an application's rate-limit windows after a request (IETF draft ratelimit-headers)."""
 
     amount: int
-    """Requests that the window allows."""
+    """Maximum requests of the window."""
     seconds: int
     """Length of the window."""
     remaining: int
@@ -18,8 +18,8 @@ class Quota:
     """Seconds until more becomes available."""
 
 
-# HTTP and the command line present an error by its ``code``, and never parse its message. A wrong one-time code is not
-# here: it is a result of a check, not an error.
+# HTTP and the command line present an error by its ``code``, and never parse its message. A wrong one-time code is a
+# result of a check, not an error.
 
 
 class OtpServiceError(Exception):
@@ -27,13 +27,13 @@ class OtpServiceError(Exception):
 
     code = "internal"
     retry_after: int | None = None
-    """Seconds to wait before the request is made again; ``None`` where waiting does not help."""
+    """Seconds to wait before a repetition; ``None`` where waiting does not help."""
     decision: str | None = None
-    """Identifier of the guard's decision, which ``otp-service guard explain`` explains; ``None`` if no rule refused."""
+    """Identifier of the guard's decision for ``otp-service guard explain``; ``None`` if no rule refused."""
 
 
 class ConfigurationError(Exception):
-    """The configuration is wrong. Not an `OtpServiceError`, so that no request handler can swallow it."""
+    """The configuration is wrong. Not an `OtpServiceError`, so that no request handler hides it."""
 
 
 class LedgerFormatError(ConfigurationError):
@@ -45,7 +45,7 @@ class LedgerFormatError(ConfigurationError):
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault in a request body: its place (a JSON pointer, RFC 6901) and a sentence about it."""
+    """A fault in a request body: its place (a JSON pointer, RFC 6901) and a sentence."""
 
     pointer: str
     message: str
@@ -159,7 +159,7 @@ class ConsentRequiredError(UnacceptableError):
 
 
 class ConsentOutdatedError(UnacceptableError):
-    """After this consent was given, the person gave another one, withdrew it or said stop: it has no effect."""
+    """A later consent, withdrawal or STOP makes this consent void."""
 
     code = "consent-outdated"
 
@@ -193,7 +193,7 @@ class InvalidUrlError(UnacceptableError):
     code = "invalid-url"
 
     def __init__(self, detail: str, reason: str) -> None:
-        """Keep why, in a word or two that callers are not told."""
+        """Take the detail for callers, and the ``reason`` for operators."""
         super().__init__(detail)
         self.reason = reason
 
@@ -232,7 +232,7 @@ class SuppressedError(OtpServiceError):
 
 
 class FrozenError(OtpServiceError):
-    """The number is frozen after reported fraud: until that is lifted, no message goes out and no code is approved."""
+    """The number is frozen after reported fraud: no message goes out and no code is approved."""
 
     code = "recipient-frozen"
 
@@ -259,19 +259,19 @@ class NameTakenError(OtpServiceError):
 
 
 class EndpointLimitError(OtpServiceError):
-    """The application has as many endpoints for webhooks as it may."""
+    """The application has the maximum number of endpoints for webhooks."""
 
     code = "endpoint-limit"
 
 
 class AlreadyRedeemedError(OtpServiceError):
-    """The proof, or the result of a page, was redeemed before; or what it is about is not known any more."""
+    """The proof, or the result of a page, was redeemed before, or its verification has expired."""
 
     code = "already-redeemed"
 
 
 class FactorLimitError(OtpServiceError):
-    """The user has as many factors as one may have."""
+    """The user has the maximum number of factors."""
 
     code = "factor-limit"
 
@@ -314,7 +314,7 @@ class RateLimitedError(TooManyError):
     code = "rate-limited"
 
     def __init__(self, message: str, retry_after: int, quota: Quota | None = None) -> None:
-        """Keep the seconds to wait, and the application's ``quota`` if that is the limit which is reached."""
+        """Keep the seconds to wait, and the application's ``quota`` if it is used up."""
         super().__init__(message, retry_after)
         self.quota = quota
 
@@ -331,7 +331,7 @@ class ResendTooSoonError(TooManyError):
     code = "resend-too-soon"
 
 
-# --- the service is not able to -----------------------------------------------------------------------------
+# --- the service is not available ---------------------------------------------------------------------------
 
 
 class StoreUnavailableError(OtpServiceError):
@@ -343,7 +343,7 @@ class StoreUnavailableError(OtpServiceError):
     def __init__(self, *message: str, nothing_ran: bool = False) -> None:
         super().__init__(*message)
         self.nothing_ran = nothing_ran
-        """Whether it is certain that what was asked for was not done."""
+        """Whether it is certain that the request had no effect."""
 
 
 MIRROR_IS_BEHIND: Final = "The mirror of the ledger is behind."
@@ -358,7 +358,7 @@ class LedgerUnavailableError(OtpServiceError):
     def __init__(self, *message: str, file_replaced: bool = False) -> None:
         super().__init__(*message)
         self.file_replaced = file_replaced
-        """Whether SQLite's file was replaced or removed under this process, which would write where nobody reads."""
+        """Whether SQLite's file was replaced or removed, so that writes of this process would be lost."""
 
 
 class LedgerMismatchError(LedgerUnavailableError):
@@ -369,7 +369,7 @@ class LedgerMismatchError(LedgerUnavailableError):
 
 
 class BacklogFullError(OtpServiceError):
-    """So many messages wait that a code would arrive too late; starts are refused until workers catch up."""
+    """Codes would arrive too late behind the waiting messages; starts are refused until workers catch up."""
 
     code = "backlog-full"
     retry_after = 5
@@ -419,22 +419,22 @@ class RefusalName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StartRefusal:
-    """One reason why a process does not start. No part of it shows a secret."""
+    """A reason for not starting a process. No part of it shows a secret."""
 
     name: RefusalName
     place: str
-    """What to change: a setting, an environment variable, a setting of a server."""
+    """A setting, an environment variable, or a setting of a server."""
     sentence: str
-    """What is wrong with it, as a sentence."""
+    """The fault, as a sentence."""
     action: str
-    """What the operator can do about it, as sentences."""
+    """The operator's remedy, as sentences."""
 
     def __str__(self) -> str:
         return f"{self.place}: {self.sentence} {self.action} [{self.name}]"
 
 
 class StartRefusedError(ConfigurationError):
-    """The settings are well formed, but a process must not start with them. The text has one line for each refusal."""
+    """A process must not start with these settings. The text has a line for each refusal."""
 
     def __init__(self, *refusals: StartRefusal) -> None:
         super().__init__("\n".join(map(str, refusals)))

@@ -1,4 +1,4 @@
-"""Extensions: parts of a service that installed packages bring, beside commands, dialects, gateways and policies."""
+"""Extensions: parts of installed packages beside commands, dialects, gateways and policies."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ class DevProcess:
     """
 
     members: Callable[["Settings"], Mapping[str, Any]]
-    """Returns members of its section for this run, beside the port."""
+    """Returns the members of its section for this run, without the port."""
     guide: Callable[[Mapping[str, Any]], str]
     """Takes those members and the port; returns a line to print, empty for none."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
 class Extension:
-    """What a package brings beside its commands. An entry point of the group `EXTENSIONS` names it."""
+    """The parts of a package beside its commands. An entry point of the group `EXTENSIONS` names it."""
 
     name: str
     """The name of its entry point."""

@@ -1,4 +1,4 @@
-"""What installed packages bring: found by entry points, imported by name."""
+"""Plug-ins of installed packages: found by entry points, imported by name."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -13,12 +13,12 @@ DIALECTS: Final = "otp_service.dialects"
 
 @cache
 def installed_entry_points(group: str) -> EntryPoints:
-    """Return the entry points of a group. Cached: finding them reads a file of every package."""
+    """Return the entry points of a group; cached, since finding them reads a file of every package."""
     return entry_points(group=group)
 
 
 def forget_installed_entry_points() -> None:
-    """Clear the cache, so that packages installed since are found."""
+    """Clear the cache after an installation of packages."""
     installed_entry_points.cache_clear()
 
 
@@ -76,7 +76,7 @@ def load_plugins(group: str, noun: str, plugin_type: type[Plugin]) -> tuple[Plug
 
 
 def load_plugin(group: str, name: str, noun: str, plugin_type: type[Plugin]) -> Plugin:
-    """Import and return the object that an entry point names; it is installed. Raises as `load_plugins` does."""
+    """Import and return the object of an installed entry point; raise as `load_plugins`."""
     entry = _entry_point(group, name, noun)
     plugin = _imported(entry, noun)
     if not isinstance(plugin, plugin_type):
@@ -85,9 +85,8 @@ def load_plugin(group: str, name: str, noun: str, plugin_type: type[Plugin]) -> 
 
 
 def _entry_point(group: str, name: str, noun: str) -> EntryPoint:
-    claims = {
-        entry.value: entry for entry in installed_entry_points(group) if (entry.group, entry.name) == (group, name)
-    }
+    named = (entry for entry in installed_entry_points(group) if (entry.group, entry.name) == (group, name))
+    claims = {entry.value: entry for entry in named}
     if len(claims) > 1:
         packages = ", ".join(sorted(claims))
         raise ConfigurationError(f"More than one package brings a {noun} {name!r}: {packages}.")

@@ -8,11 +8,7 @@ from otp_service.telemetry.logging import Renderer, configure_logging
 
 
 def app(settings: Settings | None = None, *, waits_for_ledger: bool = True) -> Service:
-    """Return the application that the configuration describes, or settings that were read before.
-
-    ``waits_for_ledger`` is as `bootstrap.prepare` takes it, and what is raised too: a process that cannot look at Redis
-    must not serve.
-    """
+    """Return the application of the configuration, or of given ``settings``; raise as `bootstrap.prepare`."""
     settings = settings or load_settings()
     set_up_process(settings)
     installation = open_installation(settings, waits_for_ledger=waits_for_ledger)
@@ -24,6 +20,6 @@ def app(settings: Settings | None = None, *, waits_for_ledger: bool = True) -> S
 
 
 def set_up_process(settings: Settings) -> None:
-    """Let the process log and trace as the settings say."""
+    """Configure logging and tracing of the process."""
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
     tracing.set_enabled(on=settings.telemetry.traces is not None)

@@ -63,7 +63,6 @@ class Details:
     user: str | None = field(default=None, repr=False)
     """The application's own name of its user."""
     return_url: str | None = field(default=None, repr=False)
-    """The return address of a page; ``None`` without a page."""
 
 
 def derive_code(keyring: Keyring, verification: Verification, generation: int, transaction_digest: str) -> str:

@@ -46,7 +46,6 @@ class Keywords:
     """The keywords of a meaning in a language."""
 
     whole: tuple[str, ...]
-    """Only as a whole message."""
     firm: tuple[str, ...] = ()
     """To stop; also beside words of ``beside`` and ``messages``."""
     of_messages: tuple[str, ...] = ()
@@ -118,7 +117,6 @@ class InboundRules:
     region: str | None = None
     """ISO 3166-1 alpha-2, for senders in national spelling."""
     replies: frozenset[Meaning] = frozenset({Meaning.STOP, Meaning.HELP})
-    """Meanings with a reply."""
     inbox: bool = True
     """Whether other messages wait for support."""
 

@@ -416,7 +416,6 @@ class Passed:
     minute: int = 0
     hour: float = 0.0
     hour_money: float = 0.0
-    """In millionths."""
     day: float = 0.0
     day_money: float = 0.0
 
@@ -444,7 +443,6 @@ class PlaceTraffic:
     checked: Outcomes = field(default_factory=Outcomes)
     """Messages to unknown numbers that passed a human check."""
     known: Outcomes = field(default_factory=Outcomes)
-    """Messages to known numbers."""
     daily: DailyTest = field(default_factory=DailyTest)
     """Of a whole country only."""
     known_started: float = 0.0

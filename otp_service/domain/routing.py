@@ -111,7 +111,6 @@ class BreakerState(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
-    """One message passes, as a probe."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,6 @@ class Violation(StrEnum):
     """The rule of a country that a message breaks."""
 
     SENDER_MISSING = "sender-missing"
-    """The application has no registered sender there."""
     SENDER_CATEGORY = "sender-category"
     SENDER_EXPIRED = "sender-expired"
     SENDER_NOT_SHOWN = "sender-not-shown"
@@ -108,7 +107,6 @@ class CountryRules:
     """A country's rules for messages to its numbers."""
 
     registered_senders: bool = False
-    """Whether a text message needs a registered sender, of the `category`."""
     category: str | None = None
     approved_templates: bool = False
     sim_boxes_refused: bool = False
@@ -128,9 +126,7 @@ class SendingRules:
     senders: tuple[Sender, ...] = ()
     approvals: tuple[Approval, ...] = ()
     shows_sender: frozenset[str] = frozenset()
-    """Gateways that show the sender of a message."""
     sim_boxes: frozenset[str] = frozenset()
-    """Gateways that send through SIM cards."""
 
     @property
     def registrations(self) -> tuple[Registration, ...]:

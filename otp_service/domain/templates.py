@@ -48,7 +48,6 @@ class Template:
     """Text with variables."""
 
     source: str
-    """The text of the file."""
     pieces: tuple[tuple[str, str | None], ...]
     """Literal text, and the variable after it, if any."""
 
@@ -103,7 +102,6 @@ class PurposeTemplates:
 
     payment: bool
     segments: int
-    """Maximum segments of a text message."""
     templates: Mapping[Channel, Template]
     name: str = ""
 
@@ -123,9 +121,7 @@ class Language:
     texts: Mapping[str, PurposeTemplates]
     """By purpose, or by kind of purpose."""
     replies: Mapping[Meaning, Template] = field(default_factory=dict)
-    """To inbound messages."""
     reply_segments: int = 1
-    """Maximum segments of a reply."""
     version: str = "1"
     references: Mapping[tuple[str, Channel], TemplateRef] = field(init=False, repr=False, compare=False)
     """By purpose or kind of purpose (`reply_name` for replies), and channel."""

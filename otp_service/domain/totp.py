@@ -86,7 +86,6 @@ class SealedFactor:
     secret: str = field(repr=False)
     parameters: TotpParameters
     last_step: int
-    """The last recorded step with an accepted code."""
     place: int
     """The ledger's place of its activation."""
 

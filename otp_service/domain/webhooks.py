@@ -363,7 +363,6 @@ class Pace(Enum):
 
     QUICK = auto()
     UNKNOWN = auto()
-    """No call by this worker has ended yet."""
     SLOW = auto()
 
 
