@@ -32,7 +32,7 @@ def fill(ledger: Ledger, name: str, number: str = NUMBER) -> None:
     let_in(ledger, name)
     at = now()
     ledger.verifications.record([
-        started(name, at, number), agreed(name, number, evidence=replace(EVIDENCE, given=at)),
+        started(name, at, number), agreed(name, number, evidence=replace(EVIDENCE, agreed_at=at)),
         event("delivery.sent", name, at + 100, gateway="first"),
     ])  # fmt: skip
     ledger.consents.add(Consent(number, "shop", "login", None))

@@ -14,7 +14,7 @@ EVIDENCE = ConsentEvidence(
     text_sha256="9f" * 32,
     locale="ur-PK",
     channel="web",
-    given=1_795_000_000_000,
+    agreed_at=1_795_000_000_000,
     source="checkout",
     address_prefix="203.0.113.0/24",
 )
@@ -24,7 +24,7 @@ _entries = count(1)
 
 def anew() -> ConsentEvidence:
     """Return what shows that somebody agrees once more, after all that was said so far."""
-    return replace(EVIDENCE, given=now() + 1)
+    return replace(EVIDENCE, agreed_at=now() + 1)
 
 
 def event(kind: str, verification: str = "vf_1", at: int = 1000, **fields: str) -> Event:

@@ -162,7 +162,7 @@ class ConsentBody(Body):
             text_sha256=self.text_sha256,
             locale=self.locale,
             channel=self.channel,
-            given=self.given_at,
+            agreed_at=self.given_at,
             source=self.source,
             address_prefix=address_prefix,
         )

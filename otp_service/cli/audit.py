@@ -165,7 +165,7 @@ def actions(session: Session, since: datetime | None, until: datetime | None) ->
     complete = len(proved) <= MAX_ACTIONS
     shown = [(action.entry, action.proof) for action in proved[:MAX_ACTIONS]]
     rows = [
-        (out.when(entry.at), entry.action, entry.by, entry.application, entry.about, proof) for entry, proof in shown
+        (out.when(entry.at), entry.action, entry.by, entry.application, entry.target, proof) for entry, proof in shown
     ]
     out.table("actions", ("When", "Action", "By", "Application", "About", "Chain"), rows)
     out.in_json(complete=complete)

@@ -77,7 +77,7 @@ class ConsoleUsers:
             if connection.execute(add).first() is None:
                 raise NameTakenError("There is a user of this name.")
             append_state(connection, console_users, [name])
-            record_action(connection, OperatorActionEntry(ConsoleAction.USER_INVITED, by, about=name))
+            record_action(connection, OperatorActionEntry(ConsoleAction.USER_INVITED, by, target=name))
 
     def invite_again(self, name: str, invitation: str, by: str) -> bool:
         """Invalidate a user's password, app and sessions; return whether the user exists and is not disabled."""
@@ -100,7 +100,7 @@ class ConsoleUsers:
             done = connection.execute(change.values(**values, version=_users.version + 1)).rowcount == 1
             if done:
                 append_state(connection, console_users, [name])
-                record_action(connection, OperatorActionEntry(action, by, about=name))
+                record_action(connection, OperatorActionEntry(action, by, target=name))
         return done
 
     def invited(self, invitation: str) -> ConsoleUser | None:

@@ -153,7 +153,7 @@ class OperatorActionEntry:
     """A login at a command line (``cli:ali``), users of the console (``console:ali with sara``), or an operator's
     API key by name."""
     application: str = ""
-    about: str = ""
+    target: str = ""
     """The object of the action, such as the name of a key, or its outcome. Never a number."""
     at: int = 0
     """Milliseconds since the epoch."""

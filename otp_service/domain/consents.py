@@ -27,7 +27,7 @@ class ConsentEvidence:
     locale: str
     channel: str
     """Such as ``web`` or ``app``."""
-    given: int
+    agreed_at: int
     """Milliseconds since the epoch, by the caller."""
     source: str
     address_prefix: str = ""
@@ -40,8 +40,8 @@ class ConsentEvidence:
 
     def repeats(self, other: "ConsentEvidence") -> bool:
         """Tell whether words, channel and time are the same as another's."""
-        same = (self.text_sha256, self.locale, self.channel, self.given)
-        return same == (other.text_sha256, other.locale, other.channel, other.given)
+        same = (self.text_sha256, self.locale, self.channel, self.agreed_at)
+        return same == (other.text_sha256, other.locale, other.channel, other.agreed_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Consent:
     counts_from: int | None = None
     """The ledger's place from which it counts; ``None`` for the place where it is recorded."""
     recorded: int = 0
-    said: int = 0
+    stated_at: int = 0
     """When it was given; of a withdrawal the later of its recording and the withdrawn consent. It orders entries."""
 
     @property
@@ -81,7 +81,6 @@ class SuppressionScope(StrEnum):
     """The messages that a suppression blocks."""
 
     ALL = "all"
-    """Every message, requested codes included."""
     MARKETING_ONLY = "marketing_only"
     """No message of this service, which sends no marketing: requested codes go out."""
     FROZEN = "frozen"

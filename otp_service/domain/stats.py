@@ -62,7 +62,7 @@ class StatsKey(NamedTuple):
     standing: str
     """``unknown``, ``checked`` (unknown, with a passed human check) or ``known``: of the number at the start, of
     refusals of the device."""
-    what: str
+    event: str
     """Type of an event, or `REFUSED` or `WOULD_BE_REFUSED` and what was."""
     reason: str
     """One of `REASONS`, or the refusing rule; empty for none."""
@@ -83,7 +83,7 @@ class DelayKey(NamedTuple):
     country: str
     channel: str
     gateway: str
-    what: str
+    event: str
     """The event that ends the delay, from the start: `SENT`, `DELIVERED` or `APPROVED`."""
     at_most: int
 
@@ -122,13 +122,13 @@ def stats_of(events: Iterable[tuple[VerificationStart, Event]]) -> dict[StatsKey
             channel=(event.member("channel") if is_message else "") or start.channel,
             gateway=event.member("gateway") if is_message else "",
             standing=start.standing,
-            what=counted_as,
+            event=counted_as,
             reason=word if not word or word in REASONS else OTHER,
         )
         times[key] += 1
         amounts[key] += int(event.member("cost") or 0)
         if counted_as in _OF_CALLS and event.member("choice") == GatewayChoice.FAIL_OVER:
-            times[key._replace(what=FAILED_OVER, reason="")] += 1
+            times[key._replace(event=FAILED_OVER, reason="")] += 1
     return {key: StatsCount(count, amounts[key]) for key, count in times.items()}
 
 
@@ -138,7 +138,7 @@ def delays_of(events: Iterable[tuple[VerificationStart, Event]]) -> Counter[Dela
         DelayKey(
             hour_of(start.at),
             *(start.application, start.country, event.member("channel") or start.channel, event.member("gateway")),
-            what=event.type,
+            event=event.type,
             at_most=next(bound for bound in DELAYS if not bound or event.at - start.at <= 1000 * bound),
         )
         for start, event in events

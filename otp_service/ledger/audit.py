@@ -479,7 +479,7 @@ def record_action(connection: Connection, operator_action: OperatorActionEntry |
 
 
 def _action(row: Row[Any]) -> OperatorActionEntry:
-    return OperatorActionEntry(row.action, row.by, row.application, row.about, row.at, row.id)
+    return OperatorActionEntry(row.action, row.by, row.application, row.target, row.at, row.id)
 
 
 _RECORDED: Final = (

@@ -133,7 +133,7 @@ def first_seen(connection: Connection, entry: Consent) -> int:
         for known in entries
         if entry.evidence and known.evidence and known.evidence.repeats(entry.evidence)
     )
-    return min([entry.evidence.given if entry.evidence else 0, *seen])
+    return min([entry.evidence.agreed_at if entry.evidence else 0, *seen])
 
 
 def record_consent(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Consent], LedgerPosition]:
@@ -156,7 +156,7 @@ def record_consent(connection: Connection, entries: Sequence[Consent]) -> tuple[
                 "withdrawn": entry.withdrawn,
                 "counts_from": entry.counts_from,
                 "recorded": entry.recorded,
-                "given": entry.said,
+                "agreed_at": entry.stated_at,
             }
             for sequence, entry in enumerate(new, last + 1)
         ]
@@ -175,12 +175,12 @@ def _stamp(entry: Consent, place: int, recorded: int, known: Iterable[Consent]) 
     seen = entry.counts_from
     counts_from = place + 1 if seen is None else seen if seen <= place else 0
     if entry.evidence is None:
-        at = max(recorded, entry.said, *(earlier.said for earlier in known))
+        at = max(recorded, entry.stated_at, *(earlier.stated_at for earlier in known))
     else:
-        at = entry.evidence.given
-        if any(at <= earlier.said for earlier in known if (earlier.counts_from or 0) <= counts_from):
+        at = entry.evidence.agreed_at
+        if any(at <= earlier.stated_at for earlier in known if (earlier.counts_from or 0) <= counts_from):
             return None
-    return replace(entry, counts_from=counts_from, recorded=recorded, said=at)
+    return replace(entry, counts_from=counts_from, recorded=recorded, stated_at=at)
 
 
 def _by_purpose(connection: Connection, pseudonyms: Sequence[str]) -> dict[tuple[str, str, str], list[Consent]]:
@@ -195,7 +195,7 @@ def _by_purpose(connection: Connection, pseudonyms: Sequence[str]) -> dict[tuple
 def last_consents(connection: Connection, pseudonyms: Sequence[str]) -> list[Consent]:
     """Return the entry in force of each number, application and purpose, with the latest time of all its entries."""
     return [
-        replace(entries[-1], said=max(entry.said for entry in entries))
+        replace(entries[-1], stated_at=max(entry.stated_at for entry in entries))
         for entries in _by_purpose(connection, pseudonyms).values()
     ]
 
@@ -210,7 +210,7 @@ def entry_of(row: Row[Any]) -> Consent:
         evidence=None if row.withdrawn else evidence,
         counts_from=row.counts_from,
         recorded=row.recorded,
-        said=row.given,
+        stated_at=row.agreed_at,
     )
 
 
@@ -589,7 +589,7 @@ def _states(connection: Connection, pseudonyms: Sequence[str]) -> tuple[NumberSt
             frozen[entry.pseudonym].add(entry.application)
     consented: dict[str, dict[tuple[str, str], tuple[bool, int, int]]] = defaultdict(dict)
     for consent in last_consents(connection, pseudonyms):
-        state = (not consent.withdrawn, consent.counts_from or 0, consent.said)
+        state = (not consent.withdrawn, consent.counts_from or 0, consent.stated_at)
         consented[consent.pseudonym][consent.application, consent.purpose] = state
     erased: dict[str, dict[str, int]] = defaultdict(dict)
     recent = select(erasures).where(_recently_erased()).order_by(erasures.c.place)

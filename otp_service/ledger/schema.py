@@ -107,7 +107,7 @@ hourly_stats = _table(
     _column("channel", NAME, "channel of the messages", primary_key=True),
     _column("gateway", NAME, "gateway of the messages", primary_key=True),
     _column("standing", NAME, "unknown, checked or known: standing of the number at the start", primary_key=True),
-    _column("what", NAME, "type of event, or of refused request", primary_key=True),
+    _column("event", NAME, "type of event, or of refused request", primary_key=True),
     _column("reason", NAME, "one word of a closed list, or the rule that refused", primary_key=True),
     _column("times", BigInteger, "number of events"),
     _column("amount", BigInteger, "cost, in millionths of the currency's unit"),
@@ -122,7 +122,7 @@ hourly_delays = _table(
     _column("country", String(2), "country of the numbers", primary_key=True),
     _column("channel", NAME, "channel of the messages", primary_key=True),
     _column("gateway", NAME, "gateway of the messages", primary_key=True),
-    _column("what", NAME, "type of the delayed event", primary_key=True),
+    _column("event", NAME, "type of the delayed event", primary_key=True),
     _column("at_most", BigInteger, "seconds; 0 for more than 300", primary_key=True, autoincrement=False),
     _column("times", BigInteger, "number of events"),
     sqlite_with_rowid=False,
@@ -148,7 +148,9 @@ consents = _table(
     _column("text_sha256", String(64), "SHA-256 of the displayed text"),
     _column("locale", String(35), "language of the displayed text"),
     _column("channel", String(32), "channel on which it was displayed"),
-    _column("given", TIME, "when the person agreed, by the application; of a withdrawal, what a new one must follow"),
+    _column(
+        "agreed_at", TIME, "when the person agreed, by the application; of a withdrawal, what a new one must follow"
+    ),
     _column("source", String(200), "page, screen or paper, until an erasure", WORDS),
     _column("address_prefix", String(64), "the end user's address without its last part, until an erasure", ADDRESS),
     _column("recorded", TIME, "when it was recorded"),
@@ -408,7 +410,7 @@ operator_actions = _table(
     _column("action", NAME, "the action"),
     _column("by", NAME, "login at a command line, or name of an operator's API key", OPERATOR),
     _column("application", NAME, "application; empty for none or all"),
-    _column("about", NAME, "object of the action, such as the name of a key, or its result"),
+    _column("target", NAME, "object of the action, such as the name of a key, or its result"),
     Index("operator_actions_by_age", "at"),
 )
 

@@ -193,7 +193,7 @@ class Stats(LedgerPart):
             with self._database.write() as connection:
                 lock_head(connection)  # so that new events are counted afterwards
                 for table in (hourly_stats, hourly_delays):
-                    of_events = table.c.what.in_(sorted(COUNTED))
+                    of_events = table.c.event.in_(sorted(COUNTED))
                     connection.execute(delete(table).where(table.c.hour >= since, table.c.hour < until, of_events))
                 of_day = select(verifications).where(verifications.c.started >= since, verifications.c.started < until)
                 begun = connection.execute(of_day.where(verifications.c.pseudonym != "")).mappings()

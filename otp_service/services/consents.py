@@ -67,7 +67,7 @@ def end_consent(
     with suppress(StoreUnavailableError):  # the withdrawal is recorded all the same; `_add` reports that it must wait
         recent = recent_verifications(context, to, application.name)
         last = max((record.consented for record in recent if record.purpose.name == purpose), default=0)
-    withdrawal = Consent(to.pseudonym, application.name, purpose, None, said=last)
+    withdrawal = Consent(to.pseudonym, application.name, purpose, None, stated_at=last)
     return _add(context, application, to, withdrawal, operator_action)
 
 
@@ -81,7 +81,7 @@ def check_evidence(application: Application, evidence: ConsentEvidence) -> None:
     """Raise `ConsentNotKeptError` for an application without consents, `InvalidTimeError` for a future consent."""
     if application.consent is ConsentMode.OFF:
         raise ConsentNotKeptError("The application is set up to keep no consents.")
-    if evidence.given > now() + _MAX_CLOCK_AHEAD:
+    if evidence.agreed_at > now() + _MAX_CLOCK_AHEAD:
         raise InvalidTimeError("given_at is in the future.")
 
 

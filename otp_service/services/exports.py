@@ -233,7 +233,7 @@ def consent_entry_answer(entry: Consent) -> ConsentEntryAnswer:
         text_sha256=evidence.text_sha256,
         locale=evidence.locale,
         channel=evidence.channel,
-        given_at=evidence.given,
+        given_at=evidence.agreed_at,
         source=evidence.source,
         address_prefix=evidence.address_prefix or None,
     )

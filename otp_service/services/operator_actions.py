@@ -72,7 +72,7 @@ def _log_unrecorded(operator_action: OperatorActionEntry) -> None:
         action=str(operator_action.action),
         by=operator_action.by,
         application=operator_action.application,
-        about=operator_action.about,
+        target=operator_action.target,
     )
 
 
@@ -153,7 +153,7 @@ def unblock(context: Context, restriction: Restriction, by: str) -> bool:
 
 def reset_limits(context: Context, to: SubjectKey, applications: Collection[str], by: str) -> int:
     """Reset a number's limits at some applications, and those that all share; return the number of used windows."""
-    operator_action = OperatorActionEntry(OperatorAction.LIMITS_RESET, by, about="number")
+    operator_action = OperatorActionEntry(OperatorAction.LIMITS_RESET, by, target="number")
     reset = context.store.limits.reset
     return perform_action(context, operator_action, lambda: reset(to.bucket, to.pseudonym, applications))
 
@@ -167,13 +167,13 @@ def rebuild_mirror(context: Context, by: str) -> None:
 def pause_gateway(context: Context, name: str, milliseconds: int, by: str) -> None:
     """Pause a gateway for some time, whether or not the ledger can record it."""
     context.store.health.open(name, milliseconds, by)
-    record_action(context, OperatorActionEntry(OperatorAction.GATEWAY_PAUSED, by, about=name))
+    record_action(context, OperatorActionEntry(OperatorAction.GATEWAY_PAUSED, by, target=name))
 
 
 def resume_gateway(context: Context, name: str, by: str) -> None:
     """Resume a gateway, whether or not the ledger can record it."""
     context.store.health.close(name)
-    record_action(context, OperatorActionEntry(OperatorAction.GATEWAY_RESUMED, by, about=name))
+    record_action(context, OperatorActionEntry(OperatorAction.GATEWAY_RESUMED, by, target=name))
 
 
 def redrive(
@@ -212,7 +212,7 @@ def fail_over(context: Context, by: str, primary: str = "") -> bool:
         outcome = "refused"
         raise
     finally:
-        record_action(context, OperatorActionEntry(OperatorAction.FAILOVER_ENDED, by, about=outcome))
+        record_action(context, OperatorActionEntry(OperatorAction.FAILOVER_ENDED, by, target=outcome))
     return is_whole
 
 

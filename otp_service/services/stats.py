@@ -57,7 +57,7 @@ def _refusals(decisions: Iterable[Decision]) -> Mapping[StatsKey, StatsCount]:
             *(decision.application, decision.purpose, decision.country, decision.number_prefix),
             *("", ""),
             standing=decision.trust,
-            what=refusal(decision.kind, enforced=decision.mode == "enforce"),
+            event=refusal(decision.kind, enforced=decision.mode == "enforce"),
             reason=decision.rule,
         )
         for decision in decisions
@@ -259,7 +259,7 @@ def count_verifications(
     firsts: Counter[tuple[_Group, str]] | None = None
     if first_messages and set(BY_DELAY).issuperset(query.by):
         # A message that two gateways accepted, after an ambiguous answer, counts for both.
-        delays = _rows(query, context.ledger.stats.delays, ("what",), (SENT, DELIVERED))
+        delays = _rows(query, context.ledger.stats.delays, ("event",), (SENT, DELIVERED))
         firsts = Counter({(group, event): row.times for group, (event,), row in delays})
     rows = []
     for group, sums in pivot.items():
@@ -346,7 +346,7 @@ def count_refusals(context: Context, query: StatsQuery) -> list[RefusalStatsRow]
 def count_delays(context: Context, query: StatsQuery) -> list[DelayStatsRow]:
     """Return delays of messages and approvals by some of `BY_DELAY`."""
     counts: dict[tuple[_Group, str], Counter[int]] = defaultdict(Counter)
-    for group, (event, at_most), row in _rows(query, context.ledger.stats.delays, ("what", "at_most"), _TIMED):
+    for group, (event, at_most), row in _rows(query, context.ledger.stats.delays, ("event", "at_most"), _TIMED):
         counts[group, event][at_most] += row.times
     rows = []
     for (group, event), delays in counts.items():
@@ -404,7 +404,7 @@ def _group_members(query: StatsQuery, names: Iterable[str], group: _Group) -> di
 def _pivot(query: StatsQuery, read: _Sums, events: Collection[str]) -> dict[_Group, dict[str, StatsCount]]:
     """Return the counts of some events, by group, and by event; zero for the others."""
     pivot: dict[_Group, dict[str, StatsCount]] = defaultdict(lambda: defaultdict(lambda: StatsCount(0, 0)))
-    for group, (event,), row in _rows(query, read, ("what",), events):
+    for group, (event,), row in _rows(query, read, ("event",), events):
         pivot[group][event] = StatsCount(row.times, row.amount)
     return pivot
 
@@ -416,7 +416,7 @@ def _rows(
     query.check()
     by = tuple(dict.fromkeys(query.by))
     columns = (*("reason" if name == "rule" else name for name in by), *apart)
-    sums = read(query.since, query.until, columns, max_sums=MAX_SUMS + 1, what=events, **query.only)
+    sums = read(query.since, query.until, columns, max_sums=MAX_SUMS + 1, event=events, **query.only)
     if len(sums) > MAX_SUMS:
         raise InvalidTimeError("The answer would have too many rows: ask for less time, or by less.")
     for row in sums:

@@ -189,6 +189,6 @@ def test_a_redrive_is_recorded_as_an_action_with_its_operator_and_the_number_of_
         if one.action == "messages-redriven"
     ]
 
-    assert [(one.by, one.application, one.about) for one in found[-1:]] == [
+    assert [(one.by, one.application, one.target) for one in found[-1:]] == [
         (operator_login(), "shop", "dead letters: 2")
     ]

@@ -133,7 +133,7 @@ def test_a_month_that_is_not_over_is_told_as_such(environ):
 def test_stats_are_counted_anew(environ, ledger):
     before = told(environ, *OCTOBER, "--exact")
     with ledger.database.write() as connection:
-        connection.execute(delete(hourly_stats).where(hourly_stats.c.what.like("verification.%")))
+        connection.execute(delete(hourly_stats).where(hourly_stats.c.event.like("verification.%")))
         connection.execute(delete(hourly_delays))
     assert told(environ, *OCTOBER, "--exact") != before
 

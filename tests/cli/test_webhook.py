@@ -69,7 +69,9 @@ def test_an_operator_makes_lists_rotates_and_removes_an_endpoint(environ, contex
     webhook("enable", name, environ=environ)
     webhook("remove", name, "--yes", environ=environ)
     assert rows(webhook("list", environ=environ).stdout) == []
-    acts = [(one.action, one.application, one.about) for one in context.ledger.operator_actions.between(None, None, 10)]
+    acts = [
+        (one.action, one.application, one.target) for one in context.ledger.operator_actions.between(None, None, 10)
+    ]
     assert acts == [
         (f"endpoint-{what}", "shop", name) for what in ("added", "rotated", "disabled", "enabled", "removed")
     ]

@@ -106,7 +106,7 @@ class Office:
 
     def acts(self) -> list[tuple[str, str, str, str]]:
         found = self.ledger.operator_actions.between(None, None, 1000)
-        return [(one.action, one.by, one.application, one.about) for one in found if "console-user" not in one.action]
+        return [(one.action, one.by, one.application, one.target) for one in found if "console-user" not in one.action]
 
 
 class Desk:
@@ -539,7 +539,7 @@ def test_who_looks_at_many_numbers_is_told_first(office):
 
 
 def test_a_forged_act_is_told_as_such(office):
-    row = {"id": "x", "at": now(), "action": "subject-erased", "by": EVIL, "application": EVIL, "about": EVIL}
+    row = {"id": "x", "at": now(), "action": "subject-erased", "by": EVIL, "application": EVIL, "target": EVIL}
     with office.ledger.database.write() as connection:
         connection.execute(insert(operator_actions), row)
     page = office.person("ayesha").browser.get("/compliance").text

@@ -47,7 +47,7 @@ def test_holds_are_lifted_and_recorded(installation, fraud, monkeypatch, what):
     assert "Forgotten." in fraud.get("/fraud/holds").text
     acts = installation.context.ledger.operator_actions.between(None, None, 100)
 
-    assert [(one.by, one.about) for one in acts if one.action == "guard-unblocked"] == [("console:farah", what)]
+    assert [(one.by, one.target) for one in acts if one.action == "guard-unblocked"] == [("console:farah", what)]
 
 
 @pytest.mark.parametrize(

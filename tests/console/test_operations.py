@@ -30,7 +30,7 @@ def operator(console, installation, *applications) -> Browser:
 
 def acts(installation) -> list[tuple[OperatorAction, str, str]]:
     return [
-        (one.action, one.by, one.about)
+        (one.action, one.by, one.target)
         for one in installation.context.ledger.operator_actions.between(None, None, 100)
         if one.by == "console:zain"
     ]

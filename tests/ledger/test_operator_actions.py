@@ -17,7 +17,7 @@ KEY = ApiKey("ak_1", "shop", "sha256:1", frozenset({KeyScope.VERIFY}))
 
 def told(ledger: Ledger) -> list[tuple[str, str, str, str]]:
     return [
-        (one.action, one.by, one.application, one.about) for one in ledger.operator_actions.between(None, None, 100)
+        (one.action, one.by, one.application, one.target) for one in ledger.operator_actions.between(None, None, 100)
     ]
 
 
@@ -54,7 +54,7 @@ def test_what_was_not_done_is_not_told(ledger: Ledger):
 
 
 def test_an_action_is_in_the_audit_chain(ledger: Ledger):
-    ledger.operator_actions.add(OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali", about="number"))
+    ledger.operator_actions.add(OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali", target="number"))
     (link,) = ledger.audit.links(0, 10)
 
     assert (link.entry.table, link.digest) == ("operator_actions", link.entry.digest)

@@ -29,11 +29,11 @@ STORY = (
 
 
 def stats(ledger: Ledger, *by: str) -> list[tuple[object, ...]]:
-    return [(*one.of, one.times, one.amount) for one in ledger.stats.sums(0, 2 * AT, by or ("what",))]
+    return [(*one.of, one.times, one.amount) for one in ledger.stats.sums(0, 2 * AT, by or ("event",))]
 
 
 def delays(ledger: Ledger) -> list[tuple[object, ...]]:
-    return [(*one.of, one.times) for one in ledger.stats.delays(0, 2 * AT, ("what", "gateway", "at_most"))]
+    return [(*one.of, one.times) for one in ledger.stats.delays(0, 2 * AT, ("event", "gateway", "at_most"))]
 
 
 @pytest.mark.parametrize("order", list(permutations(STORY))[::7])
@@ -41,7 +41,7 @@ def test_stats_do_not_depend_on_the_order_in_which_events_are_recorded(ledger: L
     for one in order:
         ledger.verifications.record([one, one])
 
-    by = ("hour", "country", "number_prefix", "channel", "gateway", "standing", "what", "reason")
+    by = ("hour", "country", "number_prefix", "channel", "gateway", "standing", "event", "reason")
     assert stats(ledger, *by) == [
         (AT, "PK", "92300", "sms", "", "unknown", "check.failed", "wrong_code", 1, 0),
         (AT, "PK", "92300", "sms", "", "unknown", "verification.approved", "", 1, 0),
@@ -66,7 +66,7 @@ def test_a_providers_own_words_are_not_counted_apart(ledger: Ledger) -> None:
     )
     ledger.verifications.record([started(at=AT), *told])
 
-    assert ("delivery.undelivered", "other", 5, 0) in stats(ledger, "what", "reason")
+    assert ("delivery.undelivered", "other", 5, 0) in stats(ledger, "event", "reason")
 
 
 def test_two_recorders_at_once_lose_nothing(ledger: Ledger) -> None:
@@ -89,7 +89,7 @@ def test_they_are_counted_anew_from_events_as_they_were_written(ledger: Ledger) 
     assert ledger.stats.add("00", "", "5-0", {key: StatsCount(4, 0)})
     written = stats(ledger), delays(ledger)
     with ledger.database.write() as connection:
-        connection.execute(delete(hourly_stats).where(hourly_stats.c.what != "refused.start"))
+        connection.execute(delete(hourly_stats).where(hourly_stats.c.event != "refused.start"))
         connection.execute(delete(hourly_delays))
     assert stats(ledger) == [("refused.start", 4, 0)]
 
@@ -116,7 +116,7 @@ def test_sums_are_by_what_is_asked_and_of_what_is_asked(ledger: Ledger) -> None:
         ]
         ledger.verifications.record(story)
 
-    started_a_day = ledger.stats.sums(AT, AT + 48 * HOUR, ("day",), what={"verification.started"})
+    started_a_day = ledger.stats.sums(AT, AT + 48 * HOUR, ("day",), event={"verification.started"})
     assert [(one.of, one.times) for one in started_a_day] == [((AT - 16 * HOUR,), 1), ((AT + 8 * HOUR,), 1)]
     assert ledger.stats.sums(AT, 2 * AT, ("hour",), country={"GB"}) == []
     assert ledger.stats.sums(AT, 2 * AT, (), country={"GB"}) == []

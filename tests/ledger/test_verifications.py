@@ -99,7 +99,7 @@ def test_a_consent_that_came_with_a_start_is_recorded_with_its_evidence(ledger):
 
     assert recorded.place == ledger.mirror_source.head()
     assert entry.evidence == EVIDENCE
-    assert mirrored(ledger).consents == {("shop", "login"): (True, 0, EVIDENCE.given)}
+    assert mirrored(ledger).consents == {("shop", "login"): (True, 0, EVIDENCE.agreed_at)}
 
 
 def word(ledger) -> tuple[bool, int]:
@@ -148,17 +148,17 @@ def test_a_consent_that_is_older_than_a_withdrawal_before_its_start_is_not_recor
 
 
 def test_a_withdrawal_is_newer_than_a_consent_by_a_clock_that_is_ahead(ledger):
-    ahead = replace(EVIDENCE, given=now() + 200_000)
+    ahead = replace(EVIDENCE, agreed_at=now() + 200_000)
     late = agreed(evidence=ahead)
     ledger.consents.add(Consent(NUMBER, "shop", "login", None))
     ledger.verifications.record([late])
-    assert (word(ledger)[0], said(ledger)) == (False, ahead.given)
+    assert (word(ledger)[0], said(ledger)) == (False, ahead.agreed_at)
 
     with pytest.raises(ConsentOutdatedError):
         ledger.consents.add(Consent(NUMBER, "shop", "login", ahead))
-    ledger.consents.add(Consent(NUMBER, "shop", "login", replace(ahead, given=ahead.given + 1)))
+    ledger.consents.add(Consent(NUMBER, "shop", "login", replace(ahead, agreed_at=ahead.agreed_at + 1)))
     withdrawn, _ = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
-    assert withdrawn.said == said(ledger) == ahead.given + 1
+    assert withdrawn.stated_at == said(ledger) == ahead.agreed_at + 1
 
 
 def test_the_application_whose_message_a_number_got_last_is_known(ledger):

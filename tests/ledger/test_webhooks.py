@@ -498,12 +498,12 @@ def test_another_applications_endpoint_is_not_there(ledger):
 
 def test_an_operators_act_is_recorded_with_what_it_says(ledger):
     mine = endpoint(ledger)
-    act = OperatorActionEntry(OperatorAction.ENDPOINT_DISABLED, "cli:ali", about=mine.id)
+    act = OperatorActionEntry(OperatorAction.ENDPOINT_DISABLED, "cli:ali", target=mine.id)
     ledger.endpoints.change(mine.id, None, lambda one: replace(one, status=EndpointStatus.DISABLED), act)
     ledger.endpoints.change("we_none", None, lambda one: one, act)
 
     (recorded,) = ledger.operator_actions.between(None, None, 10)
-    assert (recorded.action, recorded.by, recorded.application, recorded.about) == (
+    assert (recorded.action, recorded.by, recorded.application, recorded.target) == (
         "endpoint-disabled",
         "cli:ali",
         "shop",

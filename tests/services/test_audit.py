@@ -67,8 +67,8 @@ def filled(context: Context) -> Context:
 def fill(context: Context, name: str = "vf_1") -> None:
     """Record something of every kind: eight entries."""
     ledger = context.ledger
-    given = EVIDENCE.given + next(_LATER)
-    consent = agreed(name, evidence=replace(EVIDENCE, given=given))
+    given = EVIDENCE.agreed_at + next(_LATER)
+    consent = agreed(name, evidence=replace(EVIDENCE, agreed_at=given))
     ledger.verifications.record([started(name), consent, event("delivery.sent", name, 1100, gateway="first")])
     ledger.consents.add(Consent(NUMBER, "shop", "login", None))
     ledger.suppressions.add([Suppression(NUMBER, "shop", SuppressionScope.ALL, SuppressionSource.API, reason=name)])

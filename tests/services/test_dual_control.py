@@ -90,7 +90,7 @@ class Office:
     def acts(self) -> list[tuple[str, str, str, str]]:
         """Return what operators did to people."""
         found = self.ledger.operator_actions.between(None, None, 1000)
-        return [(one.action, one.by, one.application, one.about) for one in found if "console-user" not in one.action]
+        return [(one.action, one.by, one.application, one.target) for one in found if "console-user" not in one.action]
 
     def suppress(self, scope: SuppressionScope = SuppressionScope.ALL) -> None:
         entry = Suppression(self.number.pseudonym, "shop", scope, SuppressionSource.INBOUND, "wrote stop")

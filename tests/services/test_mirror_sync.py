@@ -166,13 +166,13 @@ def test_a_start_with_a_consent_needs_no_other_and_is_sent_before_that_is_record
 def test_a_withdrawal_is_newer_than_a_consent_that_came_with_a_start_by_a_clock_that_is_ahead(install):
     one = install("required")
     shop = Caller(one)
-    ahead = replace(anew(), given=anew().given + 60_000)
+    ahead = replace(anew(), agreed_at=anew().agreed_at + 60_000)
     shop.start(consent=ahead)
     end_consent(one.context, shop.application, number(one), "login")
 
     with pytest.raises(ConsentOutdatedError):
         shop.start(consent=ahead)
-    shop.start(consent=replace(ahead, given=ahead.given + 1))
+    shop.start(consent=replace(ahead, agreed_at=ahead.agreed_at + 1))
 
 
 def test_a_flush_forgets_no_suppression(install, frozen):

@@ -103,7 +103,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 
 def acts(installed: Installation) -> set[tuple[str, str]]:
     """Return what operators did, and to what, or what came of it."""
-    return {(one.action, one.about) for one in installed.context.ledger.operator_actions.between(None, None, 10)}
+    return {(one.action, one.target) for one in installed.context.ledger.operator_actions.between(None, None, 10)}
 
 
 def fence(installed: Installation) -> int | None:

@@ -314,7 +314,7 @@ def test_a_consent_that_comes_with_a_start_has_to_be_newer_than_a_withdrawal(
     shop = installed(frozen, applications={"shop": {**SHOP, "consent": "required"}})
     put(frozen, shop, n="0", **{field: value})
     try:
-        begin(shop, consent=replace(EVIDENCE, given=given))
+        begin(shop, consent=replace(EVIDENCE, agreed_at=given))
         found = None
     except OtpServiceError as error:
         found = type(error)

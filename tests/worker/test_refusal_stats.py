@@ -51,7 +51,7 @@ def refuse(shop: Caller, times: int, to: str = NUMBER) -> None:
 
 
 def counted(shop: Caller, *by: str) -> list[tuple[object, ...]]:
-    sums = shop.context.ledger.stats.sums(0, 10**13, (*by, "what", "reason"))
+    sums = shop.context.ledger.stats.sums(0, 10**13, (*by, "event", "reason"))
     return [(*one.of, one.times) for one in sums if "refused." in str(one.of[-2])]
 
 
@@ -115,7 +115,7 @@ def test_twice_does_no_harm(shop: Caller):
 
 def test_two_recorders_at_once_count_once(shop: Caller, world: World, ledger_url: str, monkeypatch: pytest.MonkeyPatch):
     """Both have read the same entries when they write: one of them is too late, and adds nothing."""
-    monkeypatch.setattr(stats, "_AT_ONCE", 4)
+    monkeypatch.setattr(stats, "_BATCH_SIZE", 4)
     refuse(shop, 10)
     other = shop_of(world, ledger_url)
     both, waiting, add = threading.Barrier(2, timeout=5), iter(range(2)), Stats.add

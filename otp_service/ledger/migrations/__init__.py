@@ -5,5 +5,5 @@ Until 1.0 there is one step. A change of the tables edits it and `FORMAT`: a rel
 
 from typing import Final
 
-FORMAT: Final = "first_4"
+FORMAT: Final = "first_5"
 """Name of the tables' format, which Alembic records in the ledger."""

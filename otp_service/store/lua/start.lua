@@ -28,7 +28,7 @@ local verification = { key = key.record, id = arg.id, application = plan.applica
   generation = 0, created = now, last_send = now, expires = now + plan.life, fence = fence.at or 0, start = '',
   lifted = math.huge } -- no freeze that was lifted before ends what starts now
 if user then verification.basis = mirror.basis(user.key) end -- for others not even '': for its 33rd field Lua builds the table anew
-local consented_at = arg.consent ~= '' and cjson.decode(arg.consent).given or nil
+local consented_at = arg.consent ~= '' and cjson.decode(arg.consent).agreed_at or nil
 local why, position, lifted = mirror.refusal(key.mirror, key.mirrored, verification, arg.identity, arg.min_sequence, plan.consent, -1, consented_at)
 local claimed = evidence.claimed(arg.claimed)
 if not why and claimed.refusal ~= '' then why = claimed.refusal end
