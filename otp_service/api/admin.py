@@ -29,7 +29,7 @@ class ApplicationSettingsBody(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"settings": _SETTINGS}]})
 
     settings: ApplicationSection
-    """Its section as in a configuration file, without `keys`. What is left out has its default, whatever it was."""
+    """Its section as in a configuration file, without `keys`. Absent settings get their defaults."""
 
 
 class NewApplicationBody(ApplicationSettingsBody):
@@ -38,11 +38,11 @@ class NewApplicationBody(ApplicationSettingsBody):
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "club", "settings": _SETTINGS}]})
 
     name: Annotated[str, StringConstraints(pattern=NAME)]
-    """Its name for good: whatever is recorded of it is recorded under this name, which no other can have later."""
+    """Its permanent name, under which the ledger records it; no other application can have it later."""
 
 
 class NewKeyBody(Body):
-    """What a new key may be used for, and from where."""
+    """The scopes of a new key, and its networks."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_KEY]})
 
@@ -50,11 +50,10 @@ class NewKeyBody(Body):
         list[Literal["verify", "consent", "subjects", "webhooks", "factors", "stats"]],
         Field(min_length=1, max_length=6),
     ]
-    """`verify`: verifications; `consent`: consents and suppressions; `subjects`: what is held of a number, its
-    erasure, and its freeze; `webhooks`: endpoints that are told what happens; `factors`: authenticator apps
-    and recovery codes; `stats`: counts, delays and spending by hour and day."""
+    """`verify`: verifications; `consent`: consents and suppressions; `subjects`: exports, erasures and freezes;
+    `webhooks`: endpoints for events; `factors`: authenticator apps and recovery codes; `stats`: statistics."""
     addresses: Annotated[list[Network], Field(max_length=MAX_NETWORKS)] = Field(default_factory=list)
-    """Addresses and networks that it may be used from, such as `192.0.2.7` or `2001:db8::/48`. Default: anywhere."""
+    """Allowed addresses and networks, such as `192.0.2.7` or `2001:db8::/48`. Default: anywhere."""
 
 
 class RevocationBody(Body):
@@ -63,43 +62,42 @@ class RevocationBody(Body):
 
 @dataclass(frozen=True, slots=True)
 class ApplicationAnswer:
-    """An application, and what it may do."""
+    """An application and its settings."""
 
     name: str
     source: Literal["configuration", "ledger"]
-    """Where it is kept. One of the configuration is changed there, and by nothing here; its keys can be either's."""
+    """Where it is kept. The API changes only applications of the ledger, but adds keys to all."""
     settings: Mapping[str, Any]
-    """Its section as in a configuration file, without keys: what was given, the rest has its default."""
+    """Its section as in a configuration file, without keys and defaults."""
     created_at: Time | None
-    """Null for one of the configuration, as is the next."""
+    """Null, as `changed_at` is, for an application of the configuration."""
     changed_at: Time | None
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyAnswer:
-    """What is known of an API key of the ledger."""
+    """An API key of the ledger."""
 
     id: str
     """Its name, which is no secret."""
     application: str
     scopes: tuple[str, ...]
-    """What it may be used for."""
     addresses: tuple[str, ...]
-    """Networks that it may be used from; empty for anywhere."""
+    """Allowed networks; empty for anywhere."""
     created_at: Time
     expires_at: Time | None
-    """When it ends because another replaces it; null for never."""
+    """End of a replaced key; null for never."""
     revoked_at: Time | None
     last_used_at: Time | None
-    """To the minute; null when it never was."""
+    """To the minute; null for never."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedKeyAnswer:
-    """A new key. It is shown this once, and kept nowhere."""
+    """A new key, shown once and stored nowhere."""
 
     secret: str = field(repr=False)
-    """What the application sends: `Authorization: Bearer SECRET`."""
+    """For the application: `Authorization: Bearer SECRET`."""
     key: ApiKeyAnswer
 
 
@@ -149,7 +147,7 @@ def add_application(exchange: Exchange, body: NewApplicationBody) -> Application
 def read_application(exchange: Exchange, name: str) -> ApplicationAnswer:
     """Read an application.
 
-    Shows what it may do.
+    Shows its settings.
     """
     for answer in _all_applications(exchange):
         if answer.name == name:

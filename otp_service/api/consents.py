@@ -22,7 +22,7 @@ class GivenConsentBody(ConsentBody, PurposeBody):
     model_config = ConfigDict(json_schema_extra={"examples": [NUMBER_EXAMPLE | {"purpose": "login"} | CONSENT_EXAMPLE]})
 
     client_ip: Address | None = None
-    """Address of the end user; its first part is kept (IPv4 /24, IPv6 /48), as a part of the evidence."""
+    """Address of the end user; its prefix (IPv4 /24, IPv6 /48) is kept as evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,7 @@ def record_consent(exchange: Exchange, body: GivenConsentBody) -> ConsentRecordA
 def find_consent(exchange: Exchange, body: PurposeBody) -> ConsentRecordAnswer:
     """Read a consent.
 
-    Shows what is recorded of a number and a purpose, all of it. A consent that came with a start is there within a
-    second.
+    Shows all entries of a number for a purpose. A consent that came with a start is there within a second.
     """
     to = read_number(exchange, body)
     return _record(to, body, read_consent(exchange.context, exchange.application, to, body.purpose))

@@ -305,7 +305,6 @@ def problem(exchange: Exchange, problem: str) -> Answer:
 
 @docs.route("GET /docs/style.css", {})
 def style(_: Exchange) -> Answer:
-    """Show how the pages look."""
     sheet = resources.files(__package__).joinpath("templates/docs.css").read_bytes()
     return Answer(sheet, media_type="text/css; charset=utf-8")
 
@@ -319,7 +318,6 @@ def try_calls(exchange: Exchange) -> Answer:
 
 @docs.route("GET /docs/try/<file>", {}, endpoint="try_file")
 def try_file(exchange: Exchange, file: str) -> Answer:
-    """Return a file of that page."""
     _require_try(exchange)
     if file not in _TRY_FILES:
         raise NotFoundError(_NOTHING)

@@ -22,7 +22,7 @@ Label = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LABEL, pat
 
 
 class UserBody(Body):
-    """Which user it is about."""
+    """A user."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [USER_EXAMPLE]})
 
@@ -31,7 +31,7 @@ class UserBody(Body):
 
 
 class EnrolmentBody(UserBody):
-    """Whose app it is."""
+    """An authenticator app of a user."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [USER_EXAMPLE | {"type": "totp", "label": "ali@example.com", "qr": "svg"}]}
@@ -39,7 +39,7 @@ class EnrolmentBody(UserBody):
 
     type: Literal["totp"] = "totp"
     label: Label
-    """What the app shows beside the code, such as the user's name for logging in; no colon. It is kept sealed."""
+    """The app's text beside the code, such as the user's login; no colon. It is kept sealed."""
     qr: Literal["svg", "png"] | None = None
     """Whether to answer with a QR code too: as an SVG element, or as a `data:` URI of a PNG."""
     uri: Annotated[str, StringConstraints(min_length=1, max_length=MAX_URI)] | None = None
@@ -52,11 +52,11 @@ class LabelBody(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"label": "work phone"}]})
 
     label: Label
-    """What the list of a user's apps shows; the app itself keeps what it was given."""
+    """Shown in the list of a user's apps; the app itself keeps its first label."""
 
 
 class FactorCodeBody(Body):
-    """What the person typed."""
+    """A typed code."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"code": "123456"}]})
 
@@ -67,7 +67,7 @@ class FactorCodeBody(Body):
 
 
 class FactorCheckBody(FactorCodeBody):
-    """What the person typed, and for what."""
+    """A typed code and its purpose."""
 
     user: UserName | None = None
     """The owner of the app. Name the person of your session: another user's app is `not-found` then. Named as `sub` in
@@ -94,7 +94,7 @@ class RemovalBody(Body):
     )
 
     code: str | None = None
-    """A code of the app that is to be removed."""
+    """A code of this app."""
     reason: RemovalReason | None = None
     """Why there is none: `closed` is the account. You have made sure of the person by other means."""
     context: DeviceName | None = None
@@ -187,7 +187,7 @@ class UserFactorsAnswer:
     """The apps and recovery codes of a user."""
 
     user_id: str
-    """What webhooks name the user by: `us_`, and the 32 digits with which ids of the user's factors begin."""
+    """The user's name in webhooks: `us_`, and the 32 digits with which ids of the user's factors begin."""
     factors: tuple[FactorAnswer, ...]
     """The active ones, oldest first."""
     recovery_codes_left: int
@@ -195,10 +195,10 @@ class UserFactorsAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryCodesAnswer:
-    """A new series. Codes of an earlier one are over."""
+    """A new series, which replaces any earlier one."""
 
     user_id: str
-    """What webhooks name the user by."""
+    """The user's name in webhooks."""
     recovery_codes: tuple[str, ...] = field(repr=False)
     """Shown once."""
 

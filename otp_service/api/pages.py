@@ -100,7 +100,6 @@ def _for_people(view: Callable[[Exchange, str], Answer]) -> Callable[[Exchange, 
 @pages.route("GET /p/<token>", {}, endpoint="show")
 @_for_people
 def show_page(exchange: Exchange, token: str) -> Answer:
-    """Show the page of a verification; changes nothing."""
     page = _open(exchange, token)
     verification = page.view.verification
     notes = parse_qs(exchange.environ.get("QUERY_STRING", "")).get("note", [])
@@ -172,7 +171,6 @@ def _html(exchange: Exchange, text: str, status: int = 200, return_to: str | Non
 
 @pages.route("GET /p/style/<color>.css", {}, endpoint="style")
 def page_style(exchange: Exchange, color: str) -> Answer:
-    """Show how pages look, in an application's colour."""
     if not is_color(color):
         raise NotFoundError("Unknown colour.")
     sheet = _file("page.css").replace("#1f4fbf", f"#{color}")
@@ -181,7 +179,6 @@ def page_style(exchange: Exchange, color: str) -> Answer:
 
 @pages.route("GET /p/script/page.js", {}, endpoint="script")
 def page_script(exchange: Exchange) -> Answer:
-    """Let a browser fill in the code of a message."""
     return _asset(exchange, _file("page.js"), "text/javascript; charset=utf-8")
 
 

@@ -15,7 +15,7 @@ from otp_service.services.json_types import Time
 from otp_service.services.proofs import redeem
 
 JWKS_LIFE = 300
-"""Seconds for which others may keep the keys: a new root key stands second for longer before it signs."""
+"""Seconds for which others may cache the keys: a new root key stands second for longer before it signs."""
 _KEY_EXAMPLE: dict[str, JsonValue] = {
     "crv": "P-256",
     "kty": "EC",
@@ -48,10 +48,10 @@ class RedeemBody(Body):
 
 @dataclass(frozen=True, slots=True)
 class RedeemedProofAnswer:
-    """What the proof states."""
+    """The claims of a proof."""
 
     claims: Mapping[str, Any]
-    """All of its claims; the time, the purpose and the payment are still yours to look at."""
+    """All of them; check the time, the purpose and the payment yourself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class ProofKeyAnswer:
     """The public key (RFC 7517)."""
     first_used_at: Time
     retired_at: Time | None
-    """When the service went on without it: a proof that names a later time is forged. Null while it is in use."""
+    """When the service stopped using it: a proof with a later time is forged. Null while it is in use."""
 
 
 _KEY_SET = type_adapter(KeySetAnswer)

@@ -83,7 +83,7 @@ _STATISTICS = {200: "The statistics."}
 def count_verifications(exchange: Exchange) -> VerificationStatsAnswer:
     """Count verifications.
 
-    How many started and were approved, what they cost, and how many of the first messages were sent and delivered.
+    Counts of started and approved verifications, their cost, and sent and delivered first messages.
     """
     rows = service.count_verifications(exchange.context, _query(exchange, service.BY_VERIFICATION))
     return VerificationStatsAnswer(exchange.settings.guard.currency, tuple(rows))
@@ -113,7 +113,7 @@ def count_refusals(exchange: Exchange) -> RefusalStatsAnswer:
 def count_delays(exchange: Exchange) -> DelayStatsAnswer:
     """Count delays.
 
-    How long it took until first messages were sent and delivered, and until codes were approved.
+    Times until first messages were sent and delivered, and until codes were approved.
     """
     rows = service.count_delays(exchange.context, _query(exchange, service.BY_DELAY))
     return DelayStatsAnswer(tuple(rows))

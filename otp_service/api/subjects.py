@@ -34,19 +34,19 @@ from otp_service.services.subjects import FreezeStatus, erase, export, freeze, u
 
 
 class FreezeBody(NumberBody):
-    """A number of which fraud was reported."""
+    """A number with reported fraud."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [NUMBER_EXAMPLE | {"reason": "customer reports fraud, case A-17"}]}
     )
 
     reason: Reason = ""
-    """What was said of it, for people who ask later; no personal data."""
+    """The reason, for later questions; no personal data."""
 
 
 @dataclass(frozen=True, slots=True)
 class FreezeAnswer:
-    """How a number stands: frozen, or not any more."""
+    """Whether a number is frozen."""
 
     to: str
     """The number, masked."""
@@ -55,17 +55,17 @@ class FreezeAnswer:
     everywhere: bool
     """Whether the operator has frozen it for all applications, which only the operator lifts."""
     since: Time | None
-    """From when on; like the reason null when it is not frozen."""
+    """Its beginning; null when the number is not frozen."""
     reason: str | None
-    """What was said of it last; null where nothing was."""
+    """The last reason; null without one."""
     ended: tuple[str, ...]
-    """Identifiers of the verifications that were pending, and were ended by this call."""
+    """Identifiers of pending verifications that this call ended."""
 
 
 subjects = Resource("subjects", "Subjects", KeyScope.SUBJECTS, problems=NUMBER_PROBLEMS, asks_ledger=True)
 
 
-@subjects.route("POST /v1/subjects/freeze", {200: "How the number stands."})
+@subjects.route("POST /v1/subjects/freeze", {200: "Whether the number is frozen."})
 def freeze_subject(exchange: Exchange, body: FreezeBody) -> FreezeAnswer:
     """Freeze a number.
 
@@ -79,7 +79,7 @@ def freeze_subject(exchange: Exchange, body: FreezeBody) -> FreezeAnswer:
     return _freeze(to, freeze(exchange.context, to, exchange.application.name, SuppressionSource.API, body.reason))
 
 
-@subjects.route("POST /v1/subjects/unfreeze", {200: "How the number stands."})
+@subjects.route("POST /v1/subjects/unfreeze", {200: "Whether the number is frozen."})
 def unfreeze_subject(exchange: Exchange, body: NumberBody) -> FreezeAnswer:
     """Lift a freeze.
 
@@ -112,29 +112,29 @@ def erase_subject(exchange: Exchange, body: NumberBody) -> ErasureAnswer:
 
 
 class UserFreezeBody(UserBody):
-    """A user of whom fraud was reported."""
+    """A user with reported fraud."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [USER_EXAMPLE | {"reason": "phone stolen, case A-17"}]})
 
     reason: Reason = ""
-    """What was said of it, for people who ask later; no personal data."""
+    """The reason, for later questions; no personal data."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserFreezeAnswer:
-    """How a user stands: frozen, or not any more."""
+    """Whether a user is frozen."""
 
     frozen: bool
     """Whether nothing starts for the user, and no code is accepted."""
     since: Time | None
-    """From when on; null when the user is not frozen."""
+    """Its beginning; null when the user is not frozen."""
     ended: tuple[str, ...]
-    """Identifiers of the verifications that were pending, and were ended by this call."""
+    """Identifiers of pending verifications that this call ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class FactorChangeAnswer:
-    """What happened to a factor."""
+    """A change of a factor."""
 
     factor: str
     change: str
@@ -146,7 +146,7 @@ class FactorChangeAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RecordedRecoveryCodeAnswer:
-    """What is recorded of a recovery code; the code itself is not."""
+    """A recovery code as recorded, without the code itself."""
 
     made_at: Time
     ended_at: Time | None
@@ -166,9 +166,9 @@ class UserExportAnswer:
     suppressions: tuple[SuppressionAnswer, ...]
     """Freezes."""
     webhooks: tuple[RecordedWebhookAnswer, ...]
-    """What the application was told, as long as that is kept."""
+    """Webhooks to the application, as long as they are kept."""
     events: tuple[Mapping[str, Any], ...]
-    """What happened, oldest first: `type`, `at`, the `factor`, empty for a recovery code, and what goes with it."""
+    """Oldest first: `type`, `at`, the `factor` (empty for a recovery code), and the type's own members."""
     counters: CountersAnswer | None
     erasures: tuple[ErasureAnswer, ...]
     recent: tuple[str, ...]
@@ -180,7 +180,7 @@ users = Resource(
 )
 
 
-@users.route("POST /v1/users/freeze", {200: "How the user stands."})
+@users.route("POST /v1/users/freeze", {200: "Whether the user is frozen."})
 def freeze_user(exchange: Exchange, body: UserFreezeBody) -> UserFreezeAnswer:
     """Freeze a user.
 
@@ -193,7 +193,7 @@ def freeze_user(exchange: Exchange, body: UserFreezeBody) -> UserFreezeAnswer:
     return _user_freeze(freeze(exchange.context, user, user.application, SuppressionSource.API, body.reason))
 
 
-@users.route("POST /v1/users/unfreeze", {200: "How the user stands."})
+@users.route("POST /v1/users/unfreeze", {200: "Whether the user is frozen."})
 def unfreeze_user(exchange: Exchange, body: UserBody) -> UserFreezeAnswer:
     """Lift the freeze of a user."""
     user = read_user(exchange, body)

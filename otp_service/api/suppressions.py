@@ -67,8 +67,7 @@ suppressions = Resource("suppressions", "Suppressions", KeyScope.CONSENT, proble
 def suppress(exchange: Exchange, body: SuppressionBody) -> SuppressionRecordAnswer:
     """Suppress a number.
 
-    From now on the number gets no messages of the application, those that wait included; other applications' are left
-    alone.
+    From now on the number gets no messages of the application, waiting ones included.
     """
     to, until = read_number(exchange, body), body.until
     if until is not None and until <= now():
@@ -81,7 +80,7 @@ def suppress(exchange: Exchange, body: SuppressionBody) -> SuppressionRecordAnsw
 def find_suppressions(exchange: Exchange, body: NumberBody) -> SuppressionRecordAnswer:
     """Read suppressions.
 
-    Shows what is recorded of a number at the application, and what its operator said for all.
+    Shows the number's entries of the application, and those of the operator for all.
     """
     return _suppressions(exchange, read_number(exchange, body))
 

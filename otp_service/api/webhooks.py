@@ -37,7 +37,7 @@ TypeName = Annotated[
 
 
 class EndpointBody(Body):
-    """Where an application is told, and what."""
+    """An endpoint for webhooks, and their types."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_ENDPOINT]})
 
@@ -48,14 +48,14 @@ class EndpointBody(Body):
 
 
 class ReplayBody(Body):
-    """From when on, and what."""
+    """The webhooks of a replay."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"since": "2026-11-24T22:00:00Z"}]})
 
     since: Moment
-    """Only what happened then or later: RFC 3339 in UTC."""
+    """Only events at this time or later: RFC 3339 in UTC."""
     delivered: bool = False
-    """Whether what was delivered goes once more too."""
+    """Whether delivered webhooks are sent again too."""
 
 
 class EndpointActionBody(Body):
@@ -73,27 +73,27 @@ class EndpointAnswer:
     """`enabled`; `disabled`, by hand; `failing`, disabled after five days of failures; `gone`, disabled because it
     answered 410."""
     failing_since: Time | None
-    """Since when every try failed; null while they do not."""
+    """Since when every try failed; null without failures."""
     created_at: Time
     rotates_until: Time | None
-    """Until when the secret of before signs too; null when it does not."""
+    """Until when the previous secret signs too; null when it does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedEndpointAnswer:
-    """An endpoint with a new secret, which is shown this once."""
+    """An endpoint with a new secret, which is shown once."""
 
     secret: str = field(repr=False)
-    """What webhooks are verified with, `whsec_…`."""
+    """Verifies webhooks, `whsec_…`."""
     endpoint: EndpointAnswer
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayAnswer:
-    """What goes once more."""
+    """The result of a replay."""
 
     webhooks: int
-    """How many."""
+    """Webhooks that are sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class WebhookAttemptAnswer:
 
 @dataclass(frozen=True, slots=True)
 class WebhookAnswer:
-    """What became of a webhook at an endpoint."""
+    """A webhook and its delivery to an endpoint."""
 
     id: str
     type: str
@@ -143,7 +143,7 @@ endpoints = Resource(
 def add_endpoint(exchange: Exchange, body: EndpointBody) -> IssuedEndpointAnswer:
     """Make an endpoint.
 
-    From now on it is told what happens. The secret is in this answer and nowhere else: when it is lost, rotate it.
+    It receives events from now on. The secret is in this answer and nowhere else: when it is lost, rotate it.
     """
     with exchange.shared.look_ups.slot():
         service.check_url(exchange.context, body.url)
@@ -199,7 +199,7 @@ def rotate_endpoint(exchange: Exchange, body: RotationBody, endpoint_id: str) ->
 def enable_endpoint(exchange: Exchange, _: EndpointActionBody, endpoint_id: str) -> EndpointAnswer:
     """Enable an endpoint.
 
-    It is told again what happens from now on; what was held goes with a replay.
+    It receives events again from now on; a replay sends the held ones.
     """
     return _answer(service.enable_endpoint(exchange.context, endpoint_id, _caller(exchange)))
 
@@ -208,7 +208,7 @@ def enable_endpoint(exchange: Exchange, _: EndpointActionBody, endpoint_id: str)
 def disable_endpoint(exchange: Exchange, _: EndpointActionBody, endpoint_id: str) -> EndpointAnswer:
     """Disable an endpoint.
 
-    It is sent nothing; what it would be told is held for a replay.
+    It receives nothing; its webhooks are held for a replay.
     """
     return _answer(service.disable_endpoint(exchange.context, endpoint_id, _caller(exchange)))
 
@@ -224,9 +224,9 @@ def remove_endpoint(exchange: Exchange, _: EndpointActionBody, endpoint_id: str)
 
 @endpoints.route(f"POST {_ENDPOINT_PATH}/replay", {202: "They are on their way."}, ("not-found", "conflict"))
 def replay_endpoint(exchange: Exchange, body: ReplayBody, endpoint_id: str) -> ReplayAnswer:
-    """Send an endpoint what happened once more.
+    """Send an endpoint's webhooks again.
 
-    From a time on: what was held or failed, and with `delivered` everything. Receivers know what they had by its `id`.
+    From a time on: held and failed webhooks, with `delivered` all. Receivers recognise a repeated webhook by its `id`.
     """
     replayed = service.replay_since(
         exchange.context, endpoint_id, body.since, _caller(exchange), delivered=body.delivered
@@ -244,7 +244,7 @@ _FILTERS = (
     ),
     query_parameter(
         "before",
-        "Only what happened before: RFC 3339 in UTC.",
+        "Only events before this time: RFC 3339 in UTC.",
         {"type": "string", "format": "date-time", "pattern": TIMESTAMP_PATTERN},
     ),
 )
@@ -257,7 +257,7 @@ webhooks = Resource(
 def list_webhooks(exchange: Exchange) -> list[WebhookAnswer]:
     """List webhooks.
 
-    What became of the application's webhooks, with each try: the newest 100, or those before a time.
+    The application's webhooks, with each try: the newest 100, or those before a time.
     """
     parameters = read_query(exchange, *(str(parameter["name"]) for parameter in _FILTERS))
     status = parameters.get("status")
@@ -277,9 +277,9 @@ def list_webhooks(exchange: Exchange) -> list[WebhookAnswer]:
     "POST /v1/webhooks/<webhook_id>/replay", {202: "It is on its way."}, ("not-found", "conflict"), endpoint="replay"
 )
 def replay_webhook(exchange: Exchange, _: EndpointActionBody, webhook_id: str) -> ReplayAnswer:
-    """Send a webhook once more.
+    """Send a webhook again.
 
-    To all endpoints that it was for and that are enabled.
+    To all of its endpoints that are enabled.
     """
     return ReplayAnswer(service.replay_webhook(exchange.context, webhook_id, _caller(exchange)))
 

@@ -158,10 +158,10 @@ class CheckResult(Result):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedeemedProof:
-    """What the proof states."""
+    """The claims of a proof."""
 
     claims: Mapping[str, Any]
-    """All of its claims; the time, the purpose and the payment are still yours to look at."""
+    """All of them; check the time, the purpose and the payment yourself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +172,7 @@ class ProofKey:
     """The public key (RFC 7517)."""
     first_used_at: datetime
     retired_at: datetime | None
-    """When the service went on without it: a proof that names a later time is forged. Null while it is in use."""
+    """When the service stopped using it: a proof with a later time is forged. Null while it is in use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +249,7 @@ class UserFactors:
     """The apps and recovery codes of a user."""
 
     user_id: str
-    """What webhooks name the user by: `us_`, and the 32 digits with which ids of the user's factors begin."""
+    """The user's name in webhooks: `us_`, and the 32 digits with which ids of the user's factors begin."""
     factors: tuple[Factor, ...]
     """The active ones, oldest first."""
     recovery_codes_left: int
@@ -257,10 +257,10 @@ class UserFactors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryCodes:
-    """A new series. Codes of an earlier one are over."""
+    """A new series, which replaces any earlier one."""
 
     user_id: str
-    """What webhooks name the user by."""
+    """The user's name in webhooks."""
     recovery_codes: tuple[str, ...] = field(repr=False)
     """Shown once."""
 
@@ -345,7 +345,7 @@ class SuppressionRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze:
-    """How a number stands: frozen, or not any more."""
+    """Whether a number is frozen."""
 
     to: str
     """The number, masked."""
@@ -354,11 +354,11 @@ class Freeze:
     everywhere: bool
     """Whether the operator has frozen it for all applications, which only the operator lifts."""
     since: datetime | None
-    """From when on; like the reason null when it is not frozen."""
+    """Its beginning; null when the number is not frozen."""
     reason: str | None
-    """What was said of it last; null where nothing was."""
+    """The last reason; null without one."""
     ended: tuple[str, ...]
-    """Identifiers of the verifications that were pending, and were ended by this call."""
+    """Identifiers of pending verifications that this call ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -532,19 +532,19 @@ class SubjectExport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserFreeze:
-    """How a user stands: frozen, or not any more."""
+    """Whether a user is frozen."""
 
     frozen: bool
     """Whether nothing starts for the user, and no code is accepted."""
     since: datetime | None
-    """From when on; null when the user is not frozen."""
+    """Its beginning; null when the user is not frozen."""
     ended: tuple[str, ...]
-    """Identifiers of the verifications that were pending, and were ended by this call."""
+    """Identifiers of pending verifications that this call ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactorChange:
-    """What happened to a factor."""
+    """A change of a factor."""
 
     factor: str
     change: str
@@ -556,7 +556,7 @@ class FactorChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRecoveryCode:
-    """What is recorded of a recovery code; the code itself is not."""
+    """A recovery code as recorded, without the code itself."""
 
     made_at: datetime
     ended_at: datetime | None
@@ -576,9 +576,9 @@ class UserExport:
     suppressions: tuple[Suppression, ...]
     """Freezes."""
     webhooks: tuple[RecordedWebhook, ...]
-    """What the application was told, as long as that is kept."""
+    """Webhooks to the application, as long as they are kept."""
     events: tuple[Mapping[str, Any], ...]
-    """What happened, oldest first: `type`, `at`, the `factor`, empty for a recovery code, and what goes with it."""
+    """Oldest first: `type`, `at`, the `factor` (empty for a recovery code), and the type's own members."""
     counters: Counters | None
     erasures: tuple[Erasure, ...]
     recent: tuple[str, ...]
@@ -596,27 +596,27 @@ class Endpoint:
     """`enabled`; `disabled`, by hand; `failing`, disabled after five days of failures; `gone`, disabled because it
     answered 410."""
     failing_since: datetime | None
-    """Since when every try failed; null while they do not."""
+    """Since when every try failed; null without failures."""
     created_at: datetime
     rotates_until: datetime | None
-    """Until when the secret of before signs too; null when it does not."""
+    """Until when the previous secret signs too; null when it does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedEndpoint:
-    """An endpoint with a new secret, which is shown this once."""
+    """An endpoint with a new secret, which is shown once."""
 
     secret: str = field(repr=False)
-    """What webhooks are verified with, `whsec_…`."""
+    """Verifies webhooks, `whsec_…`."""
     endpoint: Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What goes once more."""
+    """The result of a replay."""
 
     webhooks: int
-    """How many."""
+    """Webhooks that are sent again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -633,7 +633,7 @@ class WebhookAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """What became of a webhook at an endpoint."""
+    """A webhook and its delivery to an endpoint."""
 
     id: str
     type: str
@@ -831,43 +831,42 @@ class CaughtMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """An application, and what it may do."""
+    """An application and its settings."""
 
     name: str
     source: str
-    """Where it is kept. One of the configuration is changed there, and by nothing here; its keys can be either's."""
+    """Where it is kept. The API changes only applications of the ledger, but adds keys to all."""
     settings: Mapping[str, Any]
-    """Its section as in a configuration file, without keys: what was given, the rest has its default."""
+    """Its section as in a configuration file, without keys and defaults."""
     created_at: datetime | None
-    """Null for one of the configuration, as is the next."""
+    """Null, as `changed_at` is, for an application of the configuration."""
     changed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """What is known of an API key of the ledger."""
+    """An API key of the ledger."""
 
     id: str
     """Its name, which is no secret."""
     application: str
     scopes: tuple[str, ...]
-    """What it may be used for."""
     addresses: tuple[str, ...]
-    """Networks that it may be used from; empty for anywhere."""
+    """Allowed networks; empty for anywhere."""
     created_at: datetime
     expires_at: datetime | None
-    """When it ends because another replaces it; null for never."""
+    """End of a replaced key; null for never."""
     revoked_at: datetime | None
     last_used_at: datetime | None
-    """To the minute; null when it never was."""
+    """To the minute; null for never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedKey:
-    """A new key. It is shown this once, and kept nowhere."""
+    """A new key, shown once and stored nowhere."""
 
     secret: str = field(repr=False)
-    """What the application sends: `Authorization: Bearer SECRET`."""
+    """For the application: `Authorization: Bearer SECRET`."""
     key: ApiKey
 
 

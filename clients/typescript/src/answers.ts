@@ -155,9 +155,9 @@ export interface CheckResult {
   proof: string | null;
 }
 
-/** What the proof states. */
+/** The claims of a proof. */
 export interface RedeemedProof {
-  /** All of its claims; the time, the purpose and the payment are still yours to look at. */
+  /** All of them; check the time, the purpose and the payment yourself. */
   claims: Record<string, unknown>;
 }
 
@@ -166,7 +166,7 @@ export interface ProofKey {
   /** The public key (RFC 7517). */
   key: Record<string, string>;
   first_used_at: Time;
-  /** When the service went on without it: a proof that names a later time is forged. Null while it is in use. */
+  /** When the service stopped using it: a proof with a later time is forged. Null while it is in use. */
   retired_at: Time | null;
 }
 
@@ -235,16 +235,16 @@ export interface FactorCheckResult {
 
 /** The apps and recovery codes of a user. */
 export interface UserFactors {
-  /** What webhooks name the user by: `us_`, and the 32 digits with which ids of the user's factors begin. */
+  /** The user's name in webhooks: `us_`, and the 32 digits with which ids of the user's factors begin. */
   user_id: string;
   /** The active ones, oldest first. */
   factors: Factor[];
   recovery_codes_left: number;
 }
 
-/** A new series. Codes of an earlier one are over. */
+/** A new series, which replaces any earlier one. */
 export interface RecoveryCodes {
-  /** What webhooks name the user by. */
+  /** The user's name in webhooks. */
   user_id: string;
   /** Shown once. */
   recovery_codes: string[];
@@ -322,7 +322,7 @@ export interface SuppressionRecord {
   entries: Suppression[];
 }
 
-/** How a number stands: frozen, or not any more. */
+/** Whether a number is frozen. */
 export interface Freeze {
   /** The number, masked. */
   to: string;
@@ -330,11 +330,11 @@ export interface Freeze {
   frozen: boolean;
   /** Whether the operator has frozen it for all applications, which only the operator lifts. */
   everywhere: boolean;
-  /** From when on; like the reason null when it is not frozen. */
+  /** Its beginning; null when the number is not frozen. */
   since: Time | null;
-  /** What was said of it last; null where nothing was. */
+  /** The last reason; null without one. */
   reason: string | null;
-  /** Identifiers of the verifications that were pending, and were ended by this call. */
+  /** Identifiers of pending verifications that this call ended. */
   ended: string[];
 }
 
@@ -487,17 +487,17 @@ export interface SubjectExport {
   recent: string[];
 }
 
-/** How a user stands: frozen, or not any more. */
+/** Whether a user is frozen. */
 export interface UserFreeze {
   /** Whether nothing starts for the user, and no code is accepted. */
   frozen: boolean;
-  /** From when on; null when the user is not frozen. */
+  /** Its beginning; null when the user is not frozen. */
   since: Time | null;
-  /** Identifiers of the verifications that were pending, and were ended by this call. */
+  /** Identifiers of pending verifications that this call ended. */
   ended: string[];
 }
 
-/** What happened to a factor. */
+/** A change of a factor. */
 export interface FactorChange {
   factor: string;
   /** `activated`, `removed`, `resealed`, or `step_reset`: a clock had run ahead. */
@@ -507,7 +507,7 @@ export interface FactorChange {
   at: Time;
 }
 
-/** What is recorded of a recovery code; the code itself is not. */
+/** A recovery code as recorded, without the code itself. */
 export interface RecordedRecoveryCode {
   made_at: Time;
   /** When it was used, or replaced by a new series. */
@@ -524,9 +524,9 @@ export interface UserExport {
   recovery_codes: RecordedRecoveryCode[];
   /** Freezes. */
   suppressions: Suppression[];
-  /** What the application was told, as long as that is kept. */
+  /** Webhooks to the application, as long as they are kept. */
   webhooks: RecordedWebhook[];
-  /** What happened, oldest first: `type`, `at`, the `factor`, empty for a recovery code, and what goes with it. */
+  /** Oldest first: `type`, `at`, the `factor` (empty for a recovery code), and the type's own members. */
   events: Record<string, unknown>[];
   counters: Counters | null;
   erasures: Erasure[];
@@ -544,23 +544,23 @@ export interface Endpoint {
    * answered 410.
    */
   status: string;
-  /** Since when every try failed; null while they do not. */
+  /** Since when every try failed; null without failures. */
   failing_since: Time | null;
   created_at: Time;
-  /** Until when the secret of before signs too; null when it does not. */
+  /** Until when the previous secret signs too; null when it does not. */
   rotates_until: Time | null;
 }
 
-/** An endpoint with a new secret, which is shown this once. */
+/** An endpoint with a new secret, which is shown once. */
 export interface IssuedEndpoint {
-  /** What webhooks are verified with, `whsec_…`. */
+  /** Verifies webhooks, `whsec_…`. */
   secret: string;
   endpoint: Endpoint;
 }
 
-/** What goes once more. */
+/** The result of a replay. */
 export interface Replay {
-  /** How many. */
+  /** Webhooks that are sent again. */
   webhooks: number;
 }
 
@@ -574,7 +574,7 @@ export interface WebhookAttempt {
   reason: string | null;
 }
 
-/** What became of a webhook at an endpoint. */
+/** A webhook and its delivery to an endpoint. */
 export interface Webhook {
   id: string;
   type: string;
@@ -750,38 +750,37 @@ export interface CaughtMessage {
   at: Time;
 }
 
-/** An application, and what it may do. */
+/** An application and its settings. */
 export interface Application {
   name: string;
-  /** Where it is kept. One of the configuration is changed there, and by nothing here; its keys can be either's. */
+  /** Where it is kept. The API changes only applications of the ledger, but adds keys to all. */
   source: string;
-  /** Its section as in a configuration file, without keys: what was given, the rest has its default. */
+  /** Its section as in a configuration file, without keys and defaults. */
   settings: Record<string, unknown>;
-  /** Null for one of the configuration, as is the next. */
+  /** Null, as `changed_at` is, for an application of the configuration. */
   created_at: Time | null;
   changed_at: Time | null;
 }
 
-/** What is known of an API key of the ledger. */
+/** An API key of the ledger. */
 export interface ApiKey {
   /** Its name, which is no secret. */
   id: string;
   application: string;
-  /** What it may be used for. */
   scopes: string[];
-  /** Networks that it may be used from; empty for anywhere. */
+  /** Allowed networks; empty for anywhere. */
   addresses: string[];
   created_at: Time;
-  /** When it ends because another replaces it; null for never. */
+  /** End of a replaced key; null for never. */
   expires_at: Time | null;
   revoked_at: Time | null;
-  /** To the minute; null when it never was. */
+  /** To the minute; null for never. */
   last_used_at: Time | null;
 }
 
-/** A new key. It is shown this once, and kept nowhere. */
+/** A new key, shown once and stored nowhere. */
 export interface IssuedKey {
-  /** What the application sends: `Authorization: Bearer SECRET`. */
+  /** For the application: `Authorization: Bearer SECRET`. */
   secret: string;
   key: ApiKey;
 }

@@ -131,7 +131,6 @@ def create_twilio_entity(exchange: Exchange, service_sid: str) -> Answer:
 
 @entities.route(f"GET {_ENTITY}", {}, endpoint="fetch_entity")
 def fetch_twilio_entity(exchange: Exchange, service_sid: str, identity: str) -> Answer:
-    """Read an entity."""
     return answer(_shown_entity(_entity(exchange, service_sid, identity)))
 
 
@@ -148,7 +147,6 @@ def delete_twilio_entity(exchange: Exchange, service_sid: str, identity: str) ->
 
 @entities.route(f"POST {_ENTITY}/Factors", {}, endpoint="create_factor")
 def create_twilio_factor(exchange: Exchange, service_sid: str, identity: str) -> Answer:
-    """Enrol an app."""
     entity, form = _entity(exchange, service_sid, identity), read_parameters(exchange, _EnrolmentForm)
     if form.factor_type != TOTP or form.skew not in {None, entity.skew}:
         raise ForbiddenError("Only TOTP factors with the skew of the application are supported.")
@@ -159,7 +157,6 @@ def create_twilio_factor(exchange: Exchange, service_sid: str, identity: str) ->
 
 @entities.route(f"GET {_ENTITY}/Factors", {}, endpoint="list_factors")
 def list_twilio_factors(exchange: Exchange, service_sid: str, identity: str) -> Answer:
-    """List the active apps of a user."""
     entity = _entity(exchange, service_sid, identity)
     views, _ = use_cases.find(exchange.context, exchange.application, identity)
     return answer_list(exchange, "factors", f"{entity.url}/Factors", [_shown(entity, view) for view in views])
@@ -167,7 +164,6 @@ def list_twilio_factors(exchange: Exchange, service_sid: str, identity: str) -> 
 
 @entities.route(f"GET {_FACTOR}", {}, endpoint="fetch_factor")
 def fetch_twilio_factor(exchange: Exchange, service_sid: str, identity: str, sid: str) -> Answer:
-    """Read an app."""
     entity = _entity(exchange, service_sid, identity)
     return answer(_shown(entity, _read(exchange, entity.factor_id(sid))))
 
@@ -191,7 +187,6 @@ def update_twilio_factor(exchange: Exchange, service_sid: str, identity: str, si
 
 @entities.route(f"DELETE {_FACTOR}", {}, endpoint="delete_factor")
 def delete_twilio_factor(exchange: Exchange, service_sid: str, identity: str, sid: str) -> Answer:
-    """Remove an app."""
     entity = _entity(exchange, service_sid, identity)
     use_cases.remove(exchange.context, exchange.application.name, entity.factor_id(sid), "other")
     return _NOTHING

@@ -103,13 +103,11 @@ class _CheckForm(_PaymentForm):
 
 @services.route(f"GET {SERVICES}", {})
 def list_twilio_services(exchange: Exchange) -> Answer:
-    """List the application's purposes."""
     return answer_list(exchange, "services", services_url(exchange), list(map(_service, services_of(exchange))))
 
 
 @services.route(f"GET {SERVICE}", {})
 def read_twilio_service(exchange: Exchange, service_sid: str) -> Answer:
-    """Read a purpose."""
     return answer(_service(find_service(exchange, service_sid)))
 
 
@@ -152,7 +150,6 @@ def fetch_twilio_verification(exchange: Exchange, service_sid: str, sid: str) ->
 
 @services.route(f"POST {SERVICE}/Verifications/<sid>", {})
 def cancel_twilio_verification(exchange: Exchange, service_sid: str, sid: str) -> Answer:
-    """Cancel a verification."""
     service, form = find_service(exchange, service_sid), read_parameters(exchange, _UpdateForm)
     if form.status == Status.APPROVED:
         raise ForbiddenError("Only a code approves.")
@@ -168,7 +165,6 @@ def cancel_twilio_verification(exchange: Exchange, service_sid: str, sid: str) -
 
 @services.route(f"POST {SERVICE}/VerificationCheck", {}, hot=True)
 def check_twilio_code(exchange: Exchange, service_sid: str) -> Answer:
-    """Check a code."""
     service, form = find_service(exchange, service_sid), read_parameters(exchange, _CheckForm)
     if not (form.verification_sid or form.to):
         return TwilioError(60221, 400, "Either To or VerificationSid is needed").answer()
