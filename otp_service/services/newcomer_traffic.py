@@ -277,7 +277,7 @@ def _set_gauges(application: str, country: str, traffic: CountryTraffic, minute:
     for cause in Cause:
         metrics.unknown_number_alarms.set(causes.count(cause), application=application, country=country, cause=cause)
     for passed in passed_unapproved(traffic.whole, minute):
-        labels = {"application": application, "country": country, "window": passed.window}
-        metrics.unapproved_messages.set(passed.messages, **labels)
-        metrics.unapproved_messages_usual.set(passed.usual, **labels)
-        metrics.unapproved_money.set(passed.money / MICRO, **labels)
+        window, money = passed.window, passed.money / MICRO
+        metrics.unapproved_messages.set(passed.messages, application=application, country=country, window=window)
+        metrics.unapproved_messages_usual.set(passed.usual, application=application, country=country, window=window)
+        metrics.unapproved_money.set(money, application=application, country=country, window=window)
