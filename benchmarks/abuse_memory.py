@@ -240,7 +240,7 @@ class Play:
                 country.approve(at, number_prefix)
             return "sent"
         if self.can_ask and not found.checked_too:
-            country.asked(at, number_prefix)
+            country.require_check(at, number_prefix)
             if not solves or self.chance.random() >= PASSES_CHECK:
                 return "asked"
             country.passed_check(at, number_prefix, PRICE)
@@ -563,7 +563,7 @@ def _foreign_attempt(country: CountryTraffic, minute: int, own: str, *, known: b
         country.known_start(minute * MINUTE, PRICE)
         return True
     if country.suspicion(own).ask:
-        country.asked(minute * MINUTE, own)
+        country.require_check(minute * MINUTE, own)
         return False
     if fits:
         country.start(minute * MINUTE, own, PRICE)

@@ -86,7 +86,7 @@ def lift(session: Session, scope: str, name: str | None, reason: str, to: Destin
     application, why = session.application_or_all(name), checked_reason(reason)
     scoped = SuppressionScope(scope)
     entry = Suppression(subject.pseudonym, application, scoped, SuppressionSource.OPERATOR, why, lifted=True)
-    in_force = context.ledger.suppressions.in_force(*entry.about)
+    in_force = context.ledger.suppressions.in_force(*entry.key)
     if not why and any(active.source in HOLDER_SOURCES for active in in_force):
         raise click.UsageError("The number's holder opted out: state why messages may be sent again with --reason.")
     lifted = lift_suppression(context, entry, session.action(OperatorAction.SUPPRESSION_LIFTED, application, scope))

@@ -296,8 +296,8 @@ def _withdrawable(visit: ConsoleRequest, consents: Sequence[Consent]) -> list[Co
     """Return the consents that are in force and can be withdrawn, newest first."""
     last: dict[tuple[str, str, str], Consent] = {}
     for consent in consents:
-        if consent.about not in last or (consent.counts_from or 0) > (last[consent.about].counts_from or 0):
-            last[consent.about] = consent
+        if consent.key not in last or (consent.counts_from or 0) > (last[consent.key].counts_from or 0):
+            last[consent.key] = consent
     known = visit.context.applications
     return [consent for consent in last.values() if not consent.withdrawn and consent.application in known]
 

@@ -62,7 +62,7 @@ class Consent:
     """When it was given; of a withdrawal the later of its recording and the withdrawn consent. It orders entries."""
 
     @property
-    def about(self) -> tuple[str, str, str]:
+    def key(self) -> tuple[str, str, str]:
         """Number, application and purpose: the key of successive entries."""
         return self.pseudonym, self.application, self.purpose
 
@@ -128,7 +128,7 @@ class Suppression:
     recorded: int = 0
 
     @property
-    def about(self) -> tuple[str, str, SuppressionScope]:
+    def key(self) -> tuple[str, str, SuppressionScope]:
         """Number, application and scope: the key of successive entries."""
         return self.pseudonym, self.application, self.scope
 
@@ -138,7 +138,7 @@ class Suppression:
 
     def repeats(self, other: "Suppression", now: int) -> bool:
         """Tell whether it adds nothing to another at ``now``: the same key, source and reason, and no later end."""
-        same = (self.about, self.source, self.reason) == (other.about, other.source, other.reason)
+        same = (self.key, self.source, self.reason) == (other.key, other.source, other.reason)
         return same and not other.lifted and self.is_active(now) and _later(self.until, other.until) == self.until
 
 
@@ -146,9 +146,9 @@ def latest_entries(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
     """Return the last entry of each key, from entries in order; an entry never shortens the one before it."""
     last: dict[tuple[str, str, SuppressionScope], Suppression] = {}
     for entry in entries:
-        before = last.get(entry.about)
+        before = last.get(entry.key)
         goes_on = before is not None and not before.lifted and not entry.lifted
-        last[entry.about] = replace(entry, until=_later(before.until, entry.until)) if before and goes_on else entry
+        last[entry.key] = replace(entry, until=_later(before.until, entry.until)) if before and goes_on else entry
     return tuple(last.values())
 
 
@@ -167,7 +167,7 @@ def active_freezes(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
     active: list[Suppression] = []
     for entry in entries:
         if entry.scope is SuppressionScope.FROZEN:
-            others = [earlier for earlier in active if earlier.about != entry.about]
+            others = [earlier for earlier in active if earlier.key != entry.key]
             active = others if entry.lifted else [*active, entry]
     return tuple(active)
 
@@ -176,7 +176,7 @@ def active_suppressions(entries: Sequence[Suppression], now: int) -> tuple[Suppr
     """Return the entries (oldest first) that block codes at ``now``, the last of each application and scope."""
     latest = latest_entries(entries)
     others = (entry for entry in latest if entry.scope is SuppressionScope.ALL and entry.is_active(now))
-    return tuple({entry.about: entry for entry in (*active_freezes(entries), *others)}.values())
+    return tuple({entry.key: entry for entry in (*active_freezes(entries), *others)}.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -597,7 +597,7 @@ class CountryTraffic:
             place.newcomers.start(at // MINUTE, count, count, money)
         return notices
 
-    def asked(self, at: int, number_prefix: str, count: int = 1) -> list[Notice]:
+    def require_check(self, at: int, number_prefix: str, count: int = 1) -> list[Notice]:
         """Count attempts that required a human check: unapproved until the code is typed."""
         notices = self.advance(at)
         for place in self._places(at // MINUTE, number_prefix):
@@ -607,7 +607,7 @@ class CountryTraffic:
     def passed_check(self, at: int, number_prefix: str, money: int, count: int = 1, repeated: int = 0) -> list[Notice]:
         """Count messages to unknown numbers that passed a required human check.
 
-        The ``repeated`` ones count as attempts, since only the first of their address was counted as `asked`.
+        The ``repeated`` ones count as attempts, since only the first of their address was counted by `require_check`.
         """
         notices = self.advance(at)
         for place in self._places(at // MINUTE, number_prefix):

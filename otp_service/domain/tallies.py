@@ -145,7 +145,7 @@ def feed(country: CountryTraffic, tallies: Mapping[Tally, int], newest: int) -> 
             continue
         messages, money, approvals = counts[TallyKind.MESSAGE], counts[TallyKind.MONEY], counts[TallyKind.APPROVAL]
         if TallyKind.ASKED in counts:
-            notices += country.asked(at, number_prefix, counts[TallyKind.ASKED])
+            notices += country.require_check(at, number_prefix, counts[TallyKind.ASKED])
         sent = messages or money
         match standing:
             case Standing.KNOWN:

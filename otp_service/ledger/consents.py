@@ -115,7 +115,7 @@ def add_consent(connection: Connection, entry: Consent) -> tuple[Consent | None,
     """Add a consent as `Consents.add` does, in a transaction of the caller."""
     recorded, place = record_consent(connection, (entry,))
     if not recorded:
-        last = _by_purpose(connection, (entry.pseudonym,))[entry.about][-1]
+        last = _by_purpose(connection, (entry.pseudonym,))[entry.key][-1]
         if entry.evidence is None or last.evidence is None or not entry.evidence.repeats(last.evidence):
             raise ConsentOutdatedError("The person has said something since this consent was given.")
     return (recorded[0] if recorded else None), place
@@ -141,9 +141,9 @@ def record_consent(connection: Connection, entries: Sequence[Consent]) -> tuple[
     last, recorded = advance_head(connection, 0), now()
     known, new = _by_purpose(connection, [entry.pseudonym for entry in entries]), list[Consent]()
     for entry in entries:
-        stamped = _stamp(entry, last + len(new), recorded, known[entry.about])
+        stamped = _stamp(entry, last + len(new), recorded, known[entry.key])
         if stamped:
-            known[entry.about].append(stamped)
+            known[entry.key].append(stamped)
             new.append(stamped)
     if new:
         rows = [
@@ -188,7 +188,7 @@ def _by_purpose(connection: Connection, pseudonyms: Sequence[str]) -> dict[tuple
     statement = select(consents).order_by(*CONSENT_ORDER)
     for row in rows_among(connection, statement, consents.c.pseudonym, pseudonyms):
         entry = entry_of(row)
-        entries[entry.about].append(entry)
+        entries[entry.key].append(entry)
     return entries
 
 
@@ -339,12 +339,12 @@ def record_suppression(connection: Connection, entries: Sequence[Suppression]) -
     recorded = now()
     known: dict[tuple[str, str, SuppressionScope], list[Suppression]] = defaultdict(list)
     for entry in _not_lifted(connection, [entry.pseudonym for entry in entries]):
-        known[entry.about].append(entry)
+        known[entry.key].append(entry)
     new = []
     for entry in entries:
-        if not any(earlier.repeats(entry, recorded) for earlier in known[entry.about]):
+        if not any(earlier.repeats(entry, recorded) for earlier in known[entry.key]):
             new.append(entry)
-            known[entry.about] = [] if entry.lifted else [*known[entry.about], entry]
+            known[entry.key] = [] if entry.lifted else [*known[entry.key], entry]
     if not new:
         return Added(0, read_head(connection))
     last = advance_head(connection, len(new))
@@ -372,7 +372,7 @@ def lift_if_only_from(
 def _in_force(connection: Connection, entry: Suppression) -> list[Suppression]:
     """Return the active suppressions of an entry's number, application and scope."""
     moment, active = now(), _not_lifted(connection, (entry.pseudonym,))
-    return [suppression for suppression in active if suppression.about == entry.about and suppression.is_active(moment)]
+    return [suppression for suppression in active if suppression.key == entry.key and suppression.is_active(moment)]
 
 
 def _require_newer(connection: Connection, mine: Sequence[Suppression], shown: Consent | None) -> None:

@@ -64,7 +64,7 @@ def unfreeze(
     Earlier verifications stay ended: recent ones are ended first, and the mirror refuses checks of the rest.
     """
     entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, lifted=True)
-    if not context.ledger.suppressions.in_force(*entry.about):
+    if not context.ledger.suppressions.in_force(*entry.key):
         return FreezeStatus(_freezes_in_force(context, to, application)), False
     ended = tuple(_end_pending(context, to, application, _FROZEN))
     add_silently(context, (entry,), _freeze_action(OperatorAction.SUBJECT_UNFROZEN, by, application))

@@ -70,7 +70,7 @@ class Site:
     def _come(self, number_prefix, share, *, asks, solves):
         at, approves = self.minute * MINUTE, self.chance.random() < share
         if asks and self.country.suspicion(number_prefix).ask:
-            self.notices += self.country.asked(at, number_prefix)
+            self.notices += self.country.require_check(at, number_prefix)
             if not solves:
                 return False
             self.country.passed_check(at, number_prefix, PRICE)
@@ -398,7 +398,7 @@ def test_those_who_pass_checks_and_do_not_approve_get_the_trickle_too(learnt):
     for minute in range(60):
         for _ in range(8):
             at = (site.minute + minute) * MINUTE
-            site.country.asked(at, "92300")
+            site.country.require_check(at, "92300")
             site.country.passed_check(at, "92300", PRICE)
 
     assert whole.checked.alarm

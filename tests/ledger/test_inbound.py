@@ -47,14 +47,14 @@ def test_a_start_lifts_what_the_holder_said_once(ledger):
 
     assert (first[0], first[1].new) == (True, 1)
     assert again == (False, None)
-    assert ledger.suppressions.in_force(*STOP.about), "what was said after it stays"
+    assert ledger.suppressions.in_force(*STOP.key), "what was said after it stays"
 
 
 def test_a_start_lifts_nothing_that_somebody_else_said(ledger):
     ledger.suppressions.add([STOP, replace(STOP, source=SuppressionSource.API)])
 
     assert ledger.inbound.record_start("one", "first", replace(STOP, lifted=True), HOLDER) == (True, None)
-    assert len(ledger.suppressions.in_force(*STOP.about)) == 2
+    assert len(ledger.suppressions.in_force(*STOP.key)) == 2
 
 
 def test_what_somebody_else_says_at_the_same_moment_is_not_lifted(ledger):
@@ -66,4 +66,4 @@ def test_what_somebody_else_says_at_the_same_moment_is_not_lifted(ledger):
             pool.submit(ledger.suppressions.add, [replace(mine, source=SuppressionSource.API)]).result()
             start.result()
 
-        assert SuppressionSource.API in {one.source for one in ledger.suppressions.in_force(*mine.about)}
+        assert SuppressionSource.API in {one.source for one in ledger.suppressions.in_force(*mine.key)}
