@@ -14,7 +14,7 @@ from abuse_traffic import Act, Group, Visit, What
 from abuse_watch import Watch
 
 from otp_service.domain.codes import generate_code
-from otp_service.domain.keyring import CodeBinding, Keyring
+from otp_service.domain.keyring import Keyring
 
 DIGITS = 6
 SPRAYED_CODE = "135790"
@@ -127,6 +127,6 @@ class Driver:
         if what is What.GUESS:
             return f"{secrets.randbelow(10**DIGITS):0{DIGITS}d}"
         pseudonym = self._keyring.pseudonym(visit.number)
-        subject = CodeBinding(visit.application, verification, pseudonym, "login", "")
-        code = generate_code(self._keyring.code_key(subject), 0, DIGITS)
+        key = self._keyring.code_key(visit.application, verification, pseudonym, "login", "")
+        code = generate_code(key, 0, DIGITS)
         return code if what is What.APPROVE else f"{(int(code) + 1) % 10**DIGITS:0{DIGITS}d}"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from rig import Rig
 
 from otp_service.domain.codes import generate_code
-from otp_service.domain.keyring import CodeBinding, Keyring
+from otp_service.domain.keyring import Keyring
 from otp_service.settings import load_settings
 
 _PURPOSE = "login"
@@ -90,5 +90,5 @@ class Callers:
 
     def _code(self, verification: str, number: str) -> str:
         """Return what the handset would show."""
-        subject = CodeBinding("bench", verification, self._keyring.pseudonym(number), _PURPOSE, "")
-        return generate_code(self._keyring.code_key(subject), 0, self._length)
+        key = self._keyring.code_key("bench", verification, self._keyring.pseudonym(number), _PURPOSE, "")
+        return generate_code(key, 0, self._length)

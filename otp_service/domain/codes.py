@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from otp_service.domain.keyring import MASK, CodeBinding, Keyring
+from otp_service.domain.keyring import MASK, Keyring
 from otp_service.domain.numbers import MAX_MASK_LENGTH
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import Verification
@@ -67,14 +67,11 @@ class Details:
 
 def derive_code(keyring: Keyring, verification: Verification, generation: int, transaction_digest: str) -> str:
     """Return the code of a generation; the digest must be of the transaction, not the record's."""
-    subject = CodeBinding(
-        application=verification.application,
-        verification_id=verification.id,
-        pseudonym=verification.pseudonym,
-        purpose=verification.purpose.name,
-        transaction_digest=transaction_digest,
+    purpose = verification.purpose
+    key = keyring.code_key(
+        verification.application, verification.id, verification.pseudonym, purpose.name, transaction_digest
     )
-    return generate_code(keyring.code_key(subject), generation, verification.purpose.code_length)
+    return generate_code(key, generation, purpose.code_length)
 
 
 def derive_tag(keyring: Keyring, verification: Verification, generation: int) -> str:

@@ -90,17 +90,6 @@ class SealBrokenError(Exception):
     """A sealed value was changed, moved to another record, or made with an unknown key."""
 
 
-@dataclass(frozen=True, slots=True)
-class CodeBinding:
-    """The parts of a code's key; any other part makes another code and tag."""
-
-    application: str
-    verification_id: str
-    pseudonym: str
-    purpose: str
-    transaction_digest: str
-
-
 class _Mac:
     """HMAC-SHA256 (RFC 2104) under one key, whose state after the key is kept: a third of the time of a new one."""
 
@@ -281,10 +270,12 @@ class Keyring:
 
     # --- codes ----------------------------------------------------------------------------------------------
 
-    def code_key(self, subject: CodeBinding) -> bytes:
-        """Return the HOTP key (RFC 4226) of a verification, 32 bytes."""
-        parts = (subject.application, subject.verification_id, subject.pseudonym, subject.purpose)
-        return self._root_of(subject.verification_id).code.digest(_framed(*parts, subject.transaction_digest))
+    def code_key(
+        self, application: str, verification_id: str, pseudonym: str, purpose: str, transaction_digest: str
+    ) -> bytes:
+        """Return the HOTP key (RFC 4226) of a verification, 32 bytes; any other part makes another code."""
+        parts = _framed(application, verification_id, pseudonym, purpose, transaction_digest)
+        return self._root_of(verification_id).code.digest(parts)
 
     def transaction_digest(self, verification_id: str, transaction: Transaction | None) -> str:
         """Return a digest of a transaction, empty without one; keyed, because amounts and payees can be guessed."""
