@@ -29,9 +29,8 @@ from otp_service.domain.numbers import (
     SubjectKey,
     ip_prefix_of,
     parse_destination,
-    prefix_32_of,
-    prefix_48_of,
     subject_key,
+    wider_prefix,
 )
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import DeliveryStatus
@@ -276,7 +275,7 @@ class Side:
             guard.forget_country(application, subject.destination.country)
         else:
             network = ip_prefix_of(address)
-            wider = filter(None, (prefix_48_of(network), prefix_32_of(network)))
+            wider = filter(None, (wider_prefix(network, 48), wider_prefix(network, 32)))
             guard.forget_network(*map(keyring.network_pseudonym, (network, *wider)))
 
     def do_look(self, application: str, to: str) -> Any:

@@ -323,17 +323,8 @@ def require_end_users(address: str) -> None:
         raise InvalidRequestError("client_ip is not the address of an end user.", (fault,))
 
 
-def prefix_48_of(ip_prefix: str) -> str | None:
-    """Return the IPv6 /48 of a network, which one customer may hold; ``None`` for IPv4."""
-    return _widened(ip_prefix, 48)
-
-
-def prefix_32_of(ip_prefix: str) -> str | None:
-    """Return the IPv6 /32 of a network, which one provider may hold; ``None`` for IPv4."""
-    return _widened(ip_prefix, 32)
-
-
-def _widened(ip_prefix: str, length: int) -> str | None:
+def wider_prefix(ip_prefix: str, length: int) -> str | None:
+    """Return the IPv6 /48 of a network, which a customer may hold, or the /32 of its provider; ``None`` for IPv4."""
     if ":" not in ip_prefix:
         return None
     return str(ipaddress.ip_network((int(ipaddress.IPv6Address(ip_prefix)), length), strict=False))
@@ -341,7 +332,7 @@ def _widened(ip_prefix: str, length: int) -> str | None:
 
 def prefix_of(ip_prefix: str) -> str:
     """Return the prefix for a consent's evidence: an IPv4 /24, or an IPv6 /48."""
-    return prefix_48_of(ip_prefix) or f"{ip_prefix.rpartition('.')[0]}.0/24"
+    return wider_prefix(ip_prefix, 48) or f"{ip_prefix.rpartition('.')[0]}.0/24"
 
 
 def _malformed() -> InvalidRequestError:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
-from otp_service.domain.numbers import SubjectKey, ip_prefix_of, prefix_32_of, prefix_48_of
+from otp_service.domain.numbers import SubjectKey, ip_prefix_of, wider_prefix
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.schema import operator_actions
 from otp_service.services.context import Context
@@ -135,7 +135,7 @@ def country_restriction(context: Context, application: str, country: str) -> Res
 def address_restriction(context: Context, address: str) -> Restriction:
     """Return the restriction of an end user's address; raises `InvalidRequestError`."""
     ip_prefix = ip_prefix_of(address)
-    wider = filter(None, (prefix_48_of(ip_prefix), prefix_32_of(ip_prefix)))
+    wider = filter(None, (wider_prefix(ip_prefix, 48), wider_prefix(ip_prefix, 32)))
     pseudonyms = [context.keyring.network_pseudonym(prefix) for prefix in (ip_prefix, *wider)]
     return Restriction("address", "address.unapproved", lambda: context.store.guard.forget_network(*pseudonyms))
 

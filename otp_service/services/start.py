@@ -17,9 +17,8 @@ from otp_service.domain.numbers import (
     Destination,
     destination_of,
     ip_prefix_of,
-    prefix_32_of,
-    prefix_48_of,
     prefix_of,
+    wider_prefix,
 )
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import (
@@ -299,8 +298,8 @@ def _send_attempt(
 ) -> SendAttempt:
     """Return what the guard sees of a request, without record-only rules and human check."""
     keyring, verification = context.keyring, view.verification
-    prefix_48 = prefix_48_of(ip_prefix) if ip_prefix else None
-    prefix_32 = prefix_32_of(ip_prefix) if prefix_48 and ip_prefix else None
+    prefix_48 = wider_prefix(ip_prefix, 48) if ip_prefix else None
+    prefix_32 = wider_prefix(ip_prefix, 32) if prefix_48 and ip_prefix else None
     return SendAttempt(
         number=verification.pseudonym,
         block=keyring.block_pseudonym(destination.block),
