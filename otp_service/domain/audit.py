@@ -34,7 +34,7 @@ class ChainEntry:
 
     def link(self, previous: str) -> str:
         """Return SHA-256 over the previous link and the entry, 64 hexadecimal digits."""
-        return _sha256([previous, self.sequence, self.at, self.table, self.row, self.digest])
+        return digest_of([previous, self.sequence, self.at, self.table, self.row, self.digest])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +60,14 @@ def canonical_json(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON holds
 _CANONICAL: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
-def digest_of(payload: Mapping[str, Any]) -> str:
-    """Return SHA-256 of a row's canonical JSON, 64 hexadecimal digits."""
-    return _sha256(payload)
+def digest_of(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
+    """Return SHA-256 of the canonical JSON of a row or entry, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 def short_digest(digest: str) -> str:
     """Return the first 128 bits of a digest, which are collision resistant."""
     return digest[:32]
-
-
-def _sha256(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
-    return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 CONSENT_GIVEN: Final = "consent.given"
