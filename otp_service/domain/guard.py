@@ -19,43 +19,6 @@ from otp_service.errors import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class BucketRule:
-    """At most ``amount`` unapproved sends in a ``window``, and ``factor`` more for each approval in it."""
-
-    name: str
-    amount: int
-    window: int
-    factor: float
-    most_growth: float | None = field(default=None, kw_only=True)
-    """Maximum growth by usual approvals, as a factor; ``None`` without a bound."""
-    usual_window: int | None = field(default=None, kw_only=True)
-    """Milliseconds of its own usual approvals; ``None`` where a worker learns them."""
-
-    @property
-    def approval_windows(self) -> tuple[int, ...]:
-        """Windows that count its approvals; buckets share the counts of a window."""
-        return (self.window, self.usual_window) if self.usual_window else (self.window,)
-
-
-@dataclass(frozen=True, slots=True)
-class ConversionRule:
-    """Opens when less than a ``rate`` of at least ``sends`` verifications was approved."""
-
-    sends: int
-    rate: float
-    closed_for: int
-    """At first; the time doubles each time that the rate is still bad."""
-    max_closed_for: int
-    passes_while_open: bool
-    """Whether traffic passes while it is open, and is judged."""
-    probe: int = field(init=False)
-    """Verifications that end an opening: half as many, since a trickle brings no more."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "probe", -(-self.sends // 2))
-
-
 class Mode(StrEnum):
     """The effect of a rule that applies."""
 
@@ -281,12 +244,16 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True)
-class Bucket(BucketRule):
-    """A leaky bucket of unapproved sends."""
+class Bucket:
+    """A leaky bucket: at most ``amount`` unapproved sends in a ``window``, and ``factor`` more for each approval."""
 
     rule: str
     part: str
     exempts: str
+    name: str
+    amount: int
+    window: int
+    factor: float
     """``approved`` numbers or the ``known_device`` do not count."""
     starts: bool = False
     new: str | None = None
@@ -298,20 +265,41 @@ class Bucket(BucketRule):
     breaker_state: str | None = None
     checked: str | None = None
     """Counts only unknown numbers that passed a human check (``yes``), or did not (``no``)."""
+    most_growth: float | None = None
+    """Maximum growth by usual approvals, as a factor; ``None`` without a bound."""
+    usual_window: int | None = None
+    """Milliseconds of its own usual approvals; ``None`` where a worker learns them."""
     asks: bool = False
     record_only: bool = False
 
+    @property
+    def approval_windows(self) -> tuple[int, ...]:
+        """Windows that count its approvals; buckets share the counts of a window."""
+        return (self.window, self.usual_window) if self.usual_window else (self.window,)
+
 
 @dataclass(frozen=True, slots=True)
-class ConversionBreaker(ConversionRule):
-    """A breaker on conversion."""
+class ConversionBreaker:
+    """A breaker that opens when less than a ``rate`` of at least ``sends`` verifications was approved."""
 
     rule: str
     part: str
     exempts: str
+    sends: int
+    rate: float
+    closed_for: int
+    """At first; the time doubles each time that the rate is still bad."""
+    max_closed_for: int
+    passes_while_open: bool
+    """Whether traffic passes while it is open, and is judged."""
+    probe: int = field(init=False)
+    """Verifications that end an opening: half as many, since a trickle brings no more."""
     zone: str | None = None
     asks: bool = False
     record_only: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "probe", -(-self.sends // 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,20 +380,16 @@ class DestinationRules:
 
     def check(self, application: Application, destination: Destination) -> tuple[str, ...]:
         """Return the record-only rules that would refuse a destination; raise the error of a rule that refuses."""
-        objections: list[tuple[str, UnacceptableError]] = []
+        objections: dict[str, UnacceptableError] = {}
         if destination.type not in self.types:
-            objections.append(
-                ("destination.type", NumberTypeNotAllowedError("Numbers of this type do not receive codes."))
-            )
+            objections["destination.type"] = NumberTypeNotAllowedError("Numbers of this type do not receive codes.")
         if not application.sends_to(destination.country):
             sentence = f"The application does not send to {destination.country}."
-            objections.append(("destination.country", CountryNotAllowedError(sentence)))
+            objections["destination.country"] = CountryNotAllowedError(sentence)
         if self.denied and _longest(self.denied, destination) > _longest(self.allowed, destination):
-            objections.append(
-                ("destination.prefix", PrefixDeniedError("Numbers that begin like this receive no codes."))
-            )
+            objections["destination.prefix"] = PrefixDeniedError("Numbers that begin like this receive no codes.")
         record_only_rules = []
-        for rule, error in objections:
+        for rule, error in objections.items():
             mode = self.modes.get(rule, GUARD_RULES[rule].mode)
             if mode is Mode.ENFORCE:
                 error.rule = rule

@@ -14,10 +14,8 @@ from otp_service.domain.guard import (
     STRATEGY_OF,
     BackoffRule,
     Bucket,
-    BucketRule,
     Ceiling,
     ConversionBreaker,
-    ConversionRule,
     Failures,
     LimitScope,
     Ruleset,
@@ -171,7 +169,7 @@ class ConversionRecord:
         # a clock that was set back does not age it twice
         return replace(record, slot=max(self.slot, now // CONVERSION_SLOT))
 
-    def judge(self, now: int, rule: ConversionRule) -> "tuple[ConversionRecord, ConversionState]":
+    def judge(self, now: int, rule: ConversionBreaker) -> "tuple[ConversionRecord, ConversionState]":
         """Return the judged record and its state; slots must be moved on before."""
         if now < self.until:
             return self, ConversionState.OPEN
@@ -187,7 +185,7 @@ class ConversionRecord:
             return self, ConversionState.OPEN
         return replace(self, until=0), ConversionState.CLOSED
 
-    def _opened(self, now: int, rule: ConversionRule) -> "ConversionRecord":
+    def _opened(self, now: int, rule: ConversionBreaker) -> "ConversionRecord":
         closed_for = rule.closed_for
         for _ in range(min(self.times, 30)):
             closed_for = min(2 * closed_for, rule.max_closed_for)
@@ -231,7 +229,7 @@ class PartState:
     """Approvals of unknown numbers in a usual day, where a worker has learnt that."""
     breaker: ConversionRecord = ConversionRecord()
 
-    def capacity(self, rule: BucketRule, now: int) -> float:
+    def capacity(self, rule: Bucket, now: int) -> float:
         """Return how many unapproved sends a bucket holds."""
         approved = self._approved(rule.window, now)
         if rule.most_growth is None:
@@ -240,7 +238,7 @@ class PartState:
         usual = DAY / span * self._approved(span, now) if span else self.usual
         return bounded_capacity(rule.amount, rule.factor, approved, usual * max(rule.window, DAY // 4) / DAY)
 
-    def level(self, rule: BucketRule, now: int) -> float:
+    def level(self, rule: Bucket, now: int) -> float:
         """Return the leaked level of a bucket; a bucket that shrank because approvals faded is full, not more."""
         if rule.name not in self.levels:
             return 0.0
@@ -248,7 +246,7 @@ class PartState:
         leaked = capacity / rule.window * max(0, now - self.at)
         return max(0.0, min(self.levels[rule.name], capacity) - leaked)
 
-    def roll_back(self, rule: BucketRule, sends: int) -> None:
+    def roll_back(self, rule: Bucket, sends: int) -> None:
         """Take sends out of a bucket; it leaks afterwards."""
         if rule.name in self.levels:
             self.levels[rule.name] = max(0.0, self.levels[rule.name] - sends)
@@ -261,7 +259,7 @@ class PartState:
         return self.approvals.get(window, FadingCounter()).value(now, window)
 
 
-def bucket_wait(level: float, capacity: float, rule: BucketRule) -> int:
+def bucket_wait(level: float, capacity: float, rule: Bucket) -> int:
     """Return the milliseconds until one more send fits, 0 when it does now."""
     excess = level + 1 - max(1.0, capacity)
     return max(1, math.ceil(excess * rule.window / capacity)) if excess > 0 else 0

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support_frozen import START, FrozenValkey
 
-from otp_service.domain.guard import BucketRule, ConversionRule
+from otp_service.domain.guard import Bucket, ConversionBreaker
 from otp_service.domain.guard_replay import ConversionRecord, PartState, bucket_wait
 from otp_service.domain.newcomer_traffic import GROWTH
 from otp_service.store import library
@@ -65,7 +65,7 @@ def test_a_bucket_holds_in_the_script_what_it_holds_in_memory(
 ) -> None:
     chance, part = random.Random(seed), PartState()
     bound = {"most_growth": GROWTH, "usual_window": 24 * 60 * MINUTE} if bounded else {}
-    rule = BucketRule("u3600", chance.choice([1, 2, 4]), 60 * MINUTE, factor, **bound)
+    rule = Bucket("", "block", "approved", "u3600", chance.choice([1, 2, 4]), 60 * MINUTE, factor, **bound)
     text = _text("buckets", BUCKET)
     waits = set()
     for _ in range(150):
@@ -80,7 +80,7 @@ def test_a_bucket_holds_in_the_script_what_it_holds_in_memory(
     assert waits == {False, True}, "it refused now and then"
 
 
-def _bucket_step(part: PartState, rule: BucketRule, now: int, does: str) -> tuple[int, float, float]:
+def _bucket_step(part: PartState, rule: Bucket, now: int, does: str) -> tuple[int, float, float]:
     level, capacity = part.level(rule, now), part.capacity(rule, now)
     wait = bucket_wait(level, capacity, rule)
     if does == "approve":
@@ -100,7 +100,7 @@ def test_a_breaker_stands_in_the_script_as_it_stands_in_memory(
     frozen: FrozenValkey, seed: int, *, passes_while_open: bool
 ) -> None:
     chance = random.Random(seed)
-    rule = ConversionRule(20, 0.15, 15 * MINUTE, 120 * MINUTE, passes_while_open)
+    rule = ConversionBreaker("", "block", "approved", 20, 0.15, 15 * MINUTE, 120 * MINUTE, passes_while_open)
     text, seen, stood = _text("conversions", BREAKER), ConversionRecord(START // MINUTE), set()
     for step in range(400):
         back = chance.random() < 0.05  # a clock that is set back
