@@ -3,7 +3,7 @@
 import html
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -287,12 +287,6 @@ def _members_of(sample: SampleRequest) -> dict[str, Any]:
     }
 
 
-def of_another_dispatch(receipt: SampleReceipt) -> ReceiptRequest:
-    """Return the request of a sampled receipt at the URL of another dispatch."""
-    url = receipt.url.replace(MESSAGE.dispatch_id, OTHER_DISPATCH)
-    return replace(sampled_receipt(receipt), url=url, dispatch_id=OTHER_DISPATCH)
-
-
 def forgeries(real: Request, covers: frozenset[str]) -> Iterator[Forgery[Request]]:
     """Yield a request with a single change to its proof, or to a part that the proof covers."""
     if real.headers:
@@ -342,7 +336,53 @@ def _changed(members: Mapping[str, Any], names: Mapping[str, Any] | list[str]) -
         yield f"no {name}", {other: value for other, value in members.items() if other != name}
 
 
-class ReceiptTests(GatewayTests):
+Parse = Callable[..., Receipt | InboundMessage]
+
+
+class RequestTests(GatewayTests):
+    """Tests of requests from the provider."""
+
+    @pytest.fixture
+    def parse(self, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> Parse:
+        """Return a function that passes a request to the gateway, ``late`` by so many seconds.
+
+        Only ``time.time()`` is moved, to the sample's time.
+        """
+
+        def parse(sample: SampleRequest, request: ProviderRequest, late: float = 0.0) -> Receipt | InboundMessage:
+            gateway = self.gateway(self.settings(provider.url, **sample.settings))
+            with monkeypatch.context() as world:
+                if sample.at is not None:
+                    now = sample.at + late
+                    world.setattr(time, "time", lambda: now)
+                if not isinstance(request, ReceiptRequest):
+                    assert isinstance(gateway, SupportsInbound)
+                    return gateway.parse_inbound(request)
+                assert isinstance(gateway, REPORTS_OVER_HTTP)
+                if not isinstance(gateway, SupportsSharedReceipts):
+                    return gateway.parse_receipt(request)
+                ((dispatch_id, receipt),) = gateway.parse_receipts(request)
+                assert dispatch_id == MESSAGE.dispatch_id
+                return receipt
+
+        return parse
+
+    def assert_refused(
+        self, parse: Parse, change: str, sample: SampleRequest, request: ProviderRequest, late: float = 0.0
+    ) -> None:
+        """Fail unless the gateway refuses a request."""
+        with pytest.raises(ReceiptForgedError if isinstance(request, ReceiptRequest) else InboundForgedError):
+            pytest.fail(f"{change}: {parse(sample, request, late)}")
+
+    def assert_refused_at_other_times(self, parse: Parse, sample: SampleRequest, request: ProviderRequest) -> None:
+        """Fail unless the gateway refuses a genuine request an hour late, and an hour early."""
+        if sample.at is None:
+            pytest.skip("its proof has no time in it")
+        self.assert_refused(parse, "an hour late", sample, request, HOUR)
+        self.assert_refused(parse, "an hour early", sample, request, -HOUR)
+
+
+class ReceiptTests(RequestTests):
     """Tests of delivery receipts."""
 
     def test_receipts_are_sampled_where_there_are_any(self, file: Samples) -> None:
@@ -354,116 +394,59 @@ class ReceiptTests(GatewayTests):
         else:
             assert not shown
 
-    def test_a_receipt_is_read_as_sampled(
-        self, receipt: SampleReceipt, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_receipt_is_read_as_sampled(self, receipt: SampleReceipt, parse: Parse) -> None:
         """The status is normalised, an unknown status becomes ``unknown``, and the provider's own word is kept."""
-        read = self.read(receipt, sampled_receipt(receipt), provider, monkeypatch)
         expected = {name: getattr(receipt, name) for name in Receipt.__slots__}
-        assert read == Receipt(**expected)
+        assert parse(receipt, sampled_receipt(receipt)) == Receipt(**expected)
 
-    def test_a_forged_receipt_is_refused(
-        self, receipt: SampleReceipt, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_forged_receipt_is_refused(self, receipt: SampleReceipt, parse: Parse) -> None:
         """A receipt is refused after any change to a part that its proof covers."""
         for change, forged in forgeries(sampled_receipt(receipt), receipt.covers):
-            self.assert_refused(change, receipt, forged, provider, monkeypatch)
+            self.assert_refused(parse, change, receipt, forged)
 
-    def test_a_receipt_of_another_dispatch_is_refused(
-        self, receipt: SampleReceipt, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_receipt_of_another_dispatch_is_refused(self, receipt: SampleReceipt, parse: Parse) -> None:
         """A genuine receipt is refused at the URL of another dispatch."""
         if "address" not in receipt.covers:
             pytest.skip("its proof does not cover the address")
-        self.assert_refused(OTHER_DISPATCH, receipt, of_another_dispatch(receipt), provider, monkeypatch)
+        url = receipt.url.replace(MESSAGE.dispatch_id, OTHER_DISPATCH)
+        request = replace(sampled_receipt(receipt), url=url, dispatch_id=OTHER_DISPATCH)
+        self.assert_refused(parse, OTHER_DISPATCH, receipt, request)
 
-    def test_a_receipt_of_another_time_is_refused(
-        self, receipt: SampleReceipt, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A genuine request is refused an hour late, and an hour early."""
-        if receipt.at is None:
-            pytest.skip("its proof has no time in it")
-        for change, late in (("an hour late", HOUR), ("an hour early", -HOUR)):
-            self.assert_refused(change, receipt, sampled_receipt(receipt), provider, monkeypatch, late=late)
-
-    def assert_refused(
-        self,
-        change: str,
-        receipt: SampleReceipt,
-        request: ReceiptRequest,
-        provider: FakeProvider,
-        monkeypatch: pytest.MonkeyPatch,
-        *,
-        late: float = 0.0,
-    ) -> None:
-        """Fail unless the gateway refuses a report that is ``late`` by so many seconds."""
-        with pytest.raises(ReceiptForgedError):
-            pytest.fail(f"{change}: {self.read(receipt, request, provider, monkeypatch, late=late)}")
-
-    def read(
-        self,
-        receipt: SampleReceipt,
-        request: ReceiptRequest,
-        provider: FakeProvider,
-        monkeypatch: pytest.MonkeyPatch,
-        *,
-        late: float = 0.0,
-    ) -> Receipt:
-        """Return the report that the gateway reads at the sample's time; only ``time.time()`` is moved."""
-        gateway = self.gateway(self.settings(provider.url, **receipt.settings))
-        assert isinstance(gateway, REPORTS_OVER_HTTP)
-        with monkeypatch.context() as world:
-            if receipt.at is not None:
-                now = receipt.at + late
-                world.setattr(time, "time", lambda: now)
-            if not isinstance(gateway, SupportsSharedReceipts):
-                return gateway.parse_receipt(request)
-            ((dispatch_id, read),) = gateway.parse_receipts(request)
-            assert dispatch_id == MESSAGE.dispatch_id
-            return read
+    def test_a_receipt_of_another_time_is_refused(self, receipt: SampleReceipt, parse: Parse) -> None:
+        """A proof with a time does not hold for ever."""
+        self.assert_refused_at_other_times(parse, receipt, sampled_receipt(receipt))
 
 
 REPLY = "No more of <Müller & Söhne>. START?"
 
 
-class InboundTests(GatewayTests):
+class InboundTests(RequestTests):
     """Tests of messages from people."""
 
     def test_messages_from_people_are_sampled_where_there_are_any(self, file: Samples) -> None:
         """A gateway with inbound messages has a sample."""
         assert bool(file.inbound) is issubclass(self.gateway_class, SupportsInbound)
 
-    def test_a_message_is_read_as_sampled(
-        self, inbound: SampleInbound, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_message_is_read_as_sampled(self, inbound: SampleInbound, parse: Parse) -> None:
         """The message has the sampled values, and its ``repr`` does not show the sender."""
-        read = self.received(inbound, sampled_message(inbound), provider, monkeypatch)
+        read = parse(inbound, sampled_message(inbound))
         assert read == InboundMessage(inbound.reference, inbound.sender, inbound.text, inbound.channel, inbound.opt_out)
         assert inbound.sender not in repr(read)
 
-    def test_a_forged_message_is_refused(
-        self, inbound: SampleInbound, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_forged_message_is_refused(self, inbound: SampleInbound, parse: Parse) -> None:
         """A message is refused after any change to a part that its proof covers."""
         for change, forged in forgeries(sampled_message(inbound), inbound.covers):
-            self.assert_not_obeyed(change, inbound, forged, provider, monkeypatch)
+            self.assert_refused(parse, change, inbound, forged)
 
-    def test_a_message_of_another_time_is_refused(
-        self, inbound: SampleInbound, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A genuine request is refused an hour late, and an hour early."""
-        if inbound.at is None:
-            pytest.skip("its proof has no time in it")
-        for change, late in (("an hour late", HOUR), ("an hour early", -HOUR)):
-            self.assert_not_obeyed(change, inbound, sampled_message(inbound), provider, monkeypatch, late=late)
+    def test_a_message_of_another_time_is_refused(self, inbound: SampleInbound, parse: Parse) -> None:
+        """A proof with a time does not hold for ever."""
+        self.assert_refused_at_other_times(parse, inbound, sampled_message(inbound))
 
-    def test_garbage_is_refused_or_read_and_nothing_else(
-        self, inbound: SampleInbound, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_garbage_is_refused_or_read_and_nothing_else(self, inbound: SampleInbound, parse: Parse) -> None:
         """No content of a request raises another exception."""
         for _, nonsense in garbage(sampled_message(inbound)):
             with suppress(InboundForgedError):
-                assert isinstance(self.received(inbound, nonsense, provider, monkeypatch), InboundMessage)
+                assert isinstance(parse(inbound, nonsense), InboundMessage)
 
     def test_an_answer_holds_a_reply_where_it_carries_one(self, provider: FakeProvider) -> None:
         """A reply arrives whole, also with characters of XML; without a reply none is sent."""
@@ -474,38 +457,6 @@ class InboundTests(GatewayTests):
         assert REPLY not in html.unescape(gateway.inbound_response(None).body)
         if gateway.carries_reply:
             assert REPLY in html.unescape(gateway.inbound_response(REPLY).body)
-
-    def assert_not_obeyed(
-        self,
-        change: str,
-        inbound: SampleInbound,
-        request: ProviderRequest,
-        provider: FakeProvider,
-        monkeypatch: pytest.MonkeyPatch,
-        *,
-        late: float = 0.0,
-    ) -> None:
-        """Fail unless the gateway refuses a message that is ``late`` by so many seconds."""
-        with pytest.raises(InboundForgedError):
-            pytest.fail(f"{change}: {self.received(inbound, request, provider, monkeypatch, late=late)}")
-
-    def received(
-        self,
-        inbound: SampleInbound,
-        request: ProviderRequest,
-        provider: FakeProvider,
-        monkeypatch: pytest.MonkeyPatch,
-        *,
-        late: float = 0.0,
-    ) -> InboundMessage:
-        """Return the message that the gateway reads at the sample's time; only ``time.time()`` is moved."""
-        gateway = self.gateway(self.settings(provider.url, **inbound.settings))
-        assert isinstance(gateway, SupportsInbound)
-        with monkeypatch.context() as world:
-            if inbound.at is not None:
-                now = inbound.at + late
-                world.setattr(time, "time", lambda: now)
-            return gateway.parse_inbound(request)
 
 
 class DescriptionTests(GatewayTests):
