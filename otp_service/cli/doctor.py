@@ -20,7 +20,7 @@ from otp_service.bootstrap import LEDGER_NOT_MADE, LEDGER_OF_OTHER_KEY, install,
 from otp_service.cli import output as out
 from otp_service.cli.checks import FAIL, OK, WARN, Check, Diagnosis, diagnose, refusal_diagnosis
 from otp_service.cli.common import Session, command
-from otp_service.cli.network import ConnectionResult, certificate_problem, gateway_targets, public_url_results, try_all
+from otp_service.cli.network import certificate_problem, reach_gateways, reach_public_url
 from otp_service.cli.output import count_of
 from otp_service.domain.applications import Application, ClientIpSource
 from otp_service.domain.guard import GUARD_RULES, Mode, Ruleset
@@ -792,14 +792,11 @@ _SERVERS_NOT_CHECKED = Diagnosis(
 )
 
 
-def connection_diagnosis(result: ConnectionResult) -> Diagnosis:
-    return Diagnosis(FAIL if result.remedy else OK, result.target.place, result.cause, result.remedy)
-
-
 def network_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     """Yield whether this host reaches gateways, and this service at its public URL. No message is sent."""
-    yield from map(connection_diagnosis, try_all(gateway_targets(settings)))
-    yield from map(connection_diagnosis, public_url_results(settings, settings.keyring()))
+    yield from reach_gateways(settings)
+    if url := settings.http.public_url:
+        yield reach_public_url(settings, url)
 
 
 @command()

@@ -5,7 +5,6 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import SecretStr
 from urllib3.exceptions import HTTPError
 
-from otp_service.domain.keyring import Keyring
+from otp_service.cli.checks import FAIL, OK, Diagnosis
 from otp_service.gateways.http_client import (
     HttpCallError,
     HttpResponse,
@@ -55,16 +54,11 @@ class ConnectionTarget:
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    def ok(self, sentence: str) -> Diagnosis:
+        return Diagnosis(OK, self.place, sentence)
 
-@dataclass(frozen=True, slots=True)
-class ConnectionResult:
-    """The result of an attempt to connect."""
-
-    target: ConnectionTarget
-    cause: str
-    """A sentence."""
-    remedy: str = ""
-    """A sentence; empty after success."""
+    def fail(self, sentence: str, action: str) -> Diagnosis:
+        return Diagnosis(FAIL, self.place, sentence, action)
 
 
 def gateway_targets(settings: Settings) -> list[ConnectionTarget]:
@@ -95,23 +89,21 @@ def target_of(place: str, url: str, timeout: float = _TIMEOUT) -> ConnectionTarg
     )
 
 
-def try_all(targets: list[ConnectionTarget]) -> list[ConnectionResult]:
-    """Connect to each, several at once; send nothing except the handshakes of TLS and of the host's own proxy."""
+def reach_gateways(settings: Settings) -> list[Diagnosis]:
+    """Connect to all gateways, several at once; send only the handshakes of TLS and of the host's own proxy."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(attempt, targets))
+        return list(pool.map(attempt, gateway_targets(settings)))
 
 
-def attempt(target: ConnectionTarget) -> ConnectionResult:
+def attempt(target: ConnectionTarget) -> Diagnosis:
     """Connect to a target as its gateway does, and close the connection; raises nothing."""
     if target.port == _INVALID_PORT:
-        sentence = f"The port in {target.url} is not valid."
-        return ConnectionResult(target, sentence, "Correct it: ports go from 1 to 65535.")
+        return target.fail(f"The port in {target.url} is not valid.", "Correct it: ports go from 1 to 65535.")
     try:
         way = way_out(target.url) if target.url else WayOut()
         proxy = _proxy_of(way)
     except ValueError:
-        return ConnectionResult(
-            target,
+        return target.fail(
             f"The proxy that this host names for {target} is not the address of an HTTP proxy.",
             "Correct HTTPS_PROXY or HTTP_PROXY: http://HOST:PORT.",
         )
@@ -119,18 +111,18 @@ def attempt(target: ConnectionTarget) -> ConnectionResult:
         with _dial(target, way, proxy) as connection:
             if not target.tls:
                 server = f"This host's proxy, by which {target} is called," if proxy else str(target)
-                return ConnectionResult(target, f"{server} takes connections, without encryption.")
+                return target.ok(f"{server} takes connections, without encryption.")
             authorities = way.authorities or None  # of the gateway's own client
             folder = authorities if authorities and Path(authorities).is_dir() else None
             context = ssl.create_default_context(cafile=None if folder else authorities, capath=folder)
             with context.wrap_socket(connection, server_hostname=target.host) as secured:
                 ends = ssl.cert_time_to_seconds(str((secured.getpeercert() or {}).get("notAfter")))
                 day = f"{dt.datetime.fromtimestamp(ends, dt.UTC):%Y-%m-%d}"
-                return ConnectionResult(target, f"{target} takes connections; its certificate is valid until {day}.")
+                return target.ok(f"{target} takes connections; its certificate is valid until {day}.")
     except (OSError, UnicodeError, http.client.HTTPException, HTTPError) as failed:
         if isinstance(failed, ssl.SSLError) and not isinstance(failed, ssl.SSLEOFError):
-            return ConnectionResult(target, *certificate_problem(failed, str(target)))
-        return ConnectionResult(target, *_failure(target, failed, proxy))
+            return target.fail(*certificate_problem(failed, str(target)))
+        return target.fail(*_failure(target, failed, proxy))
 
 
 def _proxy_of(way: WayOut) -> SplitResult | None:
@@ -193,53 +185,41 @@ def certificate_problem(refused: ssl.SSLError, server: str) -> tuple[str, str]:
     return f"The certificate of {server} {fault.replace('{now}', now)}.", remedy
 
 
-_FAILURES: Final[tuple[tuple[tuple[type[Exception], ...], str, str], ...]] = (
-    (
-        (socket.gaierror, UnicodeError),
-        "The name {it.host} cannot be looked up: {reason}.",
-        "Correct the name, or this host's DNS (/etc/resolv.conf).",
-    ),
-    (
-        (TimeoutError,),
-        "{it} does not answer within {it.timeout:g} s.",
-        "Let the firewall pass connections from this host; else look at the status of that server.",
-    ),
-    ((ConnectionRefusedError,), "{it} refuses connections.", "Correct the host or the port, or start the server."),
-    (
-        (ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError),
-        "{it} closes the connection at once.",
-        "Have the provider allow the address of this host; else correct the port, or whether TLS is used.",
-    ),
-    ((Exception,), "{it} is not reached: {reason}.", "Look at this host's routes and firewall."),
-)
-
-
 def _failure(target: ConnectionTarget, failed: Exception, proxy: SplitResult | None) -> tuple[str, str]:
     """Return the cause of a failed connection, and a remedy."""
     if proxy:
         at = proxy.hostname if proxy.port is None else f"{proxy.hostname}:{proxy.port}"
         cause = f"{target} is not reached through this host's proxy {at}."
         return cause, "Correct HTTPS_PROXY and NO_PROXY, or let the proxy pass connections there."
-    cause, remedy = next((cause, remedy) for kinds, cause, remedy in _FAILURES if isinstance(failed, kinds))
-    return cause.format(it=target, reason=getattr(failed, "strerror", None) or type(failed).__name__), remedy
+    reason = getattr(failed, "strerror", None) or type(failed).__name__
+    match failed:
+        case socket.gaierror() | UnicodeError():
+            cause = f"The name {target.host} cannot be looked up: {reason}."
+            return cause, "Correct the name, or this host's DNS (/etc/resolv.conf)."
+        case TimeoutError():
+            cause = f"{target} does not answer within {target.timeout:g} s."
+            return cause, "Let the firewall pass connections from this host; else look at the status of that server."
+        case ConnectionRefusedError():
+            return f"{target} refuses connections.", "Correct the host or the port, or start the server."
+        case ConnectionResetError() | ConnectionAbortedError() | ssl.SSLEOFError():
+            remedy = "Have the provider allow the address of this host; else correct the port, or whether TLS is used."
+            return f"{target} closes the connection at once.", remedy
+    return f"{target} is not reached: {reason}.", "Look at this host's routes and firewall."
 
 
-def public_url_results(settings: Settings, keyring: Keyring) -> Iterator[ConnectionResult]:
-    """Call this service at ``http.public_url``, if that is set."""
-    if not settings.http.public_url:
-        return
-    reached = attempt(target_of("http.public_url", settings.http.public_url))
-    if reached.remedy:
-        yield reached
-        return
-    probe = new_probe(keyring)
-    answer = get(f"{settings.http.public_url}/healthz", {PROBE_HEADER: probe}, _TIMEOUT)
-    yield ConnectionResult(reached.target, *_judge(answer, settings))
+def reach_public_url(settings: Settings, url: str) -> Diagnosis:
+    """Call this service at its public URL."""
+    target = target_of("http.public_url", url)
+    reached = attempt(target)
+    if reached.level is FAIL:
+        return reached
+    answer = get(f"{url}/healthz", {PROBE_HEADER: new_probe(settings.keyring())}, _TIMEOUT)
+    cause, remedy = _judge(answer, url, settings.http.trusted_proxies)
+    return target.fail(cause, remedy) if remedy else target.ok(cause)
 
 
-def _judge(answer: HttpResponse | HttpCallError, settings: Settings) -> tuple[str, str]:
-    """Return the cause and the remedy of a probe's answer."""
-    url, trusted = settings.http.public_url, settings.http.trusted_proxies
+def _judge(answer: HttpResponse | HttpCallError, url: str, trusted: int) -> tuple[str, str]:
+    """Return the cause and the remedy of a probe's answer; a success has no remedy."""
     if isinstance(answer, HttpCallError):
         return f"{url}/healthz is not answered: {answer.code}.", "Start otp-service serve, and look at the proxy's log."
     status, document = answer.status, json_of(answer.text)
