@@ -52,8 +52,8 @@ from otp_service.telemetry.logging import get_logger
 LEDGER_NOT_MADE = StartRefusal(
     RefusalName.LEDGER_NOT_MADE,
     "ledger.upgrade",
-    "The ledger has not been made.",
-    "Make it: otp-service ledger upgrade",
+    "The ledger does not exist yet.",
+    "Create it: otp-service ledger upgrade",
 )
 LEDGER_OF_OTHER_KEY = StartRefusal(
     RefusalName.LEDGER_OF_OTHER_KEY,

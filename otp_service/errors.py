@@ -346,7 +346,7 @@ class StoreUnavailableError(OtpServiceError):
         """Whether it is certain that the request had no effect."""
 
 
-MIRROR_IS_BEHIND: Final = "The mirror of the ledger is behind."
+MIRROR_IS_BEHIND: Final = "Redis' copy of the ledger is out of date: try again shortly."
 
 
 class LedgerUnavailableError(OtpServiceError):

@@ -80,7 +80,7 @@ def suppress(exchange: Exchange, body: SuppressionBody) -> SuppressionRecordAnsw
 def find_suppressions(exchange: Exchange, body: NumberBody) -> SuppressionRecordAnswer:
     """Read suppressions.
 
-    Shows the number's entries of the application, and those of the operator for all.
+    Returns this application's entries for the number, and the operator's entries for all applications.
     """
     return _suppressions(exchange, read_number(exchange, body))
 

@@ -53,7 +53,7 @@ def show(session: Session, name: str) -> None:
 @click.argument("name")
 @click.argument("file", type=out.FILE)
 def add(session: Session, name: str, file: Path) -> None:
-    """Make the application NAME in the ledger, with the settings of FILE.
+    """Add the application NAME to the ledger, with the settings in FILE.
 
     FILE has the members of a section [applications.NAME], without its heading and the keys, as TOML or, with the
     suffix .json, as JSON.

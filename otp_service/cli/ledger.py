@@ -143,7 +143,7 @@ def fence(session: Session) -> None:
     fenced_until = operator_actions.fence_store(context, restored=True)
     recorded = operator_actions.record_action(context, session.action(OperatorAction.STORE_FENCED))
     if not recorded:  # last: the ledger may be away
-        out.warn("The ledger does not answer: only the log of this command has a record of the fence.")
+        out.warn("The ledger is not responding: only the log of this command has a record of the fence.")
     sentence = f"Fenced: verifications started until {out.moment(fenced_until)} UTC are expired."
     out.done(sentence, fenced_until=out.when(fenced_until), recorded=recorded)
     out.note(f"Check whether starts are refused now (mirror-restored): {out.program()} doctor")

@@ -126,7 +126,7 @@ def pause_garbage_collection() -> None:
 
 
 def resume_garbage_collection() -> None:
-    """Collect garbage again if that was paused, except the objects that exist by now."""
+    """Resume garbage collection if it was paused, without the objects that already exist."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()

@@ -33,7 +33,7 @@ def messages() -> None:
 
 @command(messages, "Check the length and cost of all texts.")
 def check(session: Session) -> None:
-    """Check the length and cost of all texts in all languages, with their longest values.
+    """Check the length and cost of every text in every language, with the longest values.
 
     Uses the brand, origin and app hash of each application too.
     """

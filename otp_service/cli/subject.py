@@ -22,7 +22,7 @@ from otp_service.services.exports import export_document
 
 @click.group()
 def subject() -> None:
-    """Export, erase or freeze the data of a number."""
+    """Export or erase a number's data, or freeze the number."""
 
 
 @command(subject, "Export the data of NUMBER as JSON.", applications=True)

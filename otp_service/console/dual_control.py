@@ -67,7 +67,7 @@ def confirm(context: Context, user: ConsoleUser, name: str, pseudonym: str) -> b
         raise ConflictError("The requester lost the permission.") from changed
     taken = requests.take(request.id, user.name)
     if taken is None:
-        raise ConflictError("The request is over.")
+        raise ConflictError("The request is no longer open: it was decided, withdrawn or has expired.")
     try:
         was_done = _do(context, taken)
     except BaseException:
@@ -85,14 +85,14 @@ def decline(context: Context, user: ConsoleUser, name: str) -> None:
     """Decline a request, or withdraw an own one. Raises as `confirm` does."""
     request = _open_request(context, user, name)
     if not DualControlRequests(context.ledger.database).decline(request.id, user.name):
-        raise ConflictError("The request is over.")
+        raise ConflictError("The request is no longer open: it was decided, withdrawn or has expired.")
     _log.info("dual_control_declined", act=str(request.action), application=request.application)
 
 
 def _open_request(context: Context, user: ConsoleUser, name: str) -> DualControlRequest:
     request = DualControlRequests(context.ledger.database).find(name)
     if request is None or not request.is_open(now()):
-        raise ConflictError("The request is over.")
+        raise ConflictError("The request is no longer open: it was decided, withdrawn or has expired.")
     _require_permission(user, request.application)
     return request
 

@@ -95,7 +95,7 @@ def _story(case: ExplainedVerification, history: NumberHistory, kept_back: set[s
 
 @views.view("POST /find/<handle>/unblock", Permission.UNBLOCK)
 def unblock(visit: ConsoleRequest, handle: str) -> Answer:
-    """Lift the number's waits and locks, at the applications that the user may see."""
+    """Lift the number's waits and locks, in the applications that the user may see."""
     restriction = operator_actions.number_restriction(visit.context, visit.number(handle), visit.applications)
     done = operator_actions.unblock(visit.context, restriction, visit.operator)
     lifted = Phrase("Waits and locks are lifted. Rules count anew from here.")
@@ -104,7 +104,7 @@ def unblock(visit: ConsoleRequest, handle: str) -> Answer:
 
 @views.view("POST /find/<handle>/reset", Permission.UNBLOCK)
 def reset(visit: ConsoleRequest, handle: str) -> Answer:
-    """Reset the number's counts of messages, and of wrong codes at the applications that the user may see."""
+    """Reset the number's counts of messages, and of wrong codes in the applications that the user may see."""
     used = operator_actions.reset_limits(visit.context, visit.number(handle), visit.applications, visit.operator)
     return visit.done(f"/find/{handle}", Phrase("The limits are empty again.") if used else NOTHING_COUNTED)
 

@@ -12,7 +12,7 @@ from otp_service.store.inbox import WaitingMessage
 views = Views()
 _PAGE: Final = "/messages"
 _ROWS: Final = 50
-_ALREADY_DECIDED: Final = "The message was decided already, or waited for more than five days."
+_ALREADY_DECIDED: Final = "The message was already reviewed, or is older than five days."
 
 
 @views.view("GET /messages", Permission.FIND, title="Messages to read")

@@ -88,7 +88,7 @@ def resume(visit: ConsoleRequest, name: str) -> Answer:
 
 @views.view("POST /operations/dead-letters", Permission.OPERATE, confirmed=True)
 def redrive(visit: ConsoleRequest) -> Answer:
-    """Put dead letters back: the chosen ones, or all of a reason whose codes may still live."""
+    """Requeue dead letters: the selected ones, or all with one reason whose codes may still be valid."""
     sees, store = visit.signed_in.sees, visit.context.store.dead_letters
     if reason := visit.field("reason"):
         letters = operations.dead_letters_for_reason(visit.context, reason, sees)

@@ -154,7 +154,7 @@ class ConsoleSessions:
         return handle
 
     def pointed_to(self, session: ConsoleSession, handle: str) -> SubjectKey | None:
-        """Return the number of a handle of a session; ``None`` for a handle of another session or an expired one."""
+        """Return the phone number behind a handle; ``None`` if it expired or belongs to another session."""
         if not _HANDLE.fullmatch(handle):
             return None
         with translate_errors():

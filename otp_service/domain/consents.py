@@ -110,7 +110,7 @@ HOLDER_SOURCES: Final = frozenset({SuppressionSource.INBOUND, SuppressionSource.
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """An entry of a suppression, or of its lift. Only later entries change its effect.
+    """A record that suppresses a number, or lifts a suppression. Only later records change its effect.
 
     Times are milliseconds since the epoch, by the ledger's host.
     """

@@ -60,7 +60,7 @@ class Attempt:
 
     @property
     def application(self) -> str:
-        """The caller of a start."""
+        """The application that made the start."""
         return self.details.split("|", 1)[0]
 
     @property

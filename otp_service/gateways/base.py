@@ -75,7 +75,7 @@ class GatewaySettings(BaseModel):
 
     @property
     def plaintext_host(self) -> str | None:
-        """The host that a protocol other than HTTP reaches without encryption."""
+        """The host that the gateway reaches unencrypted over a protocol other than HTTP, or ``None``."""
         return None
 
     @property

@@ -49,7 +49,7 @@ class Applications(LedgerPart):
         with self._database.write() as connection:
             advance_access_head(connection)
             if _application_named(connection, name):
-                raise NameTakenError("There is an application of this name.")
+                raise NameTakenError("An application with this name exists.")
             made = now()
             record_action(connection, OperatorActionEntry(OperatorAction.APPLICATION_ADDED, by, name))
             connection.execute(insert(applications).values(name=name, settings=settings, created=made, changed=made))

@@ -58,7 +58,7 @@ from otp_service.ledger.migrations import FORMAT
 from otp_service.ledger.partitions import has_locks, make_first_partitions, near
 from otp_service.ledger.schema import METADATA, audit, head
 
-NOT_MADE: Final = "The ledger has not been made: otp-service ledger upgrade."
+NOT_MADE: Final = "The ledger does not exist yet: otp-service ledger upgrade."
 WRITES: Final = {"otp_service_writes": True}
 """Execution options of a transaction that changes something."""
 _PAUSE: Final = 0.02
@@ -289,7 +289,7 @@ class Gate:
     def require_open(self) -> None:
         """Raise `LedgerUnavailableError` while it is closed to this thread."""
         if self.state and not getattr(self._passing, "examines", False):
-            raise LedgerUnavailableError("The ledger does not answer.")
+            raise LedgerUnavailableError("The ledger is not responding.")
 
 
 class LedgerDefectError(Exception):
@@ -418,12 +418,12 @@ class Database:
                     raise LedgerUnavailableError(sentence) from failed
             operational = (driver.OperationalError, driver.InterfaceError, driver.InternalError)
             if isinstance(cause, operational) or getattr(failed, "connection_invalidated", False):
-                raise LedgerUnavailableError("The ledger does not answer.") from failed
+                raise LedgerUnavailableError("The ledger is not responding.") from failed
             first, *_ = str(cause).splitlines()  # the others, and the cause, hold values
             raise LedgerDefectError(first) from None
         except SQLAlchemyError as failed:
             if type(failed).__name__ == "TimeoutError":  # of the pool
-                raise LedgerUnavailableError("The ledger does not answer.") from failed
+                raise LedgerUnavailableError("The ledger is not responding.") from failed
             raise
 
     def close(self) -> None:

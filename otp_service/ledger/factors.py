@@ -290,7 +290,7 @@ def erase_factors(connection: Connection, user: str, application: str | None) ->
 
 
 def note_steps(connection: Connection, events: Sequence[Event]) -> None:
-    """Record accepted steps, in any order: a factor's last step never goes back."""
+    """Record accepted TOTP time steps, in any order: a factor's last step never decreases."""
     approved = [event for event in events if event.type == APPROVED]
     for event in sorted(approved, key=lambda event: event.member("id")):
         mine, step = factors.c.id == event.member("id"), int(event.member("step"))

@@ -69,7 +69,7 @@ _BOUNDS_OF: Final = text(
 
 
 def has_locks(connection: Connection) -> bool:
-    """Tell whether `READERS` at once can lock all partitions, each with its indexes and key."""
+    """Return whether PostgreSQL has locks for `READERS` connections on every partition, its indexes and its key."""
     needed = sum(
         len(partitions(connection, name)) * (2 + len(moment.table.indexes)) for name, moment in PARTITIONED.items()
     )

@@ -163,7 +163,7 @@ def _issue(
 def add_application(context: Context, name: str, settings: str, by: str) -> StoredApplication:
     """Add an application with settings (JSON); raises `InvalidApplicationError` and `NameTakenError`."""
     if context.access_cache.is_configured(name):
-        raise NameTakenError("There is an application of this name in the configuration.")
+        raise NameTakenError("An application with this name exists in the configuration.")
     _check_settings(context, name, settings)
     added = context.ledger.applications.add(name, settings, by)
     _log.info("application_added", application=name, by=by)

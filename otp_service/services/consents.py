@@ -80,7 +80,7 @@ def read_consent(context: Context, application: Application, to: SubjectKey, pur
 def check_evidence(application: Application, evidence: ConsentEvidence) -> None:
     """Raise `ConsentNotKeptError` for an application without consents, `InvalidTimeError` for a future consent."""
     if application.consent is ConsentMode.OFF:
-        raise ConsentNotKeptError("The application is set up to keep no consents.")
+        raise ConsentNotKeptError("The application is configured not to record consents.")
     if evidence.agreed_at > now() + _MAX_CLOCK_AHEAD:
         raise InvalidTimeError("given_at is in the future.")
 
@@ -102,7 +102,7 @@ def check_purpose(application: Application, purpose: str) -> None:
     if purpose not in application.purposes:
         raise ForbiddenError("The application has no such purpose.")
     if application.consent is ConsentMode.OFF:
-        raise ConsentNotKeptError("The application is set up to keep no consents.")
+        raise ConsentNotKeptError("The application is configured not to record consents.")
 
 
 def add_suppressions(

@@ -54,7 +54,7 @@ _RECOVERY_EVENTS: Final = {
     FactorFailure.WRONG_CODE: "recovery.failed",
     FactorFailure.CODE_USED: "recovery.code_used",
 }
-_NOT_ACTIVE: Final = "The factor waits for its first code, or was removed."
+_NOT_ACTIVE: Final = "The factor is still waiting for its first code, or has been removed."
 _log = get_logger(__name__)
 
 

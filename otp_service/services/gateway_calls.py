@@ -77,7 +77,7 @@ class GatewayCalls:
             self._callers -= 1
 
     def suspend(self, gateway: str) -> bool:
-        """Stop calls to a gateway without calls now; return whether it is suspended."""
+        """Suspend a gateway that has no calls in flight; return whether it is suspended."""
         with self._lock:
             if not self._places[gateway]:
                 self._suspended.add(gateway)

@@ -67,7 +67,7 @@ def last_changes(decisions: Iterable[Decision], since: int, now: int) -> list[De
 
 @dataclass(frozen=True, slots=True)
 class ClosedCountry:
-    """A country that is closed to an application, or open for a trickle."""
+    """A country that the guard has closed to an application, or reopened to a trickle on trial."""
 
     application: str
     country: str

@@ -152,7 +152,7 @@ def unblock(context: Context, restriction: Restriction, by: str) -> bool:
 
 
 def reset_limits(context: Context, to: SubjectKey, applications: Collection[str], by: str) -> int:
-    """Reset a number's limits at some applications, and those that all share; return the number of used windows."""
+    """Reset a phone number's limits, of applications and shared ones; return how many windows were used."""
     operator_action = OperatorActionEntry(OperatorAction.LIMITS_RESET, by, target="number")
     reset = context.store.limits.reset
     return perform_action(context, operator_action, lambda: reset(to.bucket, to.pseudonym, applications))

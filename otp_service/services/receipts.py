@@ -128,7 +128,7 @@ def answer_challenge(reporter: SupportsSharedReceipts, request: ProviderRequest)
 def receive_receipts(
     context: Context, gateway: str, reporter: SupportsSharedReceipts, request: ProviderRequest
 ) -> None:
-    """Authenticate and record the receipts of a call; raises `UnauthenticatedError`. Repeating a call does no harm."""
+    """Authenticate a provider's request and record its receipts; raises `UnauthenticatedError`. Safe to repeat."""
     with _forged_is_unauthenticated():
         receipts = reporter.parse_receipts(request)
     for dispatch_id, receipt in receipts:

@@ -855,7 +855,7 @@ class CountrySettings(Section):
 
 
 class RegistrationSettings(Section):
-    """The common members of senders and approvals."""
+    """Settings that senders and approvals share."""
 
     country: CountryCode
     reference: Annotated[str, StringConstraints(min_length=1, max_length=64)]

@@ -79,7 +79,7 @@ class SlotMap:
         return found
 
     def peers(self) -> Sequence[Peer]:
-        """Return all servers that have slots. Raises as `peer_of` does."""
+        """Return all servers that have slots. Raises `StoreUnavailableError` if no server is known."""
         if self._stale:
             self._look()
         if not (found := tuple(dict.fromkeys(one for one in self._slots if one))):
@@ -91,7 +91,7 @@ class SlotMap:
         return sorted(self.peers(), key=lambda peer: (peer in self._suspects, secrets.randbits(16)))
 
     def unserved(self) -> int:
-        """Return how many slots no server has, as is told now. Raises as `peer_of` does."""
+        """Return how many slots no server has, as is told now. Raises `StoreUnavailableError` if no server is known."""
         return self._told().count(None)
 
     def learn(self, moved: MovedError) -> Peer:
@@ -107,7 +107,7 @@ class SlotMap:
         self._stale = True
 
     def refresh(self) -> None:
-        """Look up who has which slot. Raises as `peer_of` does."""
+        """Look up who has which slot. Raises `StoreUnavailableError` if no server is known."""
         self._stale = True
         self._look()
 

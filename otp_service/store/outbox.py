@@ -644,7 +644,7 @@ class Dispatches:
     ) -> ReportResult | None:
         """Record a gateway's report; return ``None`` for an unknown dispatch or another gateway's.
 
-        After the ``last_word`` on a message nothing more is tried for it. A ``refunded`` report's event has no cost.
+        After a report with ``last_word`` no further delivery is tried. With ``refunded`` the event has no cost.
         """
         names = signed.ReceiptKeys(keys.dispatch(bucket, dispatch_id), keys.events(bucket), keys.mirror(bucket))
         arguments = signed.ReceiptArguments(

@@ -129,7 +129,7 @@ class Gauge(Metric[prometheus_client.Gauge]):
         self._child(labels).set(value)
 
     def clear(self) -> None:
-        """Drop all values, whose subjects may have left the configuration."""
+        """Drop all values: what they describe may have left the configuration."""
         self._children.clear()
         self._metric.clear()
 

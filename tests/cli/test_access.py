@@ -251,7 +251,7 @@ def test_an_application_that_could_not_be_used_is_not_made(environ, tmp_path, te
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("add", "shop"), "There is an application of this name in the configuration."),
+        (("add", "shop"), "An application with this name exists in the configuration."),
         (("add", "Club 1"), "A name must have 1 to 32 characters of a-z, 0-9, _ and -."),
         (("change", "shop"), "The application is in the configuration: change it there."),
         (("change", "none"), "There is no such application."),
@@ -263,7 +263,7 @@ def test_what_cannot_be_done_to_an_application_is_told(environ, club, arguments,
 
 def test_a_name_is_given_once(environ, club):
     ok(environ, "application", "add", "club", club)
-    assert refused(environ, "application", "add", "club", club) == "There is an application of this name."
+    assert refused(environ, "application", "add", "club", club) == "An application with this name exists."
     assert refused(environ, "application", "show", "none").startswith("The application 'none' does not exist")
 
 
@@ -271,7 +271,7 @@ def test_the_ledger_is_made_by_the_first_command_that_changes_it(tmp_path):
     """The first key for operators may come before the first process."""
     file = tmp_path / "new" / "ledger.db"
     environ = configured(tmp_path, "redis://127.0.0.1:1/0", ledger={"url": f"sqlite:///{file}"})
-    assert "The ledger has not been made" in refused(environ, "key", "list")
+    assert "The ledger does not exist yet" in refused(environ, "key", "list")
     assert not file.exists()
 
     secret = ok(environ, "key", "add", "--admin").strip()

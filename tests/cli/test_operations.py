@@ -299,7 +299,7 @@ def test_a_command_that_needs_the_ledger_names_it_and_what_to_do(tmp_path, valke
     ledger = {"url": "postgresql://otp:hunter2@127.0.0.1:1/otp", "timeout": 1}
     result = run(*command, environ=configured(tmp_path, valkey.url, ledger=ledger))
 
-    away = "postgresql://127.0.0.1:1/otp: The ledger does not answer. Correct ledger.url, or start it."
+    away = "postgresql://127.0.0.1:1/otp: The ledger is not responding. Correct ledger.url, or start it."
     assert (result.exit_code, result.output) == (1, f"Error: {away}\n")
 
 
@@ -309,7 +309,7 @@ def test_a_ledger_that_was_not_made_is_to_be_made_and_nothing_else(tmp_path, val
     ledger = {"url": f"sqlite:///{file}", "upgrade": False}
     result = run("audit", "verify", environ=configured(tmp_path, valkey.url, ledger=ledger))
 
-    not_made = f"sqlite:///{file}: The ledger has not been made: otp-service ledger upgrade."
+    not_made = f"sqlite:///{file}: The ledger does not exist yet: otp-service ledger upgrade."
     assert (result.exit_code, result.output) == (1, f"Error: {not_made}\n")
 
 

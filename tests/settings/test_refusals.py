@@ -311,8 +311,8 @@ OF_A_SERVER = {
     ),
     "ledger-not-made": (
         _with_an_empty_ledger,
-        "ledger.upgrade: The ledger has not been made.",
-        "Make it: otp-service ledger upgrade",
+        "ledger.upgrade: The ledger does not exist yet.",
+        "Create it: otp-service ledger upgrade",
     ),
     "ledger-of-other-format": (
         _with_a_ledger_of_another_release,

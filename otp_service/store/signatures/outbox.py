@@ -63,7 +63,7 @@ class Redriven(NamedTuple):
 
 
 class Gone(NamedTuple):
-    """The letter or its verification is gone."""
+    """The dead letter, or its verification, no longer exists."""
 
 
 class Unwanted(NamedTuple):

@@ -224,7 +224,7 @@ class ResendArguments(NamedTuple):
 
 
 class Queued(NamedTuple):
-    """A further message waits; the quota is 0 for a repeated request."""
+    """Another message was queued. For a repeated request the quota fields are 0."""
 
     now: int
     record: list[bytes]
