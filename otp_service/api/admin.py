@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import Field, JsonValue, StringConstraints
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import LEDGER_PROBLEMS, Resource, Success, path_parameter
@@ -23,28 +23,24 @@ Network = Annotated[str, StringConstraints(max_length=64)]
 _KEY: dict[str, JsonValue] = {"scopes": ["verify"], "addresses": ["203.0.113.0/24"]}
 
 
-class ApplicationSettingsBody(Body):
+class ApplicationSettingsBody(Body, json_schema_extra={"examples": [{"settings": _SETTINGS}]}):
     """What an application may do."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"settings": _SETTINGS}]})
 
     settings: ApplicationSection
     """Its section as in a configuration file, without `keys`. Absent settings get their defaults."""
 
 
-class NewApplicationBody(ApplicationSettingsBody):
+class NewApplicationBody(
+    ApplicationSettingsBody, json_schema_extra={"examples": [{"name": "club", "settings": _SETTINGS}]}
+):
     """A new application."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "club", "settings": _SETTINGS}]})
 
     name: Annotated[str, StringConstraints(pattern=NAME)]
     """Its permanent name, under which the ledger records it; no other application can have it later."""
 
 
-class NewKeyBody(Body):
+class NewKeyBody(Body, json_schema_extra={"examples": [_KEY]}):
     """The scopes of a new key, and its networks."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_KEY]})
 
     scopes: Annotated[
         list[Literal["verify", "consent", "subjects", "webhooks", "factors", "stats"]],

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import ConfigDict
-
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_number
 from otp_service.api.routes import NUMBER_PROBLEMS, Resource
@@ -16,10 +14,10 @@ from otp_service.services.consents import end_consent, give_consent, read_consen
 from otp_service.services.exports import ConsentEntryAnswer, consent_entry_answer
 
 
-class GivenConsentBody(ConsentBody, PurposeBody):
+class GivenConsentBody(
+    ConsentBody, PurposeBody, json_schema_extra={"examples": [NUMBER_EXAMPLE | {"purpose": "login"} | CONSENT_EXAMPLE]}
+):
     """A consent for a purpose."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [NUMBER_EXAMPLE | {"purpose": "login"} | CONSENT_EXAMPLE]})
 
     client_ip: Address | None = None
     """Address of the end user; its prefix (IPv4 /24, IPv6 /48) is kept as evidence."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, Self
 
 import segno
-from pydantic import ConfigDict, JsonValue, StringConstraints, model_validator
+from pydantic import JsonValue, StringConstraints, model_validator
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import COMMON_PROBLEMS, Resource, path_parameter
@@ -21,21 +21,17 @@ DeviceName = Annotated[str, StringConstraints(min_length=1, max_length=128, patt
 Label = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LABEL, pattern=LABEL)]
 
 
-class UserBody(Body):
+class UserBody(Body, json_schema_extra={"examples": [USER_EXAMPLE]}):
     """A user."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [USER_EXAMPLE]})
 
     user: UserName
     """Your own opaque name of the user, such as the number of an account. It is kept as a keyed hash."""
 
 
-class EnrolmentBody(UserBody):
+class EnrolmentBody(
+    UserBody, json_schema_extra={"examples": [USER_EXAMPLE | {"type": "totp", "label": "ali@example.com", "qr": "svg"}]}
+):
     """An authenticator app of a user."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [USER_EXAMPLE | {"type": "totp", "label": "ali@example.com", "qr": "svg"}]}
-    )
 
     type: Literal["totp"] = "totp"
     label: Label
@@ -46,19 +42,15 @@ class EnrolmentBody(UserBody):
     """An `otpauth://totp/` URI with a secret from elsewhere, to be taken over. Default: a new secret."""
 
 
-class LabelBody(Body):
+class LabelBody(Body, json_schema_extra={"examples": [{"label": "work phone"}]}):
     """A new label."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"label": "work phone"}]})
 
     label: Label
     """Shown in the list of a user's apps; the app itself keeps its first label."""
 
 
-class FactorCodeBody(Body):
+class FactorCodeBody(Body, json_schema_extra={"examples": [{"code": "123456"}]}):
     """A typed code."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"code": "123456"}]})
 
     code: str
     """As many digits of any script as the app shows; spaces and hyphens do not matter."""
@@ -83,15 +75,14 @@ def _only(present: str, absent: str) -> dict[str, JsonValue]:
     return {"required": [present], "properties": {present: {"type": "string"}, absent: {"type": "null"}}}
 
 
-class RemovalBody(Body):
+class RemovalBody(
+    Body,
+    json_schema_extra={
+        "examples": [{"reason": "lost"}],
+        "oneOf": [_only("code", "reason"), _only("reason", "code")],
+    },
+):
     """A code of the app, or why it is removed without one."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"reason": "lost"}],
-            "oneOf": [_only("code", "reason"), _only("reason", "code")],
-        }
-    )
 
     code: str | None = None
     """A code of this app."""
@@ -107,12 +98,10 @@ class RemovalBody(Body):
         return self
 
 
-class RecoveryCodeBody(UserBody):
+class RecoveryCodeBody(
+    UserBody, json_schema_extra={"examples": [USER_EXAMPLE | {"code": "7K2M-9QXA-4TZB-0HWE-6RVD-8NPC"}]}
+):
     """A recovery code that the person typed."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [USER_EXAMPLE | {"code": "7K2M-9QXA-4TZB-0HWE-6RVD-8NPC"}]}
-    )
 
     code: str
     """Capitals, hyphens and blanks do not matter."""

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from jinja2 import Environment
 from markupsafe import Markup, escape
-from pydantic import ConfigDict, StringConstraints
+from pydantic import StringConstraints
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
@@ -45,10 +45,8 @@ pages = Resource("pages", "Pages", problems=("internal", "overloaded"))
 results = Resource("page-results", "Hosted pages", KeyScope.VERIFY, problems=COMMON_PROBLEMS)
 
 
-class ResultBody(Body):
+class ResultBody(Body, json_schema_extra={"examples": [{"result": "k1_0012ab.19abc.X3bq"}]}):
     """What a person's browser brought back from a page."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"result": "k1_0012ab.19abc.X3bq"}]})
 
     result: Annotated[str, StringConstraints(max_length=200, pattern="^[A-Za-z0-9_.-]+$")]
     """The parameter `result` of the address that it came back to."""

@@ -37,10 +37,8 @@ class KeySetAnswer:
     """The public keys, the one that signs now first."""
 
 
-class RedeemBody(Body):
+class RedeemBody(Body, json_schema_extra={"examples": [{"proof": "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiIifQ.c2ln"}]}):
     """A proof to use up."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"proof": "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiIifQ.c2ln"}]})
 
     proof: ProofText
     """As a check answered it."""

@@ -119,10 +119,8 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-class RotationBody(Body):
+class RotationBody(Body, json_schema_extra={"examples": [{"overlap": 3600}]}):
     """How long the old key or secret goes on; may be left out."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap": 3600}]})
 
     overlap: Annotated[int, Field(ge=0, le=MAX_OVERLAP), BeforeValidator(_whole)] = DEFAULT_OVERLAP
     """Seconds, at most 90 days; 0 ends it at once. Default: a day."""
@@ -138,10 +136,8 @@ CONSENT_EXAMPLE: dict[str, JsonValue] = {
 }
 
 
-class ConsentBody(Body):
+class ConsentBody(Body, json_schema_extra={"examples": [CONSENT_EXAMPLE]}):
     """That the end user agreed to get codes, and to which words. What was agreed to is not kept, but its hash."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [CONSENT_EXAMPLE]})
 
     text_version: TextVersion
     """Your name of the words that were shown, such as `2026-11`."""
@@ -173,10 +169,8 @@ NUMBER_EXAMPLE: dict[str, JsonValue] = {"to": "+923001234567"}
 Reason = Annotated[str, StringConstraints(max_length=MAX_REASON, pattern=SHOWN), *WITHOUT_NUMBER]
 
 
-class NumberBody(Body):
+class NumberBody(Body, json_schema_extra={"examples": [NUMBER_EXAMPLE]}):
     """Which number it is about."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [NUMBER_EXAMPLE]})
 
     to: str
     """The phone number, in any spelling; international with `+`, or national together with a region."""
@@ -184,10 +178,8 @@ class NumberBody(Body):
     """ISO 3166-1 alpha-2, for a national spelling. Default: the application's."""
 
 
-class PurposeBody(NumberBody):
+class PurposeBody(NumberBody, json_schema_extra={"examples": [NUMBER_EXAMPLE | {"purpose": "login"}]}):
     """Which number and purpose it is about."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [NUMBER_EXAMPLE | {"purpose": "login"}]})
 
     purpose: PurposeName = "login"
     """One of the application's purposes. Default: `login`."""

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ConfigDict
-
 from otp_service.api.exchange import Exchange
 from otp_service.api.factors import USER_EXAMPLE, FactorAnswer, UserBody, factor_answer, read_user
 from otp_service.api.requests import read_number
@@ -33,12 +31,10 @@ from otp_service.services.json_types import Time
 from otp_service.services.subjects import FreezeStatus, erase, export, freeze, unfreeze
 
 
-class FreezeBody(NumberBody):
+class FreezeBody(
+    NumberBody, json_schema_extra={"examples": [NUMBER_EXAMPLE | {"reason": "customer reports fraud, case A-17"}]}
+):
     """A number with reported fraud."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [NUMBER_EXAMPLE | {"reason": "customer reports fraud, case A-17"}]}
-    )
 
     reason: Reason = ""
     """The reason, for later questions; no personal data."""
@@ -111,10 +107,8 @@ def erase_subject(exchange: Exchange, body: NumberBody) -> ErasureAnswer:
     return _erasure(erase(exchange.context, read_number(exchange, body), exchange.application.name))
 
 
-class UserFreezeBody(UserBody):
+class UserFreezeBody(UserBody, json_schema_extra={"examples": [USER_EXAMPLE | {"reason": "phone stolen, case A-17"}]}):
     """A user with reported fraud."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [USER_EXAMPLE | {"reason": "phone stolen, case A-17"}]})
 
     reason: Reason = ""
     """The reason, for later questions; no personal data."""

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pydantic import ConfigDict
-
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_number
 from otp_service.api.routes import NUMBER_PROBLEMS, Resource
@@ -35,10 +33,8 @@ class LiftBody(ScopeBody):
     """A new consent; it is recorded. Required after a stop of the person, and given later than that."""
 
 
-class SuppressionBody(ScopeBody):
+class SuppressionBody(ScopeBody, json_schema_extra={"examples": [{"to": "+923007654321", "reason": "asked by phone"}]}):
     """A number that gets no messages of the application."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"to": "+923007654321", "reason": "asked by phone"}]})
 
     reason: Reason = ""
     """Why, for later questions; no personal data."""

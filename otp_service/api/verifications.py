@@ -61,10 +61,8 @@ Metadata = Annotated[
 ]
 
 
-class TransactionBody(Body):
+class TransactionBody(Body, json_schema_extra={"examples": [_PAYMENT]}):
     """A payment that a person agrees to. The code is a function of all its members."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_PAYMENT]})
 
     amount: str
     """Decimal with at most the currency's own number of minor digits: `1500` equals `1500.00`."""
@@ -78,10 +76,8 @@ class TransactionBody(Body):
     """1 to 35 ASCII letters, digits, spaces and `. / _ -`."""
 
 
-class HumanCheckBody(Body):
+class HumanCheckBody(Body, json_schema_extra={"examples": [{"passed": True}]}):
     """The caller's claim about a human check."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"passed": True}]})
 
     passed: bool = False
     """That the end user passed it, as your application checked."""
@@ -89,10 +85,8 @@ class HumanCheckBody(Body):
     """What the end user's browser or app got for passing it, where the service asks the provider."""
 
 
-class ClientTokenBody(Body):
+class ClientTokenBody(Body, json_schema_extra={"examples": [_CLIENT_TOKEN]}):
     """What a page in the end user's browser, or an app, may do with this verification alone, without an API key."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_CLIENT_TOKEN]})
 
     allow: Annotated[list[Literal["read", "check", "resend"]], Field(min_length=1, max_length=3)]
     """Which calls."""
@@ -101,20 +95,16 @@ class ClientTokenBody(Body):
     no page can use it then."""
 
 
-class PageBody(Body):
+class PageBody(Body, json_schema_extra={"examples": [{"return_url": "https://shop.example/back?order=1093"}]}):
     """A page on which a person types the code."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"return_url": "https://shop.example/back?order=1093"}]})
 
     return_url: Annotated[str, StringConstraints(max_length=MAX_RETURN_URL)]
     """Where the person goes back to, with the parameter `result` added: one of the application's `page_return_urls`,
     exactly as configured; you may append a query."""
 
 
-class StartBody(NumberBody):
+class StartBody(NumberBody, json_schema_extra={"examples": [{"to": "+923001234567", "client_ip": "203.0.113.7"}]}):
     """A number to send a code to."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"to": "+923001234567", "client_ip": "203.0.113.7"}]})
 
     channel: ChannelName | None = None
     """How the message goes out. Default: the purpose's first channel."""
@@ -155,10 +145,8 @@ class StartBody(NumberBody):
     """That you want a page on which the person types the code, and do not check it yourself."""
 
 
-class CheckBody(Body):
+class CheckBody(Body, json_schema_extra={"examples": [{"code": "123456"}]}):
     """What the person typed."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"code": "123456"}]})
 
     code: str
     """6 to 8 digits of any script; spaces and hyphens do not matter."""
@@ -171,10 +159,8 @@ class CheckBody(Body):
     """The same as at the start; required when the purpose is of kind `transaction`, refused otherwise."""
 
 
-class ResendBody(Body):
+class ResendBody(Body, json_schema_extra={"examples": [{"channel": "voice"}]}):
     """How to send again; may be left out."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"channel": "voice"}]})
 
     channel: ChannelName | None = None
     """Default: the channel of the last message."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints, WithJsonSchema
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_moment, read_query
@@ -36,10 +36,8 @@ TypeName = Annotated[
 ]
 
 
-class EndpointBody(Body):
+class EndpointBody(Body, json_schema_extra={"examples": [_ENDPOINT]}):
     """An endpoint for webhooks, and their types."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_ENDPOINT]})
 
     url: Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL)]
     """An `https://` address of yours, without user, password and fragment."""
@@ -47,10 +45,8 @@ class EndpointBody(Body):
     """Types of webhooks, such as `verification.approved`, or their first part for all that begin with it."""
 
 
-class ReplayBody(Body):
+class ReplayBody(Body, json_schema_extra={"examples": [{"since": "2026-11-24T22:00:00Z"}]}):
     """The webhooks of a replay."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"since": "2026-11-24T22:00:00Z"}]})
 
     since: Moment
     """Only events at this time or later: RFC 3339 in UTC."""

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.alias_generators import to_pascal
 from werkzeug.wsgi import get_host
 
@@ -49,10 +49,8 @@ UNUSED_PARAMETERS: Final = metrics.Counter(
 )
 
 
-class Form(Body):
+class Form(Body, extra="ignore", alias_generator=to_pascal):
     """Parameters by Twilio's names; others are ignored."""
-
-    model_config = ConfigDict(extra="ignore", alias_generator=to_pascal)
 
 
 GivenForm = TypeVar("GivenForm", bound=Form)
