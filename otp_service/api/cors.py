@@ -10,12 +10,6 @@ from otp_service.api.exchange import Exchange
 from otp_service.api.routes import Answer, Route
 from otp_service.errors import ForbiddenError
 
-_EXPOSED = "Retry-After, X-Request-Id"
-"""Headers of an answer that pages may read. The quota is absent, because it shows the application's traffic."""
-_ALLOWED = "Authorization, Content-Type, Idempotency-Key"
-_PREFLIGHT_LIFE = 600
-"""Seconds for which browsers may keep the answer to a preflight."""
-
 
 def preflight_of(route: Route) -> Route:
     """Return the route for CORS preflights of a route."""
@@ -41,8 +35,8 @@ def _answer_preflight(method: str, exchange: Exchange, **_: str) -> Answer:
         raise ForbiddenError("No application lists this origin.")
     exchange.headers |= {
         "Access-Control-Allow-Methods": method,
-        "Access-Control-Allow-Headers": _ALLOWED,
-        "Access-Control-Max-Age": str(_PREFLIGHT_LIFE),
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key",
+        "Access-Control-Max-Age": "600",  # seconds
     }
     return Answer(b"", 204, None)
 
@@ -56,4 +50,6 @@ def share_with(exchange: Exchange, origin: str | None) -> None:
     """Let only pages of an origin read the answer, also an error."""
     exchange.cors = {"Vary": "Origin"}
     if origin is not None:
-        exchange.cors |= {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": _EXPOSED}
+        # The quota is absent, because it shows the application's traffic.
+        exposed = "Retry-After, X-Request-Id"
+        exchange.cors |= {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": exposed}

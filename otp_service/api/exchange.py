@@ -169,13 +169,10 @@ COMMON_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosnif
 browsers ignore it over plain HTTP."""
 CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 """Default Content-Security-Policy of an answer."""
-UNMATCHED = "unmatched"
-"""Route of a request for an unknown path, which is not logged."""
 PROBES = {"/healthz", "/readyz", "/readyz/checks"}
 """Routes that are called every few seconds."""
 _SPAN_FACTS = {"application", "verification", "dispatch", "problem"}
 """Facts of the log line that the span shows too."""
-_FIRST_FAILURE_STATUS = 500
 
 _log = PlainLogger(__name__)
 
@@ -195,10 +192,10 @@ def log_request(exchange: Exchange, status: int) -> None:
     """Log and count the request; later log lines of this thread do not carry its ids."""
     begin_log_members()
     seconds = time.perf_counter() - exchange.began
-    route = exchange.route.rule if exchange.route else UNMATCHED
+    route = exchange.route.rule if exchange.route else "unmatched"  # an unknown path is not logged
     method = metrics.method_label(exchange.method)
     metrics.request_duration.observe(seconds, method=method, route=route, status=str(status))
-    has_failed = status >= _FIRST_FAILURE_STATUS
+    has_failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     if tracing.is_on():
         tracing.annotate(
             f"{method} {route}",

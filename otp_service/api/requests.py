@@ -26,8 +26,6 @@ MAX_BODY = 8 * 1024
 """Bytes of a JSON body."""
 MAX_FAULTS = 20
 """Defects listed at once."""
-_WHOLE = ""
-"""JSON pointer of the whole body, also of defects outside it."""
 _NAME = re.compile(r"(?!.*[0-9]{4})[A-Za-z_][A-Za-z0-9_-]{0,39}")
 """Names of members that may be shown. Any other name may be a number or a code, as a value may."""
 _HOST = re.compile(r"(?:[\w.~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
@@ -80,11 +78,11 @@ def read_json(exchange: Exchange, *, may_be_empty: bool = False) -> dict[str, An
         if _SURROGATE.search(text):
             json.dumps(document, ensure_ascii=False).encode()
     except _DuplicateMemberError:
-        _refuse("A member is named twice.", Fault(_WHOLE, "names a member twice"))
+        _refuse("A member is named twice.", "names a member twice")
     except (ValueError, RecursionError):
-        _refuse("The body is not valid JSON.", Fault(_WHOLE, "is not valid JSON in UTF-8"))
+        _refuse("The body is not valid JSON.", "is not valid JSON in UTF-8")
     if not isinstance(document, dict):
-        _refuse("The body is not a JSON object.", Fault(_WHOLE, "is not an object"))
+        _refuse("The body is not a JSON object.", "is not an object")
     return document
 
 
@@ -138,9 +136,9 @@ def read_query_lists(exchange: Exchange, *known: str, repeated: Collection[str] 
     """Return the values of the query parameters; only those in ``repeated`` may occur more than once."""
     parameters = parse_qs(exchange.environ.get("QUERY_STRING", ""), keep_blank_values=True)
     if not {*known, *repeated}.issuperset(parameters):
-        _refuse("The query has an unknown parameter.", Fault(_WHOLE, "the query has an unknown parameter"))
+        _refuse("The query has an unknown parameter.", "the query has an unknown parameter")
     if any(len(values) > 1 for name, values in parameters.items() if name not in repeated):
-        _refuse("A query parameter is given twice.", Fault(_WHOLE, "a query parameter is given twice"))
+        _refuse("A query parameter is given twice.", "a query parameter is given twice")
     return parameters
 
 
@@ -149,7 +147,7 @@ def read_moment(parameters: Mapping[str, str], name: str) -> int | None:
     try:
         return parse_timestamp(parameters[name]) if name in parameters else None
     except ValueError as malformed:
-        _refuse(f"The parameter {name} {malformed}.", Fault(_WHOLE, f"{name} {malformed}"))
+        _refuse(f"The parameter {name} {malformed}.", f"{name} {malformed}")
 
 
 def host_of(environ: WSGIEnvironment) -> str | None:
@@ -175,9 +173,9 @@ def _constant(_: str) -> NoReturn:
 _decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant).decode
 
 
-def _refuse(message: str, fault: Fault) -> NoReturn:
-    # Without the cause, which contains the refused value.
-    raise InvalidRequestError(message, (fault,)) from None
+def _refuse(message: str, fault: str) -> NoReturn:
+    # Without the cause, which contains the refused value. The empty pointer is the whole body, or all outside it.
+    raise InvalidRequestError(message, (Fault("", fault),)) from None
 
 
 def _fault(error: ErrorDetails) -> Fault:
