@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from otp_service.domain.applications import Application
-from otp_service.domain.payments import PLAIN_STYLE, AmountStyle, Transaction, format_amount
+from otp_service.domain.payments import Transaction, format_amount
 from otp_service.domain.segments import segments
-from otp_service.domain.templates import ChosenTemplate, MessageTemplates, TemplateRef, Variable, amount_style
+from otp_service.domain.templates import MessageTemplates, TemplateRef, Variable, amount_style
 from otp_service.domain.verification import Channel, Purpose
 
 _ON_THE_WAY = 5
@@ -45,28 +45,31 @@ class RenderedMessage:
     template: TemplateRef = field(repr=False)
 
 
-def render(content: MessageContent, words: ChosenTemplate, style: AmountStyle) -> RenderedMessage:
-    """Return the text of a message in the words of its language, amounts in a locale's style."""
+def render_message(templates: MessageTemplates, content: MessageContent) -> RenderedMessage:
+    """Return the text of a message in the requested locale, the application's, or English."""
+    locales = (content.locale, content.application.locale)
+    words = templates.choose(content.purpose, content.channel, *locales, only=content.languages)
     variables = {
         Variable.BRAND.value: content.application.brand,
         Variable.CODE.value: content.code,
         Variable.MINUTES.value: words.language.duration(content.minutes),
     }
+    account = ""
     if payment := content.transaction:
+        style = amount_style(words.locale)
         variables[Variable.AMOUNT.value] = format_amount(payment.amount, payment.currency, style)
         variables[Variable.PAYEE.value] = payment.payee
     if payment and payment.account:
         variables[Variable.ACCOUNT.value] = payment.account
-    account = content.transaction.account if content.transaction else None
-    if account and content.channel.traits.is_spoken:
-        account = words.language.account_spoken.fill({Variable.ACCOUNT: spell_digits(account)})
-    elif account:
-        account = words.language.account_written.fill({Variable.ACCOUNT: account})
+        if content.channel.traits.is_spoken:
+            account = words.language.account_spoken.fill({Variable.ACCOUNT: spell_digits(payment.account)})
+        else:
+            account = words.language.account_written.fill({Variable.ACCOUNT: payment.account})
     values = {
         **variables,
         Variable.DIGITS: spell_digits(content.code),
         Variable.NEVER_SHARE: words.language.never_share,
-        Variable.ACCOUNT: account or "",
+        Variable.ACCOUNT: account,
     }
     text = words.template.fill(values)
     if content.channel is Channel.SMS:
@@ -106,13 +109,6 @@ class Message:
     """The sender's name on the handset; ``None`` for the gateway's own."""
     template: TemplateRef | None = None
     """``None`` for a test message."""
-
-
-def render_message(templates: MessageTemplates, content: MessageContent) -> RenderedMessage:
-    """Return the text of a message in the requested locale, the application's, or English."""
-    locales = (content.locale, content.application.locale)
-    words = templates.choose(content.purpose, content.channel, *locales, only=content.languages)
-    return render(content, words, amount_style(words.locale) if content.transaction else PLAIN_STYLE)
 
 
 def max_segments(templates: MessageTemplates, content: MessageContent) -> int:

@@ -73,7 +73,13 @@ class Transaction:
             raise InvalidTransactionError(f"payee {rule}.")
         if _DOMAIN.search(payee) and payee not in trusted_payees:
             raise InvalidTransactionError("payee looks like a domain name; the application does not list it as one.")
-        amount = _canonical_amount(self.amount, self.currency)
+        digits = minor_digits(self.currency)
+        if digits is None:
+            raise InvalidTransactionError("currency is an ISO 4217 code such as PKR.")
+        match = _AMOUNT.fullmatch(self.amount)
+        if not match or len(match[2] or "") > digits:
+            raise InvalidTransactionError(f"amount is a decimal such as 1500 with at most {digits} minor digits.")
+        amount = f"{match[1]}.{match[2] or '':0<{digits}}" if digits else match[1]
         return Transaction(amount, self.currency, payee, self.account, self.reference)
 
 
@@ -86,16 +92,6 @@ class PaymentHashes:
 
 
 NO_TRANSACTION = ""
-
-
-def _canonical_amount(amount: str, currency: str) -> str:
-    digits = minor_digits(currency)
-    if digits is None:
-        raise InvalidTransactionError("currency is an ISO 4217 code such as PKR.")
-    match = _AMOUNT.fullmatch(amount)
-    if not match or len(match[2] or "") > digits:
-        raise InvalidTransactionError(f"amount is a decimal such as 1500 with at most {digits} minor digits.")
-    return f"{match[1]}.{match[2] or '':0<{digits}}" if digits else match[1]
 
 
 def broken_name_rule(name: str) -> str | None:

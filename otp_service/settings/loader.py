@@ -25,12 +25,6 @@ _MEMBERS: Final = ("residency", "countries")
 """Members that a profile may set."""
 
 
-def require_one_profile(file: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-    """Raise `ConfigurationError` if file and environment name different profiles: neither may replace the other."""
-    if "profile" in file and environment.get("profile", file["profile"]) != file["profile"]:
-        raise ConfigurationError("profile: the file and OTP_SERVICE__PROFILE name different profiles: remove either.")
-
-
 def with_profile(table: Mapping[str, Any]) -> Table:
     """Return a table merged with its profile; raise `ConfigurationError` for each setting that contradicts it."""
     if "profile" not in table:
@@ -117,7 +111,8 @@ def load_settings(
     source = path or (Path(variable) if variable else None)
     table = read_file(source) if source else {}
     environment = read_environment(variables)
-    require_one_profile(table, environment)
+    if "profile" in table and environment.get("profile", table["profile"]) != table["profile"]:
+        raise ConfigurationError("profile: the file and OTP_SERVICE__PROFILE name different profiles: remove either.")
     settings = _valid(merge(table, environment))
     files = {source: holds_secrets(settings, table)} if source else {}
     settings.note_files(files | dict.fromkeys(secret_files(variables), True))
