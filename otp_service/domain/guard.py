@@ -148,20 +148,9 @@ class Limit:
     amount: int
     seconds: int
 
-    @property
-    def name(self) -> str:
-        """Scope and window, for its keys."""
-        return f"{self.scope}/{self.seconds}"
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """All limits of an installation; in each scope the narrowest window first."""
-
-    number: tuple[Limit, ...]
-    ip: tuple[Limit, ...]
-    application: tuple[Limit, ...]
-    failed_checks: tuple[Limit, ...]
+Limits = Mapping[LimitScope, tuple[Limit, ...]]
+"""All limits of an installation; in each scope the narrowest window first."""
 
 
 def parse_limits(scope: LimitScope, notations: tuple[str, ...]) -> tuple[Limit, ...]:

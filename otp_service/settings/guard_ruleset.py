@@ -14,6 +14,7 @@ from otp_service.domain.guard import (
     ConversionBreaker,
     Failures,
     Limits,
+    LimitScope,
     Lock,
     Mode,
     NewcomerRule,
@@ -25,10 +26,10 @@ from otp_service.domain.newcomer_traffic import BLOCK_MEMORY, GROWTH
 from otp_service.settings.schema import ConversionSettings, GuardSettings, SpendSettings
 
 _RULE_OF_SCOPE = {
-    "failed_checks": "number.guesses",
-    "number": "number.sends",
-    "ip": "address.starts",
-    "application": "application.requests",
+    LimitScope.FAILED_CHECKS: "number.guesses",
+    LimitScope.NUMBER: "number.sends",
+    LimitScope.IP: "address.starts",
+    LimitScope.APPLICATION: "application.requests",
 }
 """In the order in which a request's windows are counted."""
 
@@ -79,7 +80,7 @@ def _windows(guard: GuardSettings, limits: Limits, *, asks: bool) -> Iterator[Wi
     for scope, rule in _RULE_OF_SCOPE.items():
         if not _is_on(guard, rule):
             continue
-        for position, limit in enumerate(getattr(limits, scope)):
+        for position, limit in enumerate(limits[scope]):
             reserved = math.ceil(guard.number.reserved * limit.amount)
             yield Window(
                 rule=rule,
@@ -87,10 +88,12 @@ def _windows(guard: GuardSettings, limits: Limits, *, asks: bool) -> Iterator[Wi
                 amount=limit.amount,
                 seconds=limit.seconds,
                 # at least 1, since every device is unknown at first
-                for_unknown=max(1, limit.amount - reserved) if scope in {"number", "failed_checks"} else None,
-                for_known=reserved or None if scope == "number" else None,
-                quota=scope == "application" and position == 0,
-                asks=asks and scope == "ip",
+                for_unknown=max(1, limit.amount - reserved)
+                if scope in {LimitScope.NUMBER, LimitScope.FAILED_CHECKS}
+                else None,
+                for_known=reserved or None if scope is LimitScope.NUMBER else None,
+                quota=scope is LimitScope.APPLICATION and position == 0,
+                asks=asks and scope is LimitScope.IP,
                 record_only=_records(guard, rule),
             )
 

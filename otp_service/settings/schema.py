@@ -232,7 +232,7 @@ class LimitsSettings(Section):
     @cached_property
     def parsed(self) -> Limits:
         """The parsed limits; raises `ConfigurationError` for a bad notation."""
-        return Limits(**{scope.value: parse_limits(scope, getattr(self, scope)) for scope in LimitScope})
+        return {scope: parse_limits(scope, getattr(self, scope)) for scope in LimitScope}
 
 
 class WorkerSettings(Section):

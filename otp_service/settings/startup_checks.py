@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from otp_service.domain.applications import ASSERTION, NO_HUMAN_CHECK
 from otp_service.domain.consents import ConsentMode
-from otp_service.domain.guard import GUARD_RULES, Mode
+from otp_service.domain.guard import GUARD_RULES, LimitScope, Mode
 from otp_service.domain.keyring import SampleKeyError, api_key_hash, parse_key, parse_root_keys
 from otp_service.domain.payments import broken_name_rule, minor_digits
 from otp_service.domain.sending_rules import Violation, sender_id_faults
@@ -487,13 +487,13 @@ def _empty_sections(settings: Settings) -> Iterator[StartRefusal]:
 
 def _limits(settings: Settings) -> Iterator[StartRefusal]:
     limits = settings.limits.parsed
-    for name, place, windows, noun, risk in (
-        (RefusalName.NUMBER_LIMIT, "number", limits.number, "messages", "a number could be flooded"),
-        (RefusalName.GUESS_LIMIT, "failed_checks", limits.failed_checks, "wrong codes", "a code could be guessed"),
+    for name, scope, noun, risk in (
+        (RefusalName.NUMBER_LIMIT, LimitScope.NUMBER, "messages", "a number could be flooded"),
+        (RefusalName.GUESS_LIMIT, LimitScope.FAILED_CHECKS, "wrong codes", "a code could be guessed"),
     ):
-        if not any(window.seconds >= _HOUR and window.amount <= _MAX_HOURLY for window in windows):
+        if not any(window.seconds >= _HOUR and window.amount <= _MAX_HOURLY for window in limits[scope]):
             sentence = f"No limit of an hour or longer allows at most {_MAX_HOURLY} {noun}: {risk}."
-            yield StartRefusal(name, f"limits.{place}", sentence, "Add a limit such as '10/day'.")
+            yield StartRefusal(name, f"limits.{scope}", sentence, "Add a limit such as '10/day'.")
 
 
 def _guard(settings: Settings) -> Iterator[StartRefusal]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import redis
 
-from otp_service.domain.guard import DAY, Limit, Limits, Ruleset
+from otp_service.domain.guard import DAY, Limit, Limits, LimitScope, Ruleset
 from otp_service.domain.guard_replay import FadingCounter
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.newcomer_traffic import BLOCK_MEMORY
@@ -192,9 +192,9 @@ class LimitReader:
         """Return the state of every window of a number."""
         number, names = NumberKeys(keys.number(bucket, pseudonym)), signed.Applications(tuple(applications))
         state = self._scripts.call(signed.NUMBER_READ, number, names, _number_rules(self._rulesets))
-        windows = [_state(limit, None, state.sends, state.now) for limit in self._limits.number]
+        windows = [_state(limit, None, state.sends, state.now) for limit in self._limits[LimitScope.NUMBER]]
         for name, times in zip(names.rest, state.wrong, strict=True):
-            windows += [_state(limit, name, times, state.now) for limit in self._limits.failed_checks]
+            windows += [_state(limit, name, times, state.now) for limit in self._limits[LimitScope.FAILED_CHECKS]]
         return windows
 
     def reset(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:

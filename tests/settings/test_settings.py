@@ -413,7 +413,10 @@ def test_the_tree_becomes_the_objects_of_the_rules():
     assert {application.name for application in settings.application_of_key.values()} == {"shop", "bank"}
     payment = settings.named_purposes["payment"]
     assert (payment.name, payment.kind, payment.channels) == ("payment", PurposeKind.TRANSACTION, (Channel.SMS,))
-    assert settings.limits.parsed.number == (Limit(LimitScope.NUMBER, 5, 600), Limit(LimitScope.NUMBER, 10, 86400))
+    assert settings.limits.parsed[LimitScope.NUMBER] == (
+        Limit(LimitScope.NUMBER, 5, 600),
+        Limit(LimitScope.NUMBER, 10, 86400),
+    )
     assert isinstance(settings.keyring(), Keyring)
     assert settings.claim_after == 1.5
 
