@@ -194,7 +194,7 @@ def show_number(visit: ConsoleRequest, handle: str) -> Answer:
         suppressions=suppressions[::-1][:_MAX_NUMBER_ROWS],
         frozen=[entry.application for entry in standing if entry.scope is SuppressionScope.FROZEN],
         kept_back=[entry.application for entry in standing if entry.scope is SuppressionScope.ALL],
-        requests=_requests(visit, DualControlRequests(context.ledger.database).about(number.pseudonym, _MAX_ROWS)),
+        requests=_requests(visit, DualControlRequests(context.ledger.database).of_number(number.pseudonym, _MAX_ROWS)),
         looks=NumberViews(context.ledger.database).at(number.pseudonym, _MAX_ROWS),
         applications=visit.choices,
         scopes=SETTABLE_SCOPES,

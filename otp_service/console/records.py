@@ -320,7 +320,7 @@ class DualControlRequests:
         with self._database.write() as connection:
             connection.execute(ended.values(**values))
 
-    def about(self, pseudonym: str, max_rows: int) -> tuple[DualControlRequest, ...]:
+    def of_number(self, pseudonym: str, max_rows: int) -> tuple[DualControlRequest, ...]:
         return self._read(max_rows, second_person_requests.c.pseudonym == pseudonym)
 
     def latest(self, max_rows: int) -> tuple[DualControlRequest, ...]:

@@ -192,7 +192,7 @@ class MessageTemplates:
         """Return the words of the first locale that has them: requested (if ``only`` allows it), ``only``, English."""
         for locale, tag, language in self._languages(requested, only):
             if texts := language.texts_for(purpose, channel):
-                return ChosenTemplate(language, texts, texts.templates[channel], _as_asked(locale, tag, language))
+                return ChosenTemplate(language, texts, texts.templates[channel], _locale_of(locale, tag, language))
         raise LookupError("the templates are complete for English")
 
     def choose_reply(
@@ -202,13 +202,13 @@ class MessageTemplates:
         for locale, tag, language in self._languages(requested, only):
             if meaning in language.replies:
                 reference = language.references[reply_name(meaning), Channel.SMS]
-                return language.replies[meaning], reference, _as_asked(locale, tag, language)
+                return language.replies[meaning], reference, _locale_of(locale, tag, language)
         raise LookupError("the templates are complete for English")
 
     def supports(self, locale: str) -> bool:
         """Tell whether a locale's language and script have words."""
         tag = next((tag for tag in fallback_tags(locale) if tag.lower() in self.languages), None)
-        return tag is not None and _as_asked(locale, tag, self.languages[tag.lower()]) == locale
+        return tag is not None and _locale_of(locale, tag, self.languages[tag.lower()]) == locale
 
     def _languages(self, requested: Iterable[str], only: Collection[str]) -> Iterator[tuple[str, str, Language]]:
         """Yield the languages to try, each with its locale and tag."""
@@ -235,7 +235,7 @@ def _reference(language: Language, name: str, channel: Channel, template: Templa
     return TemplateRef(f"{language.tag}/{name}/{channel}", language.version, digest_of(words))
 
 
-def _as_asked(locale: str, tag: str, language: Language) -> str:
+def _locale_of(locale: str, tag: str, language: Language) -> str:
     """Return the locale, or the language's tag where the locale has another script."""
     dropped = locale[len(tag) :].split("-")
     return language.tag if any(len(subtag) == 4 and subtag.isalpha() for subtag in dropped) else locale  # noqa: PLR2004 - ISO 15924

@@ -59,7 +59,7 @@ GROUPS: Final = frozenset(map(_group, WebhookType))
 """First parts of types; each stands for all its types."""
 
 
-def is_wanted(kind: str, chosen: Collection[str]) -> bool:
+def is_chosen(kind: str, chosen: Collection[str]) -> bool:
     """Tell whether a type is chosen, by its own name or its group's."""
     return kind in chosen or _group(kind) in chosen
 

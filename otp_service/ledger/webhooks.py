@@ -21,7 +21,7 @@ from otp_service.domain.webhooks import (
     WebhookDeliveryStatus,
     WebhookSlots,
     WebhookType,
-    is_wanted,
+    is_chosen,
     next_delay,
 )
 from otp_service.errors import EndpointLimitError
@@ -52,7 +52,7 @@ def record_webhooks(connection: Connection, new: Iterable[Webhook]) -> None:
     for row in rows:
         types = row.types.split()
         for webhook in distinct:
-            if webhook.application == row.application and is_wanted(webhook.type, types):
+            if webhook.application == row.application and is_chosen(webhook.type, types):
                 by_endpoint[row.id].append(webhook)
     if not by_endpoint:
         return
@@ -86,7 +86,7 @@ def notify_suppressions(connection: Connection, entries: Sequence[Suppression], 
     types = (WebhookType.SUPPRESSION_ADDED, WebhookType.SUPPRESSION_LIFTED)
     rows = connection.execute(select(endpoints.c.application, endpoints.c.types).where(_IN_USE))
     applications = sorted(
-        {row.application for row in rows if any(is_wanted(kind, row.types.split()) for kind in types)}
+        {row.application for row in rows if any(is_chosen(kind, row.types.split()) for kind in types)}
     )
     if not applications:
         return
