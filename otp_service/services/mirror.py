@@ -1,4 +1,4 @@
-"""Keep the mirror of the ledger in Redis up to date, and tell whether it is."""
+"""Keeps the mirror of the ledger in Redis up to date, and reports its state."""
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +15,13 @@ from otp_service.store.mirror import Mirror, MirrorBuild, MirrorHead, MirrorPart
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeNumber
 
-# The mirror names the history that it was built of. Where that is not the history of the ledger, one of them was
-# restored from a copy, and neither knows all that was said: an operator has to decide, and until then nothing is sent.
+# The mirror names the history that it was built of. If that is not the ledger's history, one of them was restored from
+# a copy, and neither has every opt-out: nothing is sent until an operator decides.
 
 BATCH_SIZE = 500
 """Numbers written in one step."""
 _ROUND: Final = 8
-"""Runs of `MirrorSync.follow` after which all parts were read, while nothing changes."""
+"""Runs of `MirrorSync.follow` that read all parts, while nothing changes."""
 _log = get_logger(__name__)
 
 
@@ -29,12 +29,11 @@ class MirrorState(StrEnum):
     """How the mirror compared with the ledger when it was last read."""
 
     UNKNOWN = "unknown"
-    """Nobody has looked yet."""
     OK = "ok"
     UNAVAILABLE = "unavailable"
-    """The ledger did not answer: what was known stays in force."""
+    """The ledger did not answer: the last known position stays in force."""
     REPLACED = "replaced"
-    """Its file was replaced under this process: nothing is written, and what was known stays in force."""
+    """The ledger's file was replaced: nothing is written, and the last known position stays in force."""
     BEHIND = "behind"
     """The mirror is being built."""
     DIVERGED = "diverged"
@@ -42,11 +41,11 @@ class MirrorState(StrEnum):
     FOREIGN = "foreign"
     """The mirror is another ledger's."""
     RESTORED = "restored"
-    """The store was restored from a copy, and no process that ran before has seen that the ledger was not."""
+    """The store was restored from a copy, and no process that ran before has vouched for the ledger."""
     LOST = "lost"
-    """There is no mirror, though there was one: Redis was emptied or is another one."""
+    """The mirror is gone: Redis was emptied or is another server."""
     ABSENT = "absent"
-    """There is no mirror yet."""
+    """No mirror was built yet."""
 
 
 MISMATCHES: Final[Mapping[MirrorState, str]] = {
@@ -67,11 +66,11 @@ class MirrorStatus(NamedTuple):
     mirrored: int = 0
     """Number of the mirror's last change."""
     next: MirrorChanges | None = None
-    """What the mirror is to be told next; ``None`` where that is nothing."""
+    """The next changes to mirror, if any."""
 
     @property
     def lag(self) -> int:
-        """How many changes the mirror lacks."""
+        """Number of changes that the mirror lacks."""
         return self.changes - self.mirrored
 
 
@@ -82,16 +81,15 @@ class _SyncResult(NamedTuple):
     reached: dict[MirrorPart, int | None]
     """Parts at the ledger's position; each with the fence behind which it was restored, if any."""
     failures: list[StoreUnavailableError]
-    """Of parts whose servers do not answer."""
     written: MirrorChanges | None = None
-    """The last changes that were written."""
+    """The last written changes."""
 
 
 class MirrorSync:
     """Keeps the mirror at the ledger's position. Safe to be used by several threads."""
 
     def __init__(self, ledger: Ledger, mirror: Mirror, keyring: Keyring, *, rebuild_lost: bool = False) -> None:
-        """``rebuild_lost``: rebuild a mirror that is gone without asking an operator."""
+        """``rebuild_lost``: rebuild a lost mirror without an operator's decision."""
         self._ledger = ledger
         self._mirror = mirror
         self._keyring = keyring
@@ -99,9 +97,9 @@ class MirrorSync:
         self._known: dict[str, LedgerPosition] = {}
         """By bucket, the ledger's position that the mirror must have reached there."""
         self._read_at: LedgerPosition | None = None
-        """The ledger's position at which the mirror was read last in all buckets."""
+        """The ledger's position when the mirror was last read in all buckets."""
         self._turn = 0
-        """Place of the part that is read next while nothing changes."""
+        """Index of the part that is read next while nothing changes."""
         self._knew_both = False
         """Whether the mirror was at the ledger's place, in a store that was not restored."""
         self._noted = False
@@ -110,28 +108,25 @@ class MirrorSync:
         self._aborted = False
         self.state = MirrorState.UNKNOWN
         self.built = 0
-        """Numbers that are in the mirror which is being built here, or was last."""
+        """Numbers in the mirror that is being built, or was built last."""
 
     def query(self, bucket: str, demand: ConsentMode, evidence: str = "") -> MirrorQuery:
-        """Return what scripts of a bucket need to ask the mirror whether a message may go.
+        """Return the query by which scripts of a bucket ask the mirror whether a message may go.
 
-        Asks the ledger the first time only. Raises `LedgerUnavailableError` while it is not known how far the ledger
-        has come, and `LedgerMismatchError` while an operator has to decide.
+        Reads the ledger the first time only. Raises `LedgerUnavailableError` while its position is unknown, and
+        `LedgerMismatchError` until an operator decides.
         """
         if bucket not in self._known:
-            self._look_first(bucket)
+            try:
+                self.refresh()
+            except LedgerUnavailableError:
+                if bucket not in self._known:
+                    raise
         if self.state in MISMATCHES:
             raise LedgerMismatchError(MISMATCHES[self.state])
         if (known := self._known.get(bucket)) is None:
             raise LedgerUnavailableError("Opt-outs cannot be checked right now.")
         return MirrorQuery(known.identity, known.sequence, demand, evidence)
-
-    def _look_first(self, bucket: str) -> None:
-        try:
-            self.refresh()
-        except LedgerUnavailableError:
-            if bucket not in self._known:
-                raise
 
     @property
     def is_known(self) -> bool:
@@ -139,11 +134,11 @@ class MirrorSync:
         return bool(self._known)
 
     def refresh(self) -> None:
-        """Bring the mirror to the ledger's position; build it where there is none and no operator has to decide.
+        """Bring the mirror to the ledger's position; build it if it is absent and no operator has to decide.
 
-        Parts whose servers do not answer stay behind. When the ledger does not answer, the last known position stays in
-        force, or the one that other processes noted in Redis (`Mirror.known_place`). Raises `LedgerUnavailableError`
-        then, and `StoreUnavailableError` when no server answers.
+        Parts whose servers do not answer stay behind. Raises `StoreUnavailableError` if no server answers. If the
+        ledger does not answer, raises `LedgerUnavailableError`, and the last known position stays in force, or that of
+        other processes (`Mirror.known_place`).
         """
         self._refresh(self._mirror.parts, is_complete=True)
 
@@ -159,7 +154,9 @@ class MirrorSync:
         try:
             last = self._ledger.mirror_source.head()
             parts = due if is_complete or self._read_at == last else self._mirror.parts
-            result = self._sync(last, parts, self._last_known())
+            with self._lock:
+                known = max(self._known.values(), key=attrgetter("sequence"), default=None)
+            result = self._sync(last, parts, known)
             self._set_state(result.state)
             is_read = self.state is MirrorState.OK and result.reached.keys() >= set(parts)
             self._read_at = last if is_read else None
@@ -178,12 +175,11 @@ class MirrorSync:
             raise
 
     def write_through(self, place: LedgerPosition, pseudonyms: Iterable[str]) -> None:
-        """Mirror the changes of some numbers and users, up to a place of the ledger that was just recorded.
+        """Mirror the changes of numbers and users, up to a place that the ledger has just recorded.
 
-        Returns once their own buckets have them, without waiting for others. The changes are recorded whatever this
-        raises: `StoreUnavailableError` or `LedgerUnavailableError` when a server or the ledger does not answer (they
-        are mirrored later, and their buckets accept nothing until then), `LedgerMismatchError` when they are not in
-        force because an operator has to decide which ledger is.
+        Returns once their own buckets have them, without waiting for others. The changes are recorded even if this
+        raises `StoreUnavailableError` or `LedgerUnavailableError` (they are mirrored later, and their buckets accept
+        nothing until then), or `LedgerMismatchError` (they are not in force until an operator decides).
         """
         buckets = {self._keyring.bucket(pseudonym) for pseudonym in pseudonyms}
         own = [part for part in self._mirror.parts if part.buckets & buckets]
@@ -203,19 +199,15 @@ class MirrorSync:
             self._mirror.write_nowait(result.written, self._buckets(result.written), others)
 
     def rebuild(self) -> None:
-        """Take the ledger for a new one, and mirror it anew: an operator decided to forget what it does not say."""
+        """Take the ledger for a new ledger, and rebuild the mirror: an operator decided to forget all other states."""
         old = self._mirror.head().place
         self._ledger.mirror_source.rename(old.sequence if old else 0)
         self._mirror.drop()
         self.refresh()
 
     def abort_build(self) -> None:
-        """Abort a build of the mirror here; another process goes on."""
+        """Abort a build of the mirror in this process; another process goes on."""
         self._aborted = True
-
-    def _last_known(self) -> LedgerPosition | None:
-        with self._lock:
-            return max(self._known.values(), key=attrgetter("sequence"), default=None)
 
     def _sync(self, last: LedgerPosition, parts: Sequence[MirrorPart], known: LedgerPosition | None) -> _SyncResult:
         """Bring parts to the ledger's position, and make scripts require that position there.
@@ -232,7 +224,10 @@ class MirrorSync:
             return result
         if not result.reached:
             raise result.failures[0]
-        self._note_mirrored()
+        # from then on a missing mirror counts as lost
+        if not self._noted and not self._ledger.mirror_source.was_mirrored():
+            self._ledger.mirror_source.note_mirrored()
+        self._noted = True
         return result._replace(state=self._vouch_or_wait(result.reached))
 
     def _bring(self, last: LedgerPosition, parts: Sequence[MirrorPart]) -> _SyncResult:
@@ -269,7 +264,7 @@ class MirrorSync:
         group: list[MirrorPart],
         result: _SyncResult,
     ) -> list[MirrorPart]:
-        """Write changes to parts that have the same head; return those that are not at the ledger's position then."""
+        """Write changes to parts that have the same head; return parts that are still behind the ledger."""
         behind = []
         written = self._mirror.write(changes, self._buckets(changes), group)
         for part, is_written in zip(group, written, strict=True):
@@ -282,7 +277,7 @@ class MirrorSync:
         return behind
 
     def _vouch_or_wait(self, reached: Mapping[MirrorPart, int | None]) -> MirrorState:
-        """Look whether the store was restored; vouch for the ledger if it has all that was known here before."""
+        """Return whether the store was restored; vouch for the ledger if this process knew its mirror before."""
         restored = {part: fence for part, fence in reached.items() if fence is not None}
         if not restored:
             self._knew_both |= reached.keys() >= set(self._mirror.parts)
@@ -302,7 +297,6 @@ class MirrorSync:
         return status._replace(state=MirrorState.RESTORED) if waits else status
 
     def _compare(self, last: LedgerPosition, head: MirrorHead) -> MirrorStatus:
-        """Compare a head of the mirror with the ledger's position."""
         place = head.place
         if place and place.identity != last.identity:
             return MirrorStatus(MirrorState.FOREIGN, last.sequence)
@@ -320,7 +314,7 @@ class MirrorSync:
         return MirrorStatus(state, changes.read_at, place.sequence, changes)
 
     def _close_diverged(self, identity: str) -> MirrorState:
-        """Close a mirror of this ledger, of another history; leave another ledger's alone, which others may rely on."""
+        """Close a diverged mirror of this ledger; leave another ledger's mirror to its processes."""
         heads = [head for head in self._mirror.heads(self._mirror.parts) if isinstance(head, MirrorHead) and head.place]
         if any(head.place.identity != identity for head in heads if head.place):
             return MirrorState.FOREIGN
@@ -332,7 +326,7 @@ class MirrorSync:
         return MirrorState.DIVERGED
 
     def _build(self, identity: str) -> bool:
-        """Write the states of all numbers; tell whether the mirror was built, ``False`` on another's turn."""
+        """Write the states of all numbers; return ``False`` if another process builds."""
         building = self._mirror.begin(identity)
         if building is None:
             return False
@@ -351,7 +345,7 @@ class MirrorSync:
         return finished
 
     def _write_all(self, building: MirrorBuild, begun: LedgerPosition) -> bool:
-        """Write the states of all numbers; tell whether the turn lasted for that, and the history is still the same."""
+        """Write the states of all numbers; return whether the lease lasted, and the history is still the same."""
         after, self.built = "", 0
         while (changes := self._ledger.mirror_source.all_after(after, BATCH_SIZE, begun)) and changes.numbers:
             if self._aborted or not building.write(changes, self._buckets(changes)):
@@ -363,7 +357,7 @@ class MirrorSync:
         return True
 
     def _buckets(self, changes: MirrorChanges) -> list[str]:
-        return [self._keyring.bucket(one.pseudonym) for one in changes.numbers]
+        return [self._keyring.bucket(number.pseudonym) for number in changes.numbers]
 
     def _note_position(self, place: LedgerPosition, parts: Sequence[MirrorPart]) -> None:
         """Note the ledger's position in the buckets of parts, if it is later than the known one."""
@@ -372,12 +366,6 @@ class MirrorSync:
                 known = self._known.get(bucket)
                 if known is None or known.identity != place.identity or known.sequence < place.sequence:
                     self._known[bucket] = place
-
-    def _note_mirrored(self) -> None:
-        """Record in the ledger, once, that it is mirrored: from then on a missing mirror counts as lost."""
-        if not self._noted and not self._ledger.mirror_source.was_mirrored():
-            self._ledger.mirror_source.note_mirrored()
-        self._noted = True
 
     def _set_state(self, state: MirrorState) -> None:
         if state in MISMATCHES and state is not self.state:

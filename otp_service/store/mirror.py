@@ -4,8 +4,9 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import astuple, dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -53,41 +54,40 @@ from otp_service.store.signatures.mirror import (
 )
 from otp_service.store.signatures.signature import ArgumentsT, KeysT, NoArguments, ReplyT, Signature
 
-# It is written whenever the ledger changes, and carries its place in the ledger's history. While it is behind the place
-# that a process knows, was lost, or is of another history, nothing is accepted and nothing is sent. So neither a flush
-# nor a restored backup forgets that somebody said stop.
+# The mirror is written whenever the ledger changes, and carries its place in the ledger's history. While it is behind
+# the place that a process knows, was lost, or is of another history, nothing is accepted and nothing is sent. So
+# neither a flush nor a restored backup forgets an opt-out.
 
-EMPTY_STATE_LIFE: Final = 1000 * keys.mirrored.seconds
-"""Milliseconds to remember a number of which nothing holds: longer than any write of its state takes."""
+_EMPTY_STATE_LIFE: Final = 1000 * keys.mirrored.seconds
+"""Milliseconds to remember a number without any state: longer than any write of its state takes."""
 _BUILD_LEASE = 30_000
-"""Milliseconds after which a process that builds the mirror, and is silent, is taken for dead."""
+"""Milliseconds after which a silent builder of the mirror is taken for dead."""
 _FOR_EVER = ""
 _SCAN_COUNT = 1000
-"""Keys that are looked at, and deleted, in one step."""
+"""Keys that are scanned and deleted in a step."""
 _ALL_NUMBERS = keys.mirrored("[0-9a-f][0-9a-f]", "*")
 
 
 @dataclass(frozen=True, slots=True)
 class MirrorQuery:
-    """What a script has to know to ask the mirror whether a message may go."""
+    """A script's question to the mirror whether a message may go."""
 
     identity: str
     """Of the ledger."""
     min_sequence: int
-    """Place that the ledger is known to have come to."""
+    """Place that the ledger is known to have reached."""
     consent_mode: ConsentMode
-    """Which consent is needed."""
     evidence: str = ""
-    """The consent that comes with a start, as JSON: then no other is needed, if nothing newer withdraws it."""
+    """The consent of a start, as JSON, which suffices if no newer withdrawal follows."""
 
 
 class MirrorHead(NamedTuple):
     """The mirror's head, of a bucket or several."""
 
     place: LedgerPosition | None
-    """Place in a ledger's history that the mirror has come to, in the last of the buckets; ``None``: no mirror."""
+    """Place in a ledger's history, of the bucket that is furthest behind; ``None``: no mirror."""
     is_closed: bool = False
-    """Whether its history was seen not to be the ledger's, and no operator has decided since."""
+    """Whether its history is not the ledger's, and no operator has decided since."""
     restored: int | None = None
     """Fence behind which the store was restored from a copy, if no process has vouched for the ledger since."""
 
@@ -112,7 +112,7 @@ def _merge_heads(heads: Sequence[MirrorHead]) -> MirrorHead:
 
 
 class MirrorPart:
-    """The mirror in the buckets that a call reads or writes together: all, or on a cluster each alone."""
+    """The mirror in the buckets that a call may touch together: all, or on a cluster each alone."""
 
     def __init__(self, buckets: Sequence[str]) -> None:
         self.buckets: Final = frozenset(buckets)
@@ -122,14 +122,14 @@ class MirrorPart:
     def writes(
         self, changes: MirrorChanges, buckets: Iterable[str], builder: str
     ) -> tuple[MirrorWriteKeys, MirrorWriteArguments]:
-        """Return what writes states of numbers, and where that leads to; ``builder`` is empty where it is built."""
-        of_here = [
-            (keys.mirrored(bucket, one.pseudonym), json.dumps(_fields(one)))
-            for bucket, one in zip(buckets, changes.numbers, strict=True)
+        """Return the call that writes the states of this part's numbers; ``builder`` is empty outside a build."""
+        states = {
+            keys.mirrored(bucket, number.pseudonym): json.dumps(_fields(number))
+            for bucket, number in zip(buckets, changes.numbers, strict=True)
             if bucket in self.buckets
-        ]
+        }
         after, reached = changes.after, changes.reached
-        names = (*self.heads, *self.builders, *(name for name, _ in of_here))
+        names = (*self.heads, *self.builders, *states)
         return MirrorWriteKeys(names), MirrorWriteArguments(
             builder=builder,
             heads=len(self.heads),
@@ -139,23 +139,15 @@ class MirrorPart:
             entry=reached.entry,
             link=reached.link,
             read_at=changes.read_at,
-            grace=EMPTY_STATE_LIFE,
-            rest=tuple(state for _, state in of_here),
+            grace=_EMPTY_STATE_LIFE,
+            rest=tuple(states.values()),
         )
-
-    def keeps_turn(
-        self, builder: str, milliseconds: int, place: LedgerPosition | None = None, forgotten: Iterable[str] = ()
-    ) -> tuple[MirrorBuildKeys, MirrorBuildArguments]:
-        """Return what keeps a builder's turn, or ends it; the mirror is built of a ``place``, where one is given."""
-        names = MirrorBuildKeys((*self.heads, *self.builders, *forgotten))
-        built = astuple(place) if place else ()
-        return names, MirrorBuildArguments(builder, len(self.heads), milliseconds, *built)
 
 
 def _replies(
     scripts: ScriptRunner, script: Signature[KeysT, ArgumentsT, ReplyT], calls: Sequence[tuple[KeysT, ArgumentsT]]
 ) -> list[ReplyT]:
-    """Return the replies to all calls of a script; raise `StoreUnavailableError` where a call has none."""
+    """Return the replies to all calls of a script; raise `StoreUnavailableError` if any has none."""
     replies: list[ReplyT] = []
     for reply in scripts.call_all(script, calls):
         if isinstance(reply, StoreUnavailableError):
@@ -165,7 +157,7 @@ def _replies(
 
 
 class Mirror:
-    """What Redis knows of the ledger. Raises `StoreUnavailableError` when Redis does not answer in time."""
+    """The ledger's states in Redis. Raises `StoreUnavailableError` when Redis does not answer in time."""
 
     def __init__(self, client: redis.Redis, scripts: ScriptRunner, buckets: tuple[str, ...]) -> None:
         self._client = client
@@ -173,7 +165,7 @@ class Mirror:
         self.parts: Final = tuple(MirrorPart(group) for group in scripts.spread(buckets))
 
     def heads(self, parts: Sequence[MirrorPart]) -> list[MirrorHead | StoreUnavailableError]:
-        """Return the head of each part; an error in the place of one whose server does not answer."""
+        """Return the head of each part, or an error if its server does not answer."""
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             for part in parts:
                 for head in part.heads:
@@ -181,35 +173,37 @@ class Mirror:
             answers: Iterator[Any] = iter(pipeline.execute(raise_on_error=False))
         heads: list[MirrorHead | StoreUnavailableError] = []
         for part in parts:
-            of_part = [next(answers) for _ in part.heads]
+            part_answers = [next(answers) for _ in part.heads]
             try:
                 with translate_errors():
-                    if failures := [answer for answer in of_part if isinstance(answer, Exception)]:
+                    if failures := [answer for answer in part_answers if isinstance(answer, Exception)]:
                         raise failures[0]
-                heads.append(_merge_heads(list(map(_parse_head, of_part))))
+                heads.append(_merge_heads(list(map(_parse_head, part_answers))))
             except StoreUnavailableError as error:
                 heads.append(error)
         return heads
 
     def head(self) -> MirrorHead:
         """Return the head of all buckets."""
-        heads = self.heads(self.parts)
-        if failures := [head for head in heads if isinstance(head, StoreUnavailableError)]:
-            raise failures[0]
-        return _merge_heads([head for head in heads if isinstance(head, MirrorHead)])
+        heads: list[MirrorHead] = []
+        for head in self.heads(self.parts):
+            if isinstance(head, StoreUnavailableError):
+                raise head
+            heads.append(head)
+        return _merge_heads(heads)
 
     def vouch(self, restored: Mapping[MirrorPart, int]) -> None:
-        """Reopen starts in parts, each behind its fence: the ledger was seen to lack nothing."""
+        """Reopen starts in parts, each behind its fence: the ledger lacks nothing."""
         calls = [(HeadsKeys(part.heads), MirrorVouchArguments(fence)) for part, fence in restored.items()]
         _replies(self._scripts, MIRROR_VOUCH, calls)
 
     def write(
         self, changes: MirrorChanges, buckets: Sequence[str], parts: Sequence[MirrorPart]
     ) -> list[bool | StoreUnavailableError]:
-        """Write the states of numbers, given with their buckets, and bring parts to the place that they lead to.
+        """Write the states of numbers, with the bucket of each, and bring parts to the place that they lead to.
 
-        Return for each part whether it is there now: one that is not at the place after which the changes come is left
-        as it is. Or an error, where its server does not answer.
+        Returns whether each part has reached it, or an error if its server does not answer. A part at another place
+        than the changes begin at is left unchanged.
         """
         replies = self._scripts.call_all(MIRROR_WRITE, [part.writes(changes, buckets, "") for part in parts])
         return [reply if isinstance(reply, StoreUnavailableError) else bool(reply) for reply in replies]
@@ -219,11 +213,11 @@ class Mirror:
         self._scripts.send_all([ScriptCall.of(MIRROR_WRITE, *part.writes(changes, buckets, "")) for part in parts])
 
     def await_replicas(self, parts: Sequence[MirrorPart]) -> None:
-        """Return once replicas have what was mirrored in parts, where they are waited for."""
+        """Return once the awaited replicas have the mirror of parts."""
         self._scripts.await_replicas(head for part in parts for head in part.heads)
 
     def close(self) -> None:
-        """Let nothing through until an operator has the mirror built anew: the ledger may lack opt-outs."""
+        """Refuse every message until an operator has the mirror rebuilt: the ledger may lack opt-outs."""
         with translate_errors(), self._client.pipeline() as pipeline:
             for part in self.parts:
                 for head in part.heads:
@@ -231,24 +225,24 @@ class Mirror:
             pipeline.execute()
 
     def drop(self) -> None:
-        """Delete the mirror's heads: it is built anew."""
+        """Delete the mirror's heads, so that it is rebuilt."""
         with translate_errors():
             for part in self.parts:
                 self._client.delete(*part.heads)
 
     def note_server(self, parts: Sequence[MirrorPart], *, is_current: bool) -> None:
-        """Let checks of factors wait where the server was restarted, or is another: it may lack the last ones.
+        """Pause checks of factors if the server was restarted or replaced: it may lack the last checks.
 
-        ``is_current``: whether the parts were just seen to be at the ledger's place; `known_place` reads it.
+        ``is_current``: whether the parts are at the ledger's place; `known_place` reads it.
         """
         arguments = ServerNoteArguments(int(is_current))
         _replies(self._scripts, SERVER_NOTE, [(HeadsKeys(part.heads), arguments) for part in parts])
 
     def known_place(self) -> LedgerPosition | None:
-        """Return the ledger's place by the mirror, for processes that cannot ask the ledger; ``None`` if not known.
+        """Return the ledger's place by the mirror, for processes that cannot ask the ledger; ``None`` if unknown.
 
         It is known if a process has seen, since this server started, that the mirror is at the ledger's place. If
-        buckets are at different places, the last one is returned: those that are behind stay closed.
+        buckets differ, the last place is returned: buckets behind it stay closed.
         """
         calls = [(HeadsKeys(part.heads), NoArguments()) for part in self.parts]
         known = [head for reply in _replies(self._scripts, MIRROR_KNOWN, calls) for head in reply.places]
@@ -265,16 +259,18 @@ class Mirror:
         builder = f"{identity}/{secrets.token_hex(8)}"
         names = [name for part in self.parts for name in part.builders]
         with translate_errors(), self._client.pipeline() as pipeline:
-            for one in names:
-                pipeline.set(one, builder, nx=True, px=_BUILD_LEASE)
-            taken = [one for one, mine in zip(names, pipeline.execute(), strict=True) if mine]
-            for one in taken if len(taken) < len(names) else ():
-                self._client.delete(one)
-        return MirrorBuild(self._client, self._scripts, self.parts, builder) if len(taken) == len(names) else None
+            for name in names:
+                pipeline.set(name, builder, nx=True, px=_BUILD_LEASE)
+            taken = [name for name, is_taken in zip(names, pipeline.execute(), strict=True) if is_taken]
+            if len(taken) == len(names):
+                return MirrorBuild(self._client, self._scripts, self.parts, builder)
+            for name in taken:
+                self._client.delete(name)
+        return None
 
 
 class MirrorBuild:
-    """One process' lease to build the mirror; once it is lost, every call fails."""
+    """A process' lease to build the mirror; once it is lost, every call fails."""
 
     def __init__(self, client: redis.Redis, scripts: ScriptRunner, parts: Sequence[MirrorPart], builder: str) -> None:
         self._client = client
@@ -293,15 +289,15 @@ class MirrorBuild:
         return all(written) and self.renew()
 
     def finish(self, place: LedgerPosition) -> bool:
-        """Record the place that the mirror is built of; tell whether it may be relied on."""
+        """Record the place that the mirror is built of; return whether the lease was still ours."""
         return self._keep_turn(0, place)
 
     def give_up(self) -> None:
-        """End the lease: another process may try."""
+        """End the lease, so that another process may build."""
         self._keep_turn(0)
 
     def forget(self) -> None:
-        """Delete all of the mirror: it is another ledger's, or its numbers are not to be trusted."""
+        """Delete the whole mirror: it is another ledger's, or its numbers cannot be trusted."""
         heads = [head for part in self._parts for head in part.heads]
         if not self._keep_turn(_BUILD_LEASE, forgotten=heads):
             return
@@ -310,50 +306,47 @@ class MirrorBuild:
             while cursor != 0:
                 with translate_errors():
                     cursor, names = server.scan(max(cursor, 0), match=_ALL_NUMBERS, count=_SCAN_COUNT)
-                found = [name.decode() for name in names if isinstance(name, bytes)]
-                if not self._keep_turn(_BUILD_LEASE, forgotten=found):
+                found_names = [name.decode() for name in names if isinstance(name, bytes)]
+                if not self._keep_turn(_BUILD_LEASE, forgotten=found_names):
                     return
 
     def _keep_turn(self, milliseconds: int, place: LedgerPosition | None = None, forgotten: Sequence[str] = ()) -> bool:
-        """Keep the turn or end it everywhere; on a cluster each place forgets what is there."""
-        calls = [
-            part.keeps_turn(self._builder, milliseconds, place, self._keys_in(part, forgotten)) for part in self._parts
-        ]
-        still_ours = _replies(self._scripts, MIRROR_BUILD, calls)
-        return all(still_ours)
+        """Renew the lease in all parts, or end it with 0; each part deletes its ``forgotten`` keys."""
+        built = astuple(place) if place else ()
+        calls: list[tuple[MirrorBuildKeys, MirrorBuildArguments]] = []
+        for part in self._parts:
+            own = forgotten
+            if self._scripts.is_cluster:
+                own = [name for name in forgotten if tag_of(name) in part.buckets]
+            arguments = MirrorBuildArguments(self._builder, len(part.heads), milliseconds, *built)
+            calls.append((MirrorBuildKeys((*part.heads, *part.builders, *own)), arguments))
+        replies = _replies(self._scripts, MIRROR_BUILD, calls)
+        return all(replies)
 
-    def _keys_in(self, part: MirrorPart, names: Sequence[str]) -> Sequence[str]:
-        return [name for name in names if tag_of(name) in part.buckets] if self._scripts.is_cluster else names
 
-
-def _fields(one: NumberState) -> dict[str, str]:
+def _fields(number: NumberState) -> dict[str, str]:
     """Return the fields of a number's hash.
 
-    ``s:<application>`` has until when it is suppressed, in milliseconds, empty for ever; ``f:<application>`` is there,
-    and empty, while it is frozen; ``l:<application>`` has the place in the ledger at which a freeze was lifted last;
-    ``c:<application>:<purpose>`` has ``given`` or ``withdrawn``, the place in the ledger from which on that counts, and
-    the time after which a consent has to be given to be newer; ``e:<application>`` has the place in the ledger at which
-    it was erased last; ``t:<factor>`` has an active factor of a user, packed.
+    ``s:<application>``: end of its suppression in milliseconds, empty for ever; ``f:<application>``: empty, present
+    while it is frozen; ``l:<application>``: the ledger's place at which a freeze was lifted last;
+    ``c:<application>:<purpose>``: ``given`` or ``withdrawn``, the ledger's place from which that counts, and the time
+    after which a consent is newer; ``e:<application>``: the ledger's place at which it was erased last;
+    ``t:<factor>``: an active factor of a user, packed.
     """
-    suppressed = {
-        f"s:{application}": _FOR_EVER if until is None else str(until) for application, until in one.suppressed.items()
-    }
-    consents = {
-        f"c:{application}:{purpose}": f"{'given' if given else 'withdrawn'}|{place}|{said}"
-        for (application, purpose), (given, place, said) in one.consents.items()
-    }
-    frozen = {f"f:{application}": _FOR_EVER for application in one.frozen}
-    lifted = {f"l:{application}": str(place) for application, place in one.lifted.items()}
-    erased = {f"e:{application}": str(place) for application, place in one.erased.items()}
-    factors = {f"t:{factor}": packed for factor, packed in one.factors.items()}
-    return suppressed | frozen | lifted | erased | consents | factors
+    fields = {f"s:{name}": _FOR_EVER if until is None else str(until) for name, until in number.suppressed.items()}
+    fields |= {f"f:{name}": _FOR_EVER for name in number.frozen}
+    fields |= {f"l:{name}": str(place) for name, place in number.lifted.items()}
+    fields |= {f"e:{name}": str(place) for name, place in number.erased.items()}
+    for (name, purpose), (is_valid, place, since) in number.consents.items():
+        fields[f"c:{name}:{purpose}"] = f"{'given' if is_valid else 'withdrawn'}|{place}|{since}"
+    return fields | {f"t:{factor}": packed for factor, packed in number.factors.items()}
 
 
 class Fences:
-    """The fence, which expires what was started before Redis lost writes (``lua/include_fence.lua``).
+    """The fence, which expires verifications from before Redis lost writes (``lua/include_fence.lua``).
 
-    It is named by when it was put: milliseconds since the epoch, by Redis' clock. Raises `StoreUnavailableError` when
-    Redis does not answer in time.
+    Its name is its time: milliseconds since the epoch, by Redis' clock. Raises `StoreUnavailableError` when Redis does
+    not answer in time.
     """
 
     def __init__(self, client: redis.Redis, scripts: ScriptRunner, buckets: tuple[str, ...]) -> None:
@@ -362,9 +355,9 @@ class Fences:
         self._buckets = buckets
 
     def put(self, *, restored: bool = False) -> int:
-        """Put a fence for all buckets, in the place of one that stands. The server need not have the scripts.
+        """Put a fence for all buckets, and replace an older fence. The server need not have the scripts.
 
-        ``restored``: whether the store may be a copy; then starts are closed until it is known that the ledger is none.
+        ``restored``: whether the store may be a copy; then starts are closed until the ledger is known not to be.
         """
         calls = []
         for group in self._scripts.spread(self._buckets):
@@ -374,7 +367,7 @@ class Fences:
         return max(_replies(self._scripts, FENCE_PUT, calls))
 
     def current(self, buckets: Iterable[str] = ()) -> int | None:
-        """Return the newest fence that stands, if one does: of some buckets, or of all."""
+        """Return the newest fence of some buckets, or of all; ``None`` without any."""
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             for bucket in buckets or self._buckets:
                 pipeline.hget(keys.fence(bucket), "at")
@@ -385,7 +378,7 @@ NO_EVICTION: Final = "noeviction"
 
 
 def eviction_refusal(policy: str) -> StartRefusal:
-    """Return why a server with this ``maxmemory-policy``, which is not ``noeviction``, is refused."""
+    """Return the refusal of a server with a ``maxmemory-policy`` other than ``noeviction``."""
     return StartRefusal(
         RefusalName.EVICTION,
         "maxmemory-policy",
@@ -395,7 +388,7 @@ def eviction_refusal(policy: str) -> StartRefusal:
 
 
 def installation_refusal(differences: Sequence[str]) -> StartRefusal:
-    """Return why a server is refused that was first used with something else: the names of what differs."""
+    """Return the refusal of another installation's server, with the names of its differences."""
     return StartRefusal(
         RefusalName.OTHER_INSTALLATION,
         "installation",
@@ -404,52 +397,51 @@ def installation_refusal(differences: Sequence[str]) -> StartRefusal:
     )
 
 
-def format_refusal(found: str) -> StartRefusal:
-    """Return why a server with data of another format is refused."""
+def format_refusal(data_format: str) -> StartRefusal:
+    """Return the refusal of a server with data of another format."""
     return StartRefusal(
         RefusalName.OTHER_FORMAT,
         "installation",
-        f"Redis has data of format {found}: this release reads format {keys.FORMAT} only.",
+        f"Redis has data of format {data_format}: this release reads format {keys.FORMAT} only.",
         "Use the release that wrote the data, or an empty Redis.",
     )
 
 
-_PLANNED_TAKES: Final = 20_000
+_MAX_FAILOVER: Final = 20_000
 """Milliseconds that a planned fail-over may take."""
 _ELECTION: Final = 4.0
-"""Seconds after which a fail-over is asked for again: on busy hosts servers may not have agreed on it."""
+"""Seconds after which a fail-over is begun again: on busy hosts servers may not have agreed on it."""
 
 
-@contextmanager
-def _announced(server: redis.Redis, places: Iterable[str]) -> Iterator[None]:
-    """Note in places that a fail-over is planned; where it is refused (`ValueError`) it is not."""
-    noted = list(places)
-    for place in noted:
-        server.hset(place, "failover", server_time(server) + _PLANNED_TAKES)
-    try:
-        yield
-    except ValueError:
-        for place in noted:
-            server.hdel(place, "failover")
-        raise
+def _fail_over(
+    former: redis.Redis, noted: Sequence[str], begin: Callable[[], None], confirm: Callable[[str], None]
+) -> bool:
+    """Begin a fail-over from a primary, which is noted in some keys, and wait until the primary follows its successor.
 
-
-def _followed(before: redis.Redis, history: str, confirm: Callable[[], None], ask_again: Callable[[], object]) -> bool:
-    """Wait until a server that was the primary follows one that has its history; then confirm it. Tell whether it did.
-
-    While it is the primary yet, it is asked again from time to time.
+    Confirms the successor, which has the former history, and returns whether that happened in time. Raises `ValueError`
+    if the fail-over is refused.
     """
+    with translate_errors():
+        history = former.info("replication")["master_replid"]
+        for name in noted:
+            former.hset(name, "failover", server_time(former) + _MAX_FAILOVER)
+        try:
+            begin()
+        except ValueError:
+            for name in noted:
+                former.hdel(name, "failover")
+            raise
     now = time.monotonic()
-    end, again = now + _PLANNED_TAKES / 1000, now + _ELECTION
+    end, again = now + _MAX_FAILOVER / 1000, now + _ELECTION
     while time.monotonic() < end:
-        with suppress(redis.RedisError, ValueError):  # who tells of the new primary does so a little later
-            told = before.info("replication")
-            if follows(told) and had_no_more(told, history):
-                confirm()
+        with suppress(redis.RedisError, ValueError):  # Sentinels name the new primary a little later
+            replication = former.info("replication")
+            if follows(replication) and had_no_more(replication, history):
+                confirm(history)
                 return True
-            if told["role"] == "master" and time.monotonic() > again:
+            if replication["role"] == "master" and time.monotonic() > again:
                 again += _ELECTION
-                ask_again()
+                begin()
         time.sleep(0.01)
     return False
 
@@ -465,34 +457,23 @@ _RIGHTS: Final = ("TIME", "FUNCTION LOAD")
 
 
 def _is_denied(server: redis.Redis, command: str) -> bool:
-    """Tell whether the server forbids our user a command. Of a library it is given none: it changes nothing."""
+    """Tell whether the server forbids our user a command; ``FUNCTION LOAD`` gets no library, and changes nothing."""
     with translate_errors():
         try:
             server.execute_command(command, *([""] if command == "FUNCTION LOAD" else []))  # type: ignore[no-untyped-call]
         except redis.exceptions.NoPermissionError:
             return True
         except redis.ResponseError:
-            return False  # it is no library
+            return False  # the library is empty
     return False
 
 
-def _version(server: redis.Redis) -> str:
-    """Return name and version of a server, empty if it refuses ``INFO``."""
+def _info(server: redis.Redis, section: str) -> Mapping[str, Any] | None:
+    """Return a section of ``INFO``; ``None`` if the server refuses it."""
     try:
-        info = server.info("server")
-    except redis.ResponseError:
-        return ""
-    valkey = info.get("valkey_version")
-    return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'unknown')}"
-
-
-def _online_replicas(server: redis.Redis) -> int | None:
-    """Return the number of replicas that are online; ``None`` if the server refuses ``INFO``."""
-    try:
-        told: Mapping[str, Any] = server.info("replication")
+        return server.info(section)
     except redis.ResponseError:
         return None
-    return sum(bool(isinstance(one, dict) and one.get("state") == "online") for one in told.values())
 
 
 class Server:
@@ -503,7 +484,7 @@ class Server:
     ) -> None:
         self._client = client
         self._scripts = scripts
-        self._rulesets = {one.name: one for one in rulesets}
+        self._rulesets = {ruleset.name: ruleset for ruleset in rulesets}
         self._primary: tuple[str, int] | None = None
         self._buckets = keyring.buckets
         self._own = {
@@ -521,8 +502,7 @@ class Server:
     def claim(self) -> None:
         """Note this installation's pseudonym key, buckets and format; raise `StartRefusedError` for others.
 
-        Under another key every budget and every opt-out would be forgotten; under another number of buckets
-        they would be looked for in the wrong place.
+        Another key forgets every budget and opt-out; another number of buckets looks for them in the wrong place.
         """
         self.require_own()
         with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
@@ -532,17 +512,17 @@ class Server:
         self.require_own()
 
     def require_own(self) -> None:
-        """Raise `StartRefusedError` where `refusal` returns why; nothing is written."""
+        """Raise `StartRefusedError` with the `refusal`, if any; write nothing."""
         if refusal := self.refusal():
             raise StartRefusedError(refusal)
 
     def claimed(self) -> bool:
-        """Tell whether an installation, this one or another, has used the server before."""
+        """Tell whether any installation has used the server before."""
         with translate_errors():
             return bool(self._client.exists(keys.INSTALLATION))
 
     def refusal(self) -> StartRefusal | None:
-        """Return why the server may not be used: another installation has, or a release with another format."""
+        """Return why the server may not be used: another installation, or a release with another format, uses it."""
         with translate_errors():
             noted: Any = self._client.hmget(keys.INSTALLATION, list(self._own))
         if not any(noted):  # a new server
@@ -554,37 +534,40 @@ class Server:
         return installation_refusal(differences) if differences else None
 
     def check_eviction(self) -> None:
-        """Raise `StartRefusedError` if the server tells that it may evict counters: an evicted one is a free guess."""
-        policies = self.settings("maxmemory-policy")
-        if other := next((one for one in policies if one not in {None, NO_EVICTION}), None):
-            raise StartRefusedError(eviction_refusal(other))
+        """Raise `StartRefusedError` if a server reports that it may evict counters: each is a free guess."""
+        for policy in self.settings("maxmemory-policy"):
+            if policy not in {None, NO_EVICTION}:
+                raise StartRefusedError(eviction_refusal(policy))
 
     def missing_commands(self) -> list[MissingCommand]:
         """Return the commands that the server, or any of a cluster, lacks or forbids to our user."""
         return missing_commands(self._client, self._scripts.awaited_replicas)
 
     def settings(self, name: str) -> list[str | None]:
-        """Return a setting of the server, or of each of a cluster; ``None`` for one that does not tell.
-
-        Managed services forbid that.
-        """
+        """Return a setting of each server; ``None`` if it refuses ``CONFIG``, as managed services do."""
         with translate_errors():
-            return [_setting(one, name) for one in servers(self._client)]
+            return [_setting(server, name) for server in servers(self._client)]
 
     def versions(self) -> list[str]:
-        """Return name and version of the server, or of each of a cluster."""
+        """Return name and version of each server, empty if it refuses ``INFO``."""
         with translate_errors():
-            return [_version(one) for one in servers(self._client)]
+            reports = [_info(server, "server") for server in servers(self._client)]
+        versions = []
+        for info in reports:
+            if info is None:
+                versions.append("")
+            elif valkey := info.get("valkey_version"):
+                versions.append(f"Valkey {valkey}")
+            else:
+                versions.append(f"Redis {info.get('redis_version', 'unknown')}")
+        return versions
 
     def missing_rights(self) -> list[str]:
-        """Return the commands that our user needs and may not call, of those that nothing else here would show."""
+        """Return the commands that our user needs and may not call, of those that no other check shows."""
         return [command for server in servers(self._client) for command in _RIGHTS if _is_denied(server, command)]
 
     def require_writable(self) -> None:
-        """Raise `StoreUnavailableError` where a server takes no writes.
-
-        It judges a script that could write before it runs, and this one writes nothing.
-        """
+        """Raise `StoreUnavailableError` if a server takes no writes: it refuses this script, which writes nothing."""
         with translate_errors():
             for server in servers(self._client):
                 with suppress(redis.exceptions.NoPermissionError):  # processes need no right to EVAL
@@ -595,19 +578,24 @@ class Server:
         return self._client.slots.unserved() if isinstance(self._client, ClusterClient) else 0
 
     def replicas(self) -> list[tuple[int, int]]:
-        """Return how many replicas are online, and how many are known: of each server that tells."""
+        """Return how many replicas are online, and how many are known, of each server that answers ``INFO``."""
         with translate_errors():
             if isinstance(self._client, ClusterClient):
                 shards = [(peer.client, self._client.slots.shard_of(peer)[0]) for peer in self._client.slots.peers()]
             else:
                 shards = [(self._client, servers_of_primary(self._client)[0] if has_sentinels(self._client) else 1)]
-            counts = [(_online_replicas(server), known - 1) for server, known in shards]
-            return [(online, known) for online, known in counts if online is not None]
+            reports = [(_info(server, "replication"), known - 1) for server, known in shards]
+        counts = []
+        for replication, known in reports:
+            if replication is not None:
+                entries = [entry for entry in replication.values() if isinstance(entry, dict)]
+                counts.append((sum(entry.get("state") == "online" for entry in entries), known))
+        return counts
 
     def follow_primary(self) -> None:
-        """Leave a server that is the primary no more: one that was paused goes on answering for seconds.
+        """Leave a server that is no longer the primary: after a pause it goes on answering for seconds.
 
-        Sentinels tell which one is, or that it is being replaced; or the servers of a cluster.
+        Sentinels name the primary, or report that it is being replaced; on a cluster its servers do.
         """
         if isinstance(self._client, ClusterClient):
             self._client.slots.refresh()
@@ -627,57 +615,46 @@ class Server:
         self._client.connection_pool.disconnect(inuse_connections=False)
 
     def fail_over(self, primary: str = "") -> bool:
-        """Let a replica take the server's place once it has all that was written, and wait until it has.
+        """Let a replica take the primary's place once it has all writes, and wait for that.
 
-        Sentinels let it, or it does so itself where ``primary`` (host:port) is of a cluster. Returns whether nothing
-        was lost: then nobody fences. Raises `StoreUnavailableError`, and `ValueError` where there are no Sentinels, or
-        they refuse, as where they have no replica or are older than Valkey 9; or where it is no primary with a replica.
+        Returns whether nothing was lost: then no fence is put. ``primary`` is host:port on a cluster, else empty.
+        Raises `StoreUnavailableError`, and `ValueError` without Sentinels, or if they refuse, as without a replica or
+        if they are older than Valkey 9; or if ``primary`` is not a primary with a replica.
         """
-        if isinstance(self._client, ClusterClient):
-            return self._fail_over_in_cluster(self._client, primary)
+        client = self._client
+        if isinstance(client, ClusterClient):
+            with translate_errors():
+                former, replica = client.primary_and_replica(primary)
+                peer_of = client.slots.peer_of
+                groups = [(name,) for name in self._buckets if peer_of(keys.server(name)).name == primary]
+            names = [keys.server(bucket) for (bucket,) in groups]
+            confirm = partial(self._confirm, lambda: replica, groups)
+            return _fail_over(former, names, partial(begin_failover_to, replica), confirm)
         if primary:
-            raise ValueError("This is no cluster: there is one primary.")
+            raise ValueError("This is no cluster: leave out the primary.")
         with translate_errors():
-            before = present_primary(self._client)
-            history = before.info("replication")["master_replid"]
-            with _announced(before, [keys.INSTALLATION]):
-                begin_failover(self._client)
+            former = present_primary(client)
+        confirm = partial(self._confirm, partial(present_primary, client), [self._buckets])
+        return _fail_over(former, [keys.INSTALLATION], partial(begin_failover, client), confirm)
 
-        def confirm() -> None:
-            self._confirm(present_primary(self._client), history, self._buckets)
-
-        return _followed(before, history, confirm, lambda: begin_failover(self._client))
-
-    def _fail_over_in_cluster(self, cluster: ClusterClient, primary: str) -> bool:
-        with translate_errors():
-            before, replica = cluster.primary_and_replica(primary)
-            history = before.info("replication")["master_replid"]
-            buckets = [one for one in self._buckets if cluster.slots.peer_of(keys.server(one)).name == primary]
-            with _announced(before, map(keys.server, buckets)):
-                begin_failover_to(replica)
-
-        def confirm() -> None:
-            for bucket in buckets:
-                self._confirm(replica, history, (bucket,))
-
-        return _followed(before, history, confirm, lambda: begin_failover_to(replica))
-
-    def _confirm(self, taken_over: redis.Redis, history: str, buckets: tuple[str, ...]) -> None:
-        """Tell a server that took over that it has all of a history."""
-        command = self._scripts.meet_command(buckets, history, patience=0)
-        taken_over.execute_command(*command)  # type: ignore[no-untyped-call]
+    def _confirm(self, successor: Callable[[], redis.Redis], groups: Iterable[tuple[str, ...]], history: str) -> None:
+        """Note at a server that took over that it has all of a history."""
+        server = successor()
+        for buckets in groups:
+            command = self._scripts.meet_command(buckets, history, patience=0)
+            server.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def load_scripts(self) -> None:
-        """Load the scripts and teach them the rules, so that what is broken is found at the start."""
+        """Load the scripts and register the rules, so that a start shows their errors."""
         for ruleset in self._rulesets.values():
             self._scripts.register_ruleset(ruleset)
 
     def delete_other_scripts(self) -> None:
-        """Delete the scripts of other releases, for nobody else would; a process that needs them loads them again."""
+        """Delete the scripts of other releases; a process that needs them loads them again."""
         with translate_errors():
             for server in servers(self._client):
-                found: Any = server.function_list(f"{PREFIX}*")
-                for name in (pairs_to_dict(one)["library_name"].decode() for one in found):
+                libraries: Any = server.function_list(f"{PREFIX}*")
+                for name in (pairs_to_dict(entry)["library_name"].decode() for entry in libraries):
                     if name != self._scripts.library_name:
                         server.function_delete(name)
 
@@ -688,7 +665,7 @@ class Server:
             self._client.set(keys.WORKER, f"{stamp} {worker}", ex=seconds)
 
     def worker_age(self) -> int | None:
-        """Return the seconds since any worker was last seen alive; ``None`` when none was recently."""
+        """Return the seconds since any worker was last seen alive; ``None`` if that is long ago."""
         with translate_errors():
             seen = self._client.get(keys.WORKER)
             return self._client.time()[0] - int(seen.split()[0]) if seen else None
