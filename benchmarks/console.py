@@ -191,7 +191,7 @@ def _happen(installation: Installation) -> None:
         shop.start()
     record_events(shop.context)
     for _ in range(DECISIONS):
-        shop.context.store.decisions.note_refusal(BUCKET, "number.sends", "shop", "login", "PK")
+        shop.context.store.decisions.note(BUCKET, "number.sends", "shop", "login", "PK")
     for place in range(USERS):
         authentication.invite(shop.context, f"user{place}", Role.SUPPORT, (), "cli:bench")
 

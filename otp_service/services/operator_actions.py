@@ -10,6 +10,7 @@ from otp_service.domain.numbers import SubjectKey, ip_prefix_of, wider_prefix
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.schema import operator_actions
 from otp_service.services.context import Context
+from otp_service.store.events import LIFTED
 from otp_service.store.outbox import DeadLetter, RedriveResult
 from otp_service.telemetry.logging import get_logger
 
@@ -145,9 +146,8 @@ def unblock(context: Context, restriction: Restriction, by: str) -> bool:
     operator_action = OperatorActionEntry(OperatorAction.GUARD_UNBLOCKED, by, restriction.application, restriction.kind)
     if not perform_action(context, operator_action, restriction.forget):
         return False
-    context.store.decisions.note_lift(
-        context.keyring.buckets[0], restriction.rule, restriction.application, restriction.country
-    )
+    bucket, rule = context.keyring.buckets[0], restriction.rule
+    context.store.decisions.note(bucket, rule, restriction.application, country=restriction.country, mode=LIFTED)
     return True
 
 

@@ -233,7 +233,7 @@ def _check_destination(
             raise
         count_refusal(application.name, labels.country, refused.rule)
         with suppress(StoreUnavailableError):
-            refused.decision = context.store.decisions.note_refusal(
+            refused.decision = context.store.decisions.note(
                 context.keyring.buckets[0],
                 refused.rule,
                 application.name,

@@ -356,20 +356,14 @@ class History:
         For an unknown start (``None``) the whole stream is searched, from ``begin`` and for at most so many ``pages``.
         """
         by_id: dict[str, list[Event]] = {verification_id: [] for verification_id in since}
-        named = re.compile(b"|".join(re.escape(verification_id.encode()) for verification_id in since))
-        left = min(self._max_pages, pages or self._max_pages)
-        for first, last in _spans(since.values(), begin):
-            for entries in read_pages(self._client, keys.events(bucket), first, last, size=self._page):
-                for entry, raw in entries:
-                    if not any(map(named.search, raw.values())):
-                        continue  # parsing takes longer than reading
-                    event = _parse_event(bucket, entry.decode(), raw)
-                    if event.member("id") in by_id:
-                        by_id[event.member("id")].append(event)
-                left -= 1
-                if not left:
-                    return EventHistory(_in_tuples(by_id), complete=False)
-        return EventHistory(_in_tuples(by_id))
+        places = [(bucket, *span) for span in _spans(since.values(), begin)]
+        complete = True
+        for event in self._search(places, since, min(self._max_pages, pages or self._max_pages)):
+            if event is None:
+                complete = False
+            elif event.member("id") in by_id:
+                by_id[event.member("id")].append(event)
+        return EventHistory({verification_id: tuple(events) for verification_id, events in by_id.items()}, complete)
 
     def verifications_with(
         self, member: str, value: str, spans: Mapping[str, tuple[str, str]]
@@ -379,19 +373,29 @@ class History:
         ``spans``: the first and the last entry to read, by bucket.
         """
         verifications: dict[str, None] = {}
-        left, forms = self._max_pages, {value.encode(), value.replace("/", "\\/").encode()}  # as Lua's JSON has it
-        for bucket, (first, last) in spans.items():
+        places = [(bucket, *span) for bucket, span in spans.items()]
+        complete = True
+        for event in self._search(places, {value, value.replace("/", "\\/")}, self._max_pages):  # as Lua's JSON has it
+            if event is None:
+                complete = False
+            elif event.member(member) == value:
+                verifications[event.member("id")] = None
+        return tuple(reversed(verifications)), complete
+
+    def _search(
+        self, places: Iterable[tuple[str, str, str]], texts: Iterable[str], max_pages: int
+    ) -> Iterator[Event | None]:
+        """Yield the events with any of the texts, by bucket, first and last entry; ``None`` after ``max_pages``."""
+        pattern = _any_of(texts)
+        for bucket, first, last in places:
             for entries in read_pages(self._client, keys.events(bucket), first, last, size=self._page):
                 for entry, raw in entries:
-                    if not any(form in text for form in forms for text in raw.values()):
-                        continue  # parsing takes longer than reading
-                    event = _parse_event(bucket, entry.decode(), raw)
-                    if event.member(member) == value:
-                        verifications[event.member("id")] = None
-                left -= 1
-                if not left:
-                    return tuple(reversed(verifications)), False
-        return tuple(reversed(verifications)), True
+                    if any(map(pattern.search, raw.values())):  # parsing takes longer than reading
+                        yield _parse_event(bucket, entry.decode(), raw)
+                max_pages -= 1
+                if not max_pages:
+                    yield None
+                    return
 
     def waiting_messages(self) -> Mapping[str, int]:
         """Return the number of waiting messages by application, over all queues."""
@@ -408,8 +412,8 @@ class History:
         return waiting
 
 
-def _in_tuples(by_id: Mapping[str, list[Event]]) -> dict[str, tuple[Event, ...]]:
-    return {verification_id: tuple(events) for verification_id, events in by_id.items()}
+def _any_of(texts: Iterable[str]) -> re.Pattern[bytes]:
+    return re.compile(b"|".join(re.escape(text.encode()) for text in texts))
 
 
 def _spans(begins: Collection[int | None], first: EntryPosition) -> list[tuple[str, str]]:
@@ -492,19 +496,11 @@ class Decisions:
         self._buckets = buckets
         self._limits = limits
 
-    def note_refusal(
-        self, bucket: str, rule: str, application: str, purpose: str, country: str, request: str = ""
-    ) -> str:
-        """Record a rule's refusal of a start before any call to Redis; return the decision's identifier."""
-        return self._note(bucket, rule, application, purpose, country, "enforce", request=request)
-
-    def note_lift(self, bucket: str, rule: str, application: str = "", country: str = "") -> None:
-        """Record that an operator lifted a rule's restriction."""
-        self._note(bucket, rule, application, "", country, LIFTED)
-
-    def _note(
-        self, bucket: str, rule: str, application: str, purpose: str, country: str, mode: str, request: str = "",
+    def note(
+        self, bucket: str, rule: str, application: str = "", purpose: str = "", country: str = "", request: str = "",
+        *, mode: str = "enforce",
     ) -> str:  # fmt: skip
+        """Record a rule's refusal of a start before any call to Redis, or a lift; return the decision's identifier."""
         arguments = DecisionNoteArguments(
             max_decisions=self._limits.decisions,
             max_age=self._limits.milliseconds,
@@ -566,15 +562,14 @@ class Decisions:
 
         The whole stream is read.
         """
-        named = re.compile(b"|".join(re.escape(name.encode()) for name in names))
+        pattern = _any_of(names)
         pages = read_pages(self._client, keys.decisions(bucket), size=PAGE)
         recorded = (entry for entries in pages for entry in entries)
-        return tuple(parse_decision(bucket, entry) for entry in recorded if any(map(named.search, entry[1].values())))
+        return tuple(parse_decision(bucket, entry) for entry in recorded if any(map(pattern.search, entry[1].values())))
 
     def of_verification(self, bucket: str, verification_id: str) -> tuple[Decision, ...]:
         """Return the decisions on a verification, oldest first. The whole stream is read."""
-        pages = read_pages(self._client, keys.decisions(bucket), size=PAGE)
-        decisions = (parse_decision(bucket, entry) for entries in pages for entry in entries)
+        decisions = self.of_subject(bucket, [verification_id])
         return tuple(decision for decision in decisions if decision.verification == verification_id)
 
 

@@ -115,7 +115,7 @@ def test_status_tells_from_when_on_decisions_are_kept(frozen, tmp_path):
     environ = configure(frozen, tmp_path, guard=kept)
     decisions = caller(environ).context.store.decisions
     for _ in range(1000):
-        decisions.note_refusal("00", "destination.country", "shop", "login", "FR")
+        decisions.note("00", "destination.country", "shop", "login", "FR")
 
     told = guard("status", environ=environ).stderr.splitlines()[0]
     assert told == "No more than 1,000 decisions are kept or looked at (guard.decisions), since 2026-11-18 11:06:40."

@@ -95,8 +95,8 @@ def test_what_a_rule_that_only_records_would_have_refused_is_counted_as_such(
 
 
 def test_that_a_breaker_opened_is_no_refusal(shop: Caller):
-    shop.context.store.decisions.note_lift("00", "country.unknown_numbers", country="PK")
-    shop.context.store.decisions.note_refusal("00", "destination.country", "shop", "login", "GB")
+    shop.context.store.decisions.note("00", "country.unknown_numbers", country="PK", mode="lifted")
+    shop.context.store.decisions.note("00", "destination.country", "shop", "login", "GB")
     record_refusals(shop.context, BUCKETS)
 
     assert counted(shop) == [("refused.start", "destination.country", 1)]
