@@ -492,7 +492,8 @@ def api_key_hash(api_key: str) -> str:
 
 
 IDEMPOTENCY_SECONDS = 24 * 3600
-"""Life of a start's idempotency key; others live as long as the record."""
+"""Life of an idempotency key of a start or a factor's call; those of resends, checks and cancellations live as long as
+the verification's record."""
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}")
 """No comma: it joins two headers to a key that no caller chose."""
 _CANONICAL = JSONEncoder(sort_keys=True, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""Authenticator apps: TOTP (RFC 6238), the URI that brings a secret into an app, and recovery codes."""
+"""Authenticator apps: TOTP (RFC 6238), and the URI that brings a secret into an app."""
 
 import base64
 import hashlib
@@ -204,29 +204,3 @@ def parse_otpauth_uri(uri: str) -> tuple[bytes, TotpParameters]:
 def _generator(secret: bytes, parameters: TotpParameters) -> pyotp.TOTP:
     digest = _ALGORITHMS[parameters.algorithm]
     return pyotp.TOTP(secret_text(secret), digits=parameters.digits, digest=digest, interval=parameters.period)
-
-
-RECOVERY_CODES: Final = 10
-RECOVERY_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's base32, without look-alikes."""
-_RECOVERY_LENGTH: Final = 24
-_RECOVERY_BYTES: Final = 15
-_RECOVERY_GROUP: Final = 4
-_LOOKS_LIKE: Final = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None})
-_RECOVERY_CODE: Final = re.compile(f"[{RECOVERY_ALPHABET}]{{{_RECOVERY_LENGTH}}}")
-_MAX_TYPED: Final = 64
-
-
-def recovery_code(material: bytes) -> str:
-    """Return the recovery code of the first 120 bits, ``XXXX-XXXX-…``."""
-    bits = int.from_bytes(material[:_RECOVERY_BYTES])
-    code = "".join(RECOVERY_ALPHABET[bits >> 5 * place & 31] for place in range(_RECOVERY_LENGTH))
-    return "-".join(code[place : place + _RECOVERY_GROUP] for place in range(0, _RECOVERY_LENGTH, _RECOVERY_GROUP))
-
-
-def normalise_recovery_code(typed: str) -> str:
-    """Return the 24 characters of a typed recovery code; raise `InvalidCodeError` for a text that is no guess."""
-    code = typed.upper().translate(_LOOKS_LIKE) if typed.isascii() and len(typed) <= _MAX_TYPED else ""
-    if not _RECOVERY_CODE.fullmatch(code):
-        raise InvalidCodeError(f"A recovery code has {_RECOVERY_LENGTH} letters and digits.")
-    return code

@@ -9,10 +9,10 @@ from otp_service.domain.audit import OperatorActionEntry
 from otp_service.domain.consents import ConsentMode
 from otp_service.domain.keyring import IdempotentRequest, sealing_root, user_id, user_of_factor
 from otp_service.domain.proofs import METHOD_RECOVERY, METHOD_TOTP
+from otp_service.domain.recovery_codes import RECOVERY_CODES, normalise_recovery_code, recovery_code
 from otp_service.domain.totp import (
     LABEL,
     MAX_FACTORS,
-    RECOVERY_CODES,
     SECRET,
     Factor,
     FactorFailure,
@@ -22,10 +22,8 @@ from otp_service.domain.totp import (
     UserKey,
     matching_steps,
     new_secret,
-    normalise_recovery_code,
     otpauth_uri,
     parse_otpauth_uri,
-    recovery_code,
 )
 from otp_service.domain.verification import FactorKind, Purpose
 from otp_service.errors import (

@@ -145,7 +145,7 @@ mirrored = Key("otp:{<bucket>}:mirror/number/<pseudonym>", "hash", "pseudonym",
     Life("as long as anything holds of the number; then a day", _DAY, may_stay=True), "API, worker",
     "suppressions of a number, freezes in force and recent ones, recent erasures, and its consents; of a "
     "user the same, and authenticator apps, sealed")
-fence = Key("otp:{<bucket>}:fence", "hash", "", Life("a day", IDEMPOTENCY_SECONDS), "API, worker, `doctor`",
+fence = Key("otp:{<bucket>}:fence", "hash", "", Life("a day", 24 * 3600), "API, worker, `doctor`",
     "when the store was fenced: what was started before is expired")
 replies = Key("otp:replies", "list", "sealed", Life("10 min", 600), "worker",
     "replies to what people wrote back, that are still to be sent")

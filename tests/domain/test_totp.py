@@ -8,16 +8,14 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pyotp
 import pytest
 
+from otp_service.domain.recovery_codes import RECOVERY_ALPHABET, normalise_recovery_code, recovery_code
 from otp_service.domain.totp import (
-    RECOVERY_ALPHABET,
     SealedFactor,
     TotpParameters,
     matching_steps,
     new_secret,
-    normalise_recovery_code,
     otpauth_uri,
     parse_otpauth_uri,
-    recovery_code,
     secret_text,
 )
 from otp_service.errors import InvalidCodeError, InvalidSecretError
