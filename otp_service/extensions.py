@@ -1,6 +1,6 @@
 """Extensions: parts of installed packages beside commands, dialects, gateways and policies."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from otp_service.plugins import load_plugins
 
 if TYPE_CHECKING:  # in layers above
-    from otp_service.cli.checks import Check
+    from otp_service.cli.checks import Diagnosis
     from otp_service.settings import Settings
     from otp_service.store.keys import Key
 
@@ -40,8 +40,8 @@ class Extension:
     """Its section of the settings, with a default for each member; the section has its name."""
     keys: tuple["Key", ...] = ()
     """Its keys in Redis."""
-    checks: tuple["Check[Settings]", ...] = ()
-    """Checks of the settings, for ``otp-service doctor``."""
+    checks: Callable[["Settings"], Iterable["Diagnosis"]] | None = None
+    """Returns diagnoses of the settings, for ``otp-service doctor``."""
     dev_process: DevProcess | None = None
 
 

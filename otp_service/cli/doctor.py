@@ -8,7 +8,6 @@ import os
 import re
 import resource
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,7 +17,7 @@ import click
 from otp_service import clock
 from otp_service.bootstrap import LEDGER_NOT_MADE, LEDGER_OF_OTHER_KEY, install, ledger_of_other_format
 from otp_service.cli import output as out
-from otp_service.cli.checks import FAIL, OK, WARN, Check, Diagnosis, diagnose, refusal_diagnosis
+from otp_service.cli.checks import FAIL, OK, WARN, Diagnosis, refusal_diagnosis
 from otp_service.cli.common import Session, command
 from otp_service.cli.network import certificate_problem, reach_gateways, reach_public_url
 from otp_service.cli.output import count_of
@@ -49,6 +48,7 @@ from otp_service.services.sender_registrations import today
 from otp_service.services.webhooks import root_keys_in_use
 from otp_service.settings import Settings
 from otp_service.settings.loader import CONFIG_VARIABLE
+from otp_service.settings.schema import PurposeSettings
 from otp_service.settings.startup_checks import (
     MIN_PASSWORD_LENGTH,
     is_sample,
@@ -108,148 +108,146 @@ def ceiling_diagnoses(name: str, rules: Ruleset) -> Iterator[Diagnosis]:
         yield Diagnosis(WARN, f"applications.{name}.spend", "Nothing limits its spending.", action)
 
 
-def _unused_gateways(settings: Settings) -> Iterator[Mapping[str, object]]:
-    """Yield the gateways that a route names in vain."""
+def purpose_diagnoses(name: str, purpose: PurposeSettings) -> Iterator[Diagnosis]:
+    """Yield the times of a purpose that do not fit its messages."""
+    place, ttl = f"purposes.{name}", purpose.ttl
+    if purpose.max_sends > 1 and ttl <= (delay := purpose.resend_delays[0]):
+        sentence = f"No message is ever sent again: the wait for it is {delay} s, and the code lives {ttl} s."
+        yield Diagnosis(WARN, place, sentence, "Shorten resend_delays, lengthen ttl, or set max_sends to 1.")
+    if ttl < 60:  # noqa: PLR2004 - a minute
+        sentence = f'A code lives {ttl} s: messages say "less than a minute", and many arrive later.'
+        yield Diagnosis(WARN, place, sentence, "Set ttl to 60 or more.")
+
+
+def plugin_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
+    """Yield the gateways and policies, and the gateways that could report receipts, and have no address for it."""
+    for name, gateway in settings.gateways.items():
+        yield Diagnosis(OK, f"gateways.{name}", f"The settings of this {gateway.kind} gateway are complete.")
+        reports = issubclass(gateway.plugin_class, REPORTS_OVER_HTTP) and gateway.settings.takes_receipts
+        if reports and not (settings.http.public_url or gateway.plugin_class.development_only):
+            sentence = "It could report delivery, but does not know the address of this service."
+            yield Diagnosis(WARN, f"gateways.{name}", sentence, "Set http.public_url.")
+    for name, policy in settings.policies.items():
+        yield Diagnosis(OK, f"policies.{name}", f"The settings of this {policy.kind} policy are complete.")
+
+
+def route_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
+    """Yield the gateways that a route names in vain, and whether all countries are reached."""
     offered = {channel for purpose in settings.named_purposes.values() for channel in purpose.channels}
     for position, route in enumerate(settings.routes):
         channels = set(route.channels) or offered
         for name in route.gateways:
             if not channels & settings.routing.channels_of[name]:
-                yield {"position": position, "gateway": name, "channels": ", ".join(sorted(channels))}
+                sentence = f"The gateway {name} is never used: it carries none of {', '.join(sorted(channels))}."
+                action = "Take it out of the route, or correct the route's channels."
+                yield Diagnosis(WARN, f"routes.{position}", sentence, action)
+    applications = settings.named_applications.items()
+    if settings.applications and not any(any(_gaps(name, it, settings)) for name, it in applications):
+        yield Diagnosis(OK, "routes", "Every application reaches every country of its list.")
 
 
-def _unreported(settings: Settings) -> Iterator[Mapping[str, object]]:
-    """Yield the gateways that could report receipts, and have no address for it."""
-    for name, gateway in {} if settings.http.public_url else settings.gateways.items():
-        reports = issubclass(gateway.plugin_class, REPORTS_OVER_HTTP) and gateway.settings.takes_receipts
-        if reports and not gateway.plugin_class.development_only:
-            yield {"name": name}
-
-
-SETTINGS: tuple[Check[Settings], ...] = (
-    Check("profile", OK, "{it.profile} is in force.", "", lambda settings: bool(settings.profile)),
-    Check("purposes.{name}", WARN,
-          "No message is ever sent again: the wait for it is {delay} s, and the code lives {ttl} s.",
-          "Shorten resend_delays, lengthen ttl, or set max_sends to 1.",
-          lambda settings: ({"name": name, "delay": purpose.resend_delays[0], "ttl": purpose.ttl}
-                            for name, purpose in settings.purposes.items()
-                            if purpose.max_sends > 1 and purpose.ttl <= purpose.resend_delays[0])),
-    Check("purposes.{name}", WARN,
-          'A code lives {ttl} s: messages say "less than a minute", and many arrive later.',
-          "Set ttl to 60 or more.",
-          lambda settings: ({"name": name, "ttl": purpose.ttl} for name, purpose in settings.purposes.items()
-                            if purpose.ttl < 60)),  # noqa: PLR2004 - a minute
-    Check("gateways.{name}", OK, "The settings of this {kind} gateway are complete.", "",
-          lambda settings: ({"name": name, "kind": gateway.kind} for name, gateway in settings.gateways.items())),
-    Check("gateways.{name}", WARN, "It could report delivery, but does not know the address of this service.",
-          "Set http.public_url.", _unreported),
-    Check("policies.{name}", OK, "The settings of this {kind} policy are complete.", "",
-          lambda settings: ({"name": name, "kind": policy.kind} for name, policy in settings.policies.items())),
-    Check("routes.{position}", WARN, "The gateway {gateway} is never used: it carries none of {channels}.",
-          "Take it out of the route, or correct the route's channels.", _unused_gateways),
-    Check("routes", OK, "Every application reaches every country of its list.", "",
-          lambda settings: bool(settings.applications) and
-          not any(any(_gaps(name, it, settings)) for name, it in settings.named_applications.items())),
-    Check("http.public_url", WARN, "Receipts come in without encryption.", "Use the https:// address.",
-          lambda settings: settings.production and (settings.http.public_url or "").startswith("http://")),
-    Check("webhooks.networks", WARN,
-          "Webhooks may go to {networks}: a key of the scope webhooks can call any service in them.",
-          "Take out the networks without a receiver.",
-          lambda settings: [{"networks": ", ".join(settings.webhooks.networks)}]
-          if settings.production and settings.webhooks.networks else ()),
-    Check("http.metrics_on_same_port", WARN, "Every caller of the service can read its metrics.",
-          "Set it to false and use http.metrics_port.",
-          lambda settings: settings.production and settings.http.metrics_on_same_port),
-)  # fmt: skip
+def exposure_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
+    """Yield the settings of a production that show more to others than needed."""
+    if (settings.http.public_url or "").startswith("http://"):
+        yield Diagnosis(WARN, "http.public_url", "Receipts come in without encryption.", "Use the https:// address.")
+    if networks := ", ".join(settings.webhooks.networks):
+        sentence = f"Webhooks may go to {networks}: a key of the scope webhooks can call any service in them."
+        yield Diagnosis(WARN, "webhooks.networks", sentence, "Take out the networks without a receiver.")
+    if settings.http.metrics_on_same_port:
+        sentence, action = (
+            "Every caller of the service can read its metrics.",
+            "Set it to false and use http.metrics_port.",
+        )
+        yield Diagnosis(WARN, "http.metrics_on_same_port", sentence, action)
 
 
 def settings_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     """Yield what shows from the settings alone."""
     for name, application in settings.named_applications.items():
         yield from application_diagnoses(name, application, settings)
-    yield from diagnose(SETTINGS, settings)
+    if settings.profile:
+        yield Diagnosis(OK, "profile", f"{settings.profile} is in force.")
+    for name, purpose in settings.purposes.items():
+        yield from purpose_diagnoses(name, purpose)
+    yield from plugin_diagnoses(settings)
+    yield from route_diagnoses(settings)
+    yield from exposure_diagnoses(settings) if settings.production else ()
     for extension in load_extensions():
-        yield from diagnose(extension.checks, settings)
+        yield from extension.checks(settings) if extension.checks else ()
 
 
 _KEYS = {RefusalName.KEY_MISSING, RefusalName.KEY_INVALID, RefusalName.SAMPLE_KEY, RefusalName.KEY_USED_TWICE}
 
 
-def _keys(settings: Settings) -> Iterator[Mapping[str, object]]:
+def key_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     """Yield the active root key, the others, and when these may be removed."""
-    if not any(reason.name in _KEYS for reason in start_refusals(settings)):
-        active, *others = settings.keyring().root_ids
-        delay = max((purpose.ttl for purpose in settings.purposes.values()), default=MAX_CODE_LIFE) + RECORD_GRACE
-        yield {"active": active, "others": ", ".join(others), "delay": duration(delay)}
+    if any(reason.name in _KEYS for reason in start_refusals(settings)):
+        return
+    active, *others = settings.keyring().root_ids
+    sentence = f"The pseudonym key is set. New verifications are made with the root key {active}"
+    if not others:
+        yield Diagnosis(OK, "keys", f"{sentence}.")
+        return
+    delay = max((purpose.ttl for purpose in settings.purposes.values()), default=MAX_CODE_LIFE) + RECORD_GRACE
+    when = f"{duration(delay)} after the last process was reloaded with {active} in front"
+    sentence = f"{sentence}; those of {', '.join(others)} are still known."
+    yield Diagnosis(OK, "keys", sentence, f"A retired key may be removed {when}.")
 
 
-def _plain_protocols(settings: Settings) -> dict[str, str]:
-    """Return the other hosts that a gateway's own protocol reaches without encryption, by the gateways' names."""
-    hosts = {name: gateway.settings.plaintext_host for name, gateway in settings.gateways.items()}
-    return {name: canonical_host(host) for name, host in hosts.items() if host and not is_local(host)}
-
-
-def _exceptions(settings: Settings) -> Iterator[Mapping[str, object]]:
-    """Yield the hosts that may be, and are, reached without encryption."""
+def plaintext_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
+    """Yield the hosts that are reached without encryption, and those that may be and are not."""
+    allowed = settings.plaintext_hosts
     lines = [(line.refusal.place, line.host, line.how) for line in unsafe_connections(settings)]
-    lines += [(f"gateways.{name}", host, "without encryption") for name, host in _plain_protocols(settings).items()]
-    return (
-        {"place": place, "host": host, "how": how} for place, host, how in lines if host in settings.plaintext_hosts
-    )
+    for name, gateway in settings.gateways.items():
+        place, plain = f"gateways.{name}", gateway.settings.plaintext_host
+        if plain and not is_local(plain):
+            host = canonical_host(plain)
+            lines.append((place, host, "without encryption"))
+            if host not in allowed:
+                sentence = (
+                    f"{gateway.kind} encrypts nothing by itself: numbers and codes can be read on the way to {host}."
+                )
+                action = (
+                    "Set tls = true where the other end offers it; else use a private line or a VPN, and name the host "
+                    "in plaintext_hosts."
+                )
+                yield Diagnosis(WARN, place, sentence, action)
+    for place, host, how in lines:
+        if host in allowed:
+            action = (
+                "Make sure that the network in between is private, or use TLS with a verified certificate and take the "
+                "host out of the list."
+            )
+            yield Diagnosis(WARN, place, f"{host} is reached {how}, which plaintext_hosts allows.", action)
+    used = {host for _, host, _ in lines}
+    for host in allowed:
+        if host not in used:
+            sentence = f"Nothing is reached at {host} without encryption."
+            yield Diagnosis(WARN, "plaintext_hosts", sentence, "Take it out of the list, before something is.")
 
 
-def _unused_exceptions(settings: Settings) -> Iterator[Mapping[str, object]]:
-    used = {line.host for line in unsafe_connections(settings)} | set(_plain_protocols(settings).values())
-    return ({"host": host} for host in settings.plaintext_hosts if host not in used)
-
-
-def _idle_rules(settings: Settings) -> Iterator[Mapping[str, object]]:
-    """Yield the rules that enforce by default, but not with these settings."""
+def protection_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
+    """Yield protection against abuse and loss that a production may be configured without."""
+    for place, secret in provider_secrets(settings):
+        if len(secret) < MIN_PASSWORD_LENGTH and not is_sample(secret):
+            sentence = f"It has fewer than {MIN_PASSWORD_LENGTH} characters: it can be guessed."
+            yield Diagnosis(WARN, place, sentence, "Ask the provider for a longer password, if its system takes any.")
     modes = {rule.id: settings.guard.mode(rule.id) for rule in GUARD_RULES.values() if rule.mode is Mode.ENFORCE}
     if idle := [f"{rule} ({mode})" for rule, mode in modes.items() if mode is not Mode.ENFORCE]:
-        yield {"rules": ", ".join(idle)}
-
-
-_ROOT_KEY = "The pseudonym key is set. New verifications are made with the root key {active}"
-SAFETY: tuple[Check[Settings], ...] = (
-    Check("keys", OK, f"{_ROOT_KEY}.", "", lambda settings: (keys for keys in _keys(settings) if not keys["others"])),
-    Check("keys", OK, f"{_ROOT_KEY}; those of {{others}} are still known.",
-          "A retired key may be removed {delay} after the last process was reloaded with {active} in front.",
-          lambda settings: (keys for keys in _keys(settings) if keys["others"])),
-    Check("{place}", WARN, "{host} is reached {how}, which plaintext_hosts allows.",
-          "Make sure that the network in between is private, or use TLS with a verified certificate and take the host "
-          "out of the list.", _exceptions),
-    Check("gateways.{name}", WARN,
-          "{kind} encrypts nothing by itself: numbers and codes can be read on the way to {host}.",
-          "Set tls = true where the other end offers it; else use a private line or a VPN, and name the host in "
-          "plaintext_hosts.",
-          lambda settings: ({"name": name, "kind": settings.gateways[name].kind, "host": host}
-                            for name, host in _plain_protocols(settings).items()
-                            if host not in settings.plaintext_hosts)),
-    Check("plaintext_hosts", WARN, "Nothing is reached at {host} without encryption.",
-          "Take it out of the list, before something is.", _unused_exceptions),
-    Check("redis.url", WARN, "Redis is on another host and asks for no password.",
-          "Give the service a user of its own (ACL), with the commands that it needs only.",
-          lambda settings: leads_elsewhere(url := settings.redis.url.get_secret_value())
-          and not urlsplit(url).password),
-)  # fmt: skip
-PROTECTION: tuple[Check[Settings], ...] = (
-    Check("{place}", WARN, f"It has fewer than {MIN_PASSWORD_LENGTH} characters: it can be guessed.",
-          "Ask the provider for a longer password, if its system takes any.",
-          lambda settings: ({"place": place} for place, secret in provider_secrets(settings)
-                            if len(secret) < MIN_PASSWORD_LENGTH and not is_sample(secret))),
-    Check("guard.modes", WARN, "These rules refuse nothing: {rules}.",
-          "Look at what they would refuse, then enforce them: otp-service guard status", _idle_rules),
-    Check("ledger.rebuild_lost_mirror", WARN,
-          "An empty Redis is filled from the ledger without asking: a ledger that was restored too is not noticed.",
-          "Take it out; after a loss of Redis: otp-service ledger rebuild.",
-          lambda settings: bool(settings.ledger.rebuild_lost_mirror)),
-    Check("audit.export", WARN,
-          "Heads of the audit chain are not exported: a database administrator can cut its end off unnoticed.",
-          "Export them to a place that administrators of the database cannot change, such as syslog://HOST:PORT.",
-          lambda settings: not settings.audit.export),
-)  # fmt: skip
-"""Protection against abuse and loss that a production may be configured without."""
+        action = "Look at what they would refuse, then enforce them: otp-service guard status"
+        yield Diagnosis(WARN, "guard.modes", f"These rules refuse nothing: {', '.join(idle)}.", action)
+    if settings.ledger.rebuild_lost_mirror:
+        sentence = (
+            "An empty Redis is filled from the ledger without asking: a ledger that was restored too is not noticed."
+        )
+        action = "Take it out; after a loss of Redis: otp-service ledger rebuild."
+        yield Diagnosis(WARN, "ledger.rebuild_lost_mirror", sentence, action)
+    if not settings.audit.export:
+        sentence = "Heads of the audit chain are not exported: a database administrator can cut its end off unnoticed."
+        action = "Export them to a place that administrators of the database cannot change, such as syslog://HOST:PORT."
+        yield Diagnosis(WARN, "audit.export", sentence, action)
+    for name, rules in settings.rulesets.items():
+        yield from ceiling_diagnoses(name, rules)
 
 
 def safety_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
@@ -259,11 +257,14 @@ def safety_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
         for line in unsafe_connections(settings):
             if line.host not in settings.plaintext_hosts:
                 yield refusal_diagnosis(line.refusal, WARN)
-    yield from diagnose(SAFETY, settings)
+    yield from key_diagnoses(settings)
+    yield from plaintext_diagnoses(settings)
+    redis = settings.redis.url.get_secret_value()
+    if leads_elsewhere(redis) and not urlsplit(redis).password:
+        action = "Give the service a user of its own (ACL), with the commands that it needs only."
+        yield Diagnosis(WARN, "redis.url", "Redis is on another host and asks for no password.", action)
     if settings.production:
-        yield from diagnose(PROTECTION, settings)
-        for name, rules in settings.rulesets.items():
-            yield from ceiling_diagnoses(name, rules)
+        yield from protection_diagnoses(settings)
 
 
 _RENEW = "Renew it where it was registered, and correct valid_until."
@@ -407,44 +408,41 @@ def _persistence_diagnoses(values: Mapping[str, str | None]) -> Iterator[Diagnos
         yield Diagnosis(WARN, "appendonly", sentence, "Set appendonly yes.")
 
 
-@dataclass(frozen=True, slots=True)
-class Replicas:
-    """Counts of a server's replicas."""
+def replication_diagnoses(online: int, known: int, awaited: int, *, replaceable: bool) -> Iterator[Diagnosis]:
+    """Yield the effects of a fail-over on codes.
 
-    online: int
-    known: int
-    """Replicas that Sentinels or the cluster know, online or not; 0 without either."""
-    awaited: int
-    """Replicas that must have an approval before it is answered."""
-    replaceable: bool
-    """Whether Sentinels or a cluster promote a replica."""
-
-    @property
-    def loses_codes(self) -> bool:
-        """Whether, after the server's death, too few are left to prove that the successor has every answered call."""
-        return 0 < self.awaited <= self.online and self.known - self.awaited > self.online - 1
-
-
-REPLICATION: tuple[Check[Replicas], ...] = (
-    Check("replicas", FAIL, "{it.online} of {it.awaited} awaited replicas are online: starts and checks get 503.",
-          "Start replicas, or set redis.replicas lower.", lambda it: it.online < it.awaited),
-    Check("replicas", WARN, "All {it.online} replicas are awaited: when one fails, starts and checks get 503.",
-          "Add a replica.", lambda it: 0 < it.awaited == it.online),
-    Check("replicas", WARN,
-          "No replica is awaited: a fail-over forgets approvals and wrong codes, and ends all pending codes.",
-          "Set redis.replicas to 1 or more.", lambda it: it.replaceable and not it.awaited),
-    Check("replicas", WARN,
-          "{it.online} replicas are online, but Sentinels or the cluster know {it.known}: an unknown replica may be "
-          "the only server with an approval.",
-          "Announce all replicas (replica-announced yes); no other tool may follow the server as a replica.",
-          lambda it: it.awaited > 0 and it.replaceable and it.online > it.known),
-    Check("replicas", WARN,
-          "{it.online} of {it.known} replicas are online: when the server fails too, all pending codes end.",
-          "Start the others, or let Sentinels (SENTINEL RESET) or the cluster (CLUSTER FORGET) forget those that are "
-          "removed.", lambda it: it.loses_codes),
-    Check("replicas", OK, "{it.awaited} of {it.online} replicas have an approval before it is answered.", "",
-          lambda it: 0 < it.awaited < it.online and not it.loses_codes),
-)  # fmt: skip
+    ``known``: replicas that Sentinels or the cluster know, online or not; 0 without either. ``awaited``: replicas that
+    must have an approval before it is answered. ``replaceable``: whether Sentinels or a cluster promote a replica.
+    """
+    # After the server's death, too few are left to prove that the successor has every answered call.
+    loses_codes = 0 < awaited <= online and known - awaited > online - 1
+    if online < awaited:
+        sentence = f"{online} of {awaited} awaited replicas are online: starts and checks get 503."
+        yield Diagnosis(FAIL, "replicas", sentence, "Start replicas, or set redis.replicas lower.")
+    if 0 < awaited == online:
+        sentence = f"All {online} replicas are awaited: when one fails, starts and checks get 503."
+        yield Diagnosis(WARN, "replicas", sentence, "Add a replica.")
+    if replaceable and not awaited:
+        sentence = "No replica is awaited: a fail-over forgets approvals and wrong codes, and ends all pending codes."
+        yield Diagnosis(WARN, "replicas", sentence, "Set redis.replicas to 1 or more.")
+    if replaceable and awaited > 0 and online > known:
+        yield Diagnosis(
+            WARN,
+            "replicas",
+            f"{online} replicas are online, but Sentinels or the cluster know {known}: an unknown replica may be the "
+            "only server with an approval.",
+            "Announce all replicas (replica-announced yes); no other tool may follow the server as a replica.",
+        )
+    if loses_codes:
+        yield Diagnosis(
+            WARN,
+            "replicas",
+            f"{online} of {known} replicas are online: when the server fails too, all pending codes end.",
+            "Start the others, or let Sentinels (SENTINEL RESET) or the cluster (CLUSTER FORGET) forget those that are "
+            "removed.",
+        )
+    elif 0 < awaited < online:
+        yield Diagnosis(OK, "replicas", f"{awaited} of {online} replicas have an approval before it is answered.")
 
 
 _MIGRATES = re.compile(r"Valkey (9|\d\d+)\.")
@@ -569,25 +567,32 @@ def _factor_diagnoses(context: Context) -> Iterator[Diagnosis]:
         yield Diagnosis(WARN, "factors", sentence, repair)
 
 
-LEDGER: tuple[Check[tuple[Settings, Context]], ...] = (
-    Check("ledger.url", WARN,
-          "The ledger is a file of this host, and Redis is on another: processes on other hosts have another ledger.",
-          "Use postgresql:// unless all processes run on this host.",
-          lambda it: "sqlite:" in it[0].ledger.shown_url
-          and leads_elsewhere(it[0].redis.url.get_secret_value())),
-    Check("ledger.url", FAIL,
-          f"The disk of the ledger's file has less than {MIN_FREE_MIB} MiB left: soon nothing is recorded.",
-          "Free space on that disk.", lambda it: it[1].ledger.database.lacks_space()),
-    Check("ledger.url", WARN,
-          "The database's role is a superuser: an attacker in a process controls the database server, and its host.",
-          "Use a role that owns the ledger's database and nothing else (CREATE ROLE ... LOGIN, ALTER DATABASE ... "
-          "OWNER TO).",
-          lambda it: it[0].production and it[1].ledger.database.is_superuser()),
-    Check("ledger.url", WARN,
-          "PostgreSQL has too few locks for the ledger's partitions: some concurrent searches for numbers fail.",
-          "Set max_locks_per_transaction = 512, and restart PostgreSQL.",
-          lambda it: it[1].ledger.database.lacks_locks()),
-)  # fmt: skip
+def database_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis]:
+    """Yield the faults of the ledger's database, whatever it contains."""
+    database = context.ledger.database
+    if "sqlite:" in settings.ledger.shown_url and leads_elsewhere(settings.redis.url.get_secret_value()):
+        yield Diagnosis(
+            WARN,
+            "ledger.url",
+            "The ledger is a file of this host, and Redis is on another: processes on other hosts have another ledger.",
+            "Use postgresql:// unless all processes run on this host.",
+        )
+    if database.lacks_space():
+        sentence = f"The disk of the ledger's file has less than {MIN_FREE_MIB} MiB left: soon nothing is recorded."
+        yield Diagnosis(FAIL, "ledger.url", sentence, "Free space on that disk.")
+    if settings.production and database.is_superuser():
+        yield Diagnosis(
+            WARN,
+            "ledger.url",
+            "The database's role is a superuser: an attacker in a process controls the database server, and its host.",
+            "Use a role that owns the ledger's database and nothing else (CREATE ROLE ... LOGIN, ALTER DATABASE ... "
+            "OWNER TO).",
+        )
+    if database.lacks_locks():
+        sentence = (
+            "PostgreSQL has too few locks for the ledger's partitions: some concurrent searches for numbers fail."
+        )
+        yield Diagnosis(WARN, "ledger.url", sentence, "Set max_locks_per_transaction = 512, and restart PostgreSQL.")
 
 
 _ABSENT = Diagnosis(
@@ -607,7 +612,7 @@ _ABSENT_FOR_GOOD = Diagnosis(
 def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis]:
     """Yield diagnoses of the ledger and its mirror; write nothing, and make no file."""
     try:
-        yield from diagnose(LEDGER, (settings, context))
+        yield from database_diagnoses(settings, context)
         if not context.ledger.database.exists():
             yield _ABSENT if settings.ledger.upgrade else _ABSENT_FOR_GOOD
         elif not context.ledger.is_made():
@@ -896,8 +901,7 @@ def _server_diagnoses(settings: Settings, store: Store) -> Iterator[Diagnosis]:
         yield from cluster_diagnoses(versions, coverage, server.unserved_slots(), settings.keys.buckets)
     for online, known in sorted(set(server.replicas())):
         replaceable = bool(settings.redis.sentinels or (scripts.is_cluster and known))
-        replicas = Replicas(online, known, scripts.awaited_replicas, replaceable)
-        yield from diagnose(REPLICATION, replicas)
+        yield from replication_diagnoses(online, known, scripts.awaited_replicas, replaceable=replaceable)
     try:
         server.require_writable()
     except StoreUnavailableError as refused:

@@ -5,7 +5,7 @@ from secrets import token_urlsafe
 from typing import Any, Final
 
 from otp_service.console import keys
-from otp_service.console.checks import CHECKS
+from otp_service.console.checks import console_diagnoses
 from otp_service.console.settings import ConsoleSettings, console_settings
 from otp_service.extensions import DevProcess, Extension
 from otp_service.settings import Settings
@@ -29,6 +29,6 @@ EXTENSION: Final = Extension(
     name="console",
     settings=ConsoleSettings,
     keys=keys.KEYS,
-    checks=CHECKS,
+    checks=console_diagnoses,
     dev_process=DevProcess(members=dev_members, guide=dev_guide),
 )

@@ -13,7 +13,7 @@ from support_installation import World, tree
 from support_sources import ROOT
 
 from otp_service import plugins
-from otp_service.cli.checks import WARN, Check
+from otp_service.cli.checks import WARN, Diagnosis
 from otp_service.cli.doctor import settings_diagnoses
 from otp_service.cli.main import COMMAND_ENTRY_POINTS, commands
 from otp_service.errors import ConfigurationError
@@ -39,13 +39,16 @@ def greet() -> None:
     click.echo("hello from acme")
 
 
+def acme_diagnoses(settings):
+    if settings.acme.greeting == "hey":
+        yield Diagnosis(WARN, "acme.greeting", "It is rude.", "Be polite.")
+
+
 ACME = Extension(
     name="acme",
     settings=AcmeSettings,
     keys=(GREETINGS,),
-    checks=(
-        Check("acme.greeting", WARN, "It is rude.", "Be polite.", lambda settings: settings.acme.greeting == "hey"),
-    ),
+    checks=acme_diagnoses,
 )
 
 

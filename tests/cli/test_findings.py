@@ -3,12 +3,11 @@
 import pytest
 from support_installation import key, tree
 
-from otp_service.cli.checks import Level, diagnose, refusal_diagnosis
+from otp_service.cli.checks import Level, refusal_diagnosis
 from otp_service.cli.doctor import (
-    REPLICATION,
-    Replicas,
     clock_diagnosis,
     cluster_diagnoses,
+    replication_diagnoses,
     safety_diagnoses,
     server_diagnoses,
     settings_diagnoses,
@@ -216,27 +215,28 @@ def test_clocks_are_compared(skew, words):
 @pytest.mark.parametrize(
     ("replicas", "expected"),
     [
-        (Replicas(0, 0, awaited=0, replaceable=False), []),
-        (Replicas(2, 0, awaited=0, replaceable=False), []),
+        ((0, 0, 0, False), []),
+        ((2, 0, 0, False), []),
         (
-            Replicas(2, 1, awaited=1, replaceable=True),
+            (2, 1, 1, True),
             [(Level.WARN, "but Sentinels or the cluster know 1"), (Level.OK, "1 of 2 replicas")],
         ),
-        (Replicas(2, 0, awaited=1, replaceable=False), [(Level.OK, "1 of 2 replicas have an approval")]),
-        (Replicas(0, 1, awaited=1, replaceable=True), [(Level.FAIL, "0 of 1 awaited replicas are online")]),
-        (Replicas(1, 1, awaited=1, replaceable=True), [(Level.WARN, "when one fails, starts and checks get 503")]),
+        ((2, 0, 1, False), [(Level.OK, "1 of 2 replicas have an approval")]),
+        ((0, 1, 1, True), [(Level.FAIL, "0 of 1 awaited replicas are online")]),
+        ((1, 1, 1, True), [(Level.WARN, "when one fails, starts and checks get 503")]),
         (
-            Replicas(1, 2, awaited=1, replaceable=True),
+            (1, 2, 1, True),
             [(Level.WARN, "when one fails, starts"), (Level.WARN, "1 of 2 replicas are online")],
         ),
-        (Replicas(2, 3, awaited=1, replaceable=True), [(Level.WARN, "2 of 3 replicas are online")]),
-        (Replicas(2, 3, awaited=2, replaceable=True), [(Level.WARN, "when one fails, starts")]),
-        (Replicas(2, 2, awaited=0, replaceable=True), [(Level.WARN, "and ends all pending codes")]),
-        (Replicas(2, 2, awaited=1, replaceable=True), [(Level.OK, "1 of 2 replicas have an approval")]),
+        ((2, 3, 1, True), [(Level.WARN, "2 of 3 replicas are online")]),
+        ((2, 3, 2, True), [(Level.WARN, "when one fails, starts")]),
+        ((2, 2, 0, True), [(Level.WARN, "and ends all pending codes")]),
+        ((2, 2, 1, True), [(Level.OK, "1 of 2 replicas have an approval")]),
     ],
 )
 def test_what_a_fail_over_would_forget_or_refuse_is_told(replicas, expected):
-    found = list(diagnose(REPLICATION, replicas))
+    *counts, replaceable = replicas
+    found = list(replication_diagnoses(*counts, replaceable=replaceable))
     assert [one.level for one in found] == [level for level, _ in expected]
     assert all(words in one.sentence for one, (_, words) in zip(found, expected, strict=True))
 
