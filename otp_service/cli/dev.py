@@ -325,25 +325,11 @@ hash-max-listpack-value 1024
 """
 
 
-@dataclass(frozen=True)
-class EmbeddedValkey:
-    """A running server."""
+def start_valkey(folder: Path) -> tuple[Child, str]:
+    """Start a server with its data in ``folder``; return it, and its URL, when it answers.
 
-    child: Child
-    port: int
-
-    @property
-    def url(self) -> str:
-        """The value of ``redis.url``."""
-        return f"redis://{HOST}:{self.port}/0"
-
-    def stop(self) -> None:
-        """Stop the server, which writes all accepted data to disk."""
-        self.child.stop(VALKEY_STOP_SECONDS)
-
-
-def start_valkey(folder: Path) -> EmbeddedValkey:
-    """Start a server with its data in ``folder`` and return it when it answers; raise `ConfigurationError`."""
+    When it is stopped, it writes all accepted data to disk. Raises `ConfigurationError`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
     make_private(folder)
@@ -352,10 +338,10 @@ def start_valkey(folder: Path) -> EmbeddedValkey:
     for _ in range(_ATTEMPTS):
         port = free_port()
         write_private(configuration, _CONFIGURATION.format(host=HOST, port=port, folder=quoted))
-        server = EmbeddedValkey(spawn("Valkey", [str(binary()), str(configuration)]), port)
-        if _wait_until_ready(server):
-            return server
-        server.stop()
+        server = spawn("Valkey", [str(binary()), str(configuration)])
+        if _wait_until_ready(server, port):
+            return server, f"redis://{HOST}:{port}/0"
+        server.stop(VALKEY_STOP_SECONDS)
     log = folder / "valkey.log"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
     raise ConfigurationError(f"The embedded Valkey does not start: {lines[-1] if lines else 'it wrote no log.'}")
@@ -381,14 +367,14 @@ def free_port() -> int:
         return port
 
 
-def _wait_until_ready(server: EmbeddedValkey) -> bool:
+def _wait_until_ready(server: Child, port: int) -> bool:
     """Return whether the server answers in time, which it does not if another process took its port."""
     end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and server.child.ended() is None:
-        with suppress(OSError), socket.create_connection((HOST, server.port), timeout=1) as connection:
+    while time.monotonic() < end and server.ended() is None:
+        with suppress(OSError), socket.create_connection((HOST, port), timeout=1) as connection:
             connection.sendall(b"PING\r\n")
             if connection.recv(64).startswith(b"+PONG"):
-                return server.child.ended() is None
+                return server.ended() is None
         time.sleep(_VALKEY_POLL)
     return False
 
@@ -481,11 +467,11 @@ def _run(
     store: list[Child] = []
     elsewhere = merge(configured, overriding)
     if "url" not in elsewhere.get("redis", {}):
-        valkey = start_valkey(folder / "valkey")
-        stack.callback(valkey.stop)
-        store.append(valkey.child)
-        note(f"State: an embedded Valkey at {valkey.url}, its data in {folder / 'valkey'}.")
-        table = merge(table, {"redis": {"url": valkey.url}})
+        valkey, url = start_valkey(folder / "valkey")
+        stack.callback(valkey.stop, VALKEY_STOP_SECONDS)
+        store.append(valkey)
+        note(f"State: an embedded Valkey at {url}, its data in {folder / 'valkey'}.")
+        table = merge(table, {"redis": {"url": url}})
     if "url" not in elsewhere.get("ledger", {}):
         table = merge(table, {"ledger": {"url": f"sqlite:///{(folder / _LEDGER).resolve()}"}})
     environ |= write_configuration(folder, table)

@@ -8,7 +8,7 @@ import pytest
 import redis
 from support_cli import alive, all_end, family
 
-from otp_service.cli.dev import start_valkey
+from otp_service.cli.dev import VALKEY_STOP_SECONDS, start_valkey
 from otp_service.errors import ConfigurationError
 
 
@@ -22,9 +22,9 @@ def client_of(url):
 
 
 def test_it_answers_when_it_is_returned_and_is_set_up_for_counters(folder):
-    server = start_valkey(folder)
+    server, url = start_valkey(folder)
     try:
-        with client_of(server.url) as client:
+        with client_of(url) as client:
             expected = {
                 "maxmemory-policy": "noeviction",
                 "appendonly": "yes",
@@ -33,21 +33,21 @@ def test_it_answers_when_it_is_returned_and_is_set_up_for_counters(folder):
             }
             assert {name: client.config_get(name)[name] for name in expected} == expected
     finally:
-        server.stop()
+        server.stop(VALKEY_STOP_SECONDS)
 
 
 def test_it_keeps_its_data_when_it_is_stopped_and_when_it_is_killed(folder):
-    for value, stop in (("stopped", lambda s: s.stop()), ("killed", lambda s: s.child.process.kill())):
-        server = start_valkey(folder)
-        with client_of(server.url) as client:
+    for value, stop in (("stopped", lambda s: s.stop(VALKEY_STOP_SECONDS)), ("killed", lambda s: s.process.kill())):
+        server, url = start_valkey(folder)
+        with client_of(url) as client:
             client.config_set("appendfsync", "always")
             client.set("key", value)
         stop(server)
-        server.child.process.wait(10)
-        server = start_valkey(folder)
-        with client_of(server.url) as client:
+        server.process.wait(10)
+        server, url = start_valkey(folder)
+        with client_of(url) as client:
             assert client.get("key") == value
-        server.stop()
+        server.stop(VALKEY_STOP_SECONDS)
 
 
 def test_what_keeps_it_from_starting_is_told(tmp_path, monkeypatch):
@@ -60,7 +60,7 @@ def test_what_keeps_it_from_starting_is_told(tmp_path, monkeypatch):
 def test_it_does_not_outlive_a_parent_that_is_killed(tmp_path):
     program = (
         "import sys, time; from pathlib import Path; from otp_service.cli.dev import start_valkey;"
-        "print(start_valkey(Path(sys.argv[1])).url, flush=True); time.sleep(60)"
+        "print(start_valkey(Path(sys.argv[1]))[1], flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     with parent:
