@@ -2,6 +2,7 @@
 
 import hmac
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -111,6 +112,15 @@ REFERENCE: Final = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 def is_same_secret(received: str, expected: str) -> bool:
     """Compare a received proof in constant time; an empty ``expected`` never matches."""
     return bool(expected) and hmac.compare_digest(received.encode(errors="replace"), expected.encode(errors="replace"))
+
+
+TOLERANCE = 300
+"""Maximum seconds between the time in a provider's request and our clock."""
+
+
+def is_recent(timestamp: str) -> bool:
+    """Return whether a provider's time, in seconds since 1970, agrees with our clock."""
+    return bool(re.fullmatch("[0-9]{1,10}", timestamp)) and abs(time.time() - int(timestamp)) <= TOLERANCE
 
 
 class FailureKind(StrEnum):

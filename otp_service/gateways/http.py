@@ -704,7 +704,6 @@ class HttpGateway(HttpApiGateway):
 
     kind: ClassVar[str] = "http"
     channels = frozenset({"sms"})
-    development_only: ClassVar[bool] = False
     Settings: ClassVar[type[GatewaySettings]] = HttpSettings
     settings: HttpSettings
 

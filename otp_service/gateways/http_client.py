@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import requests
 import urllib3
@@ -56,6 +56,10 @@ class DeadlineTimer:
     """A thread for all deadlines, started by the first. A stopped deadline does not wake it."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all deadlines and the thread."""
         self._changed = threading.Condition()
         self._deadlines: list[tuple[float, int, Deadline]] = []
         self._order = itertools.count()
@@ -85,20 +89,10 @@ class DeadlineTimer:
                 self._changed.wait(self._deadlines[0][0] - time.monotonic() if self._deadlines else None)
 
 
-_timers = [DeadlineTimer()]
-"""The timer of this process."""
-
-
-def set_deadline(seconds: float, act: Callable[[], object]) -> Deadline:
-    return _timers[0].set(seconds, act)
-
-
-def _replace_timer() -> None:
-    _timers[0] = DeadlineTimer()
-
-
+_timer = DeadlineTimer()
+set_deadline = _timer.set
 # A forked child has none of its parent's threads, and perhaps a lock that one of them held.
-os.register_at_fork(after_in_child=_replace_timer)
+os.register_at_fork(after_in_child=_timer.reset)
 
 
 _current = threading.local()
@@ -112,25 +106,21 @@ class TimedCall:
         """Whether the provider may have received a part of the request."""
         self.over = False
         """Whether the time is up."""
-        self._timeout = timeout
         self._socket: socket.socket | None = None
-        self._deadline: Deadline | None = None
+        self._deadline = set_deadline(timeout, self._end)
 
     def __enter__(self) -> Self:
-        self._deadline = set_deadline(self._timeout, self._end)
         _current.call = self
         return self
 
     def __exit__(self, *_: object) -> None:
         _current.call = None
-        if self._deadline is not None:
-            self._deadline.stop()  # before the connection is used again: it must not end the next call
+        self._deadline.stop()  # before the connection is used again: it must not end the next call
 
     @property
     def left(self) -> float:
         """Seconds that are left, more than 0."""
-        end = time.monotonic() if self._deadline is None else self._deadline.deadline
-        return max(end - time.monotonic(), 0.001)
+        return max(self._deadline.deadline - time.monotonic(), 0.001)
 
     def connected(self) -> None:
         """Note the end of connecting: bytes of TLS or to a proxy were no part of the request."""
@@ -418,6 +408,8 @@ class GatewayClient(HttpClient):
 
 class HttpApiGateway(ABC):
     """A gateway that makes one HTTP request for each message. A subclass writes the request and reads the answer."""
+
+    development_only: ClassVar[bool] = False
 
     def __init__(self, settings: GatewaySettings, context: GatewayContext) -> None:  # noqa: ARG002 - as of `Gateway`
         self.settings: Any = settings

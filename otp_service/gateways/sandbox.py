@@ -7,9 +7,9 @@ import json
 import secrets
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import ClassVar, Self
 
 import requests
@@ -146,9 +146,7 @@ class _PendingPost:
     """Time of the monotonic clock."""
     sequence: int
     """Order of posts with the same time."""
-    url: str = field(compare=False, repr=False)
-    body: bytes = field(compare=False, repr=False)
-    signature: MappingProxyType[str, str] = field(compare=False, repr=False)
+    request: requests.Request = field(compare=False, repr=False)
     posted: threading.Event = field(compare=False, default_factory=threading.Event)
 
 
@@ -162,10 +160,10 @@ class ReceiptPoster:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def post(self, url: str, body: bytes, signature: dict[str, str], *, due: float) -> threading.Event:
-        """Post a body when it is ``due`` by the monotonic clock; the event is set when that is done, or dropped."""
+    def post(self, request: requests.Request, due: float) -> threading.Event:
+        """Make a request when it is ``due`` by the monotonic clock; the event is set when that is done, or dropped."""
         with self._changed:
-            pending = _PendingPost(due, next(self._sequence), url, body, MappingProxyType(signature))
+            pending = _PendingPost(due, next(self._sequence), request)
             if len(self._waiting) >= MAX_PENDING:
                 pending.posted.set()
                 return pending.posted
@@ -178,7 +176,8 @@ class ReceiptPoster:
 
     def _work(self) -> None:
         while pending := self._next():
-            self._post(pending)
+            with suppress(GatewayError):  # providers lose receipts too
+                self._http_client.call(pending.request)
             pending.posted.set()
 
     def _next(self) -> _PendingPost | None:
@@ -192,13 +191,6 @@ class ReceiptPoster:
                 if missing <= 0:
                     return heapq.heappop(self._waiting)
                 self._changed.wait(missing)
-
-    def _post(self, pending: _PendingPost) -> None:
-        headers = {"Content-Type": "application/json", **pending.signature}
-        try:
-            self._http_client.call(requests.Request("POST", pending.url, data=pending.body, headers=headers))
-        except GatewayError:
-            return  # providers lose receipts too
 
 
 _MILLION = 1_000_000
@@ -354,7 +346,8 @@ class SandboxGateway:
     def _post(self, url: str, report: SandboxReceipt, due: float) -> threading.Event:
         body = json.dumps({"status": report.status} | ({"kind": report.kind} if report.kind else {})).encode()
         signature = _WRONG_SIGNATURE if report.forged else self._signature(url, body)
-        return self._poster.post(url, body, {SIGNATURE: signature}, due=due)
+        headers = {"Content-Type": "application/json", SIGNATURE: signature}
+        return self._poster.post(requests.Request("POST", url, data=body, headers=headers), due)
 
     def _signature(self, url: str, body: bytes) -> str:
         if not self._secret:

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import re
-import time
 from typing import ClassVar
 
 import requests
@@ -18,6 +17,7 @@ from otp_service.gateways.base import (
     Receipt,
     ReceiptForgedError,
     ReceiptRequest,
+    is_recent,
     is_same_secret,
 )
 from otp_service.gateways.http_client import (
@@ -66,10 +66,7 @@ STATUSES = {
     "expired": DeliveryStatus.UNDELIVERED,  # not delivered within ``ttl``
 }
 """Delivery status by the ``status`` in ``delivery_status``."""
-TOLERANCE = 300
-"""Maximum seconds between the timestamp of a report and our clock."""
 _FLOOD_WAIT = re.compile("FLOOD_WAIT_([0-9]{1,6})")
-_TIMESTAMP = re.compile("[0-9]{1,10}")
 
 
 class TelegramGateway(HttpApiGateway):
@@ -77,7 +74,6 @@ class TelegramGateway(HttpApiGateway):
 
     kind: ClassVar[str] = "telegram"
     channels = frozenset({"telegram"})
-    development_only: ClassVar[bool] = False
     Settings: ClassVar[type[GatewaySettings]] = TelegramSettings
     settings: TelegramSettings
 
@@ -123,9 +119,8 @@ class TelegramGateway(HttpApiGateway):
         timestamp, signature = (request.headers.get(f"x-request-{name}", "") for name in ("timestamp", "signature"))
         key = hashlib.sha256(self.settings.token.get_secret_value().encode()).digest()
         expected = hmac.digest(key, f"{timestamp}\n".encode(errors="replace") + request.body, "sha256").hex()
-        is_recent = _TIMESTAMP.fullmatch(timestamp) is not None and abs(time.time() - int(timestamp)) <= TOLERANCE
-        is_signed = is_same_secret(signature, expected)
-        if not (is_recent and is_signed and document.get("payload") == request.dispatch_id):
+        is_proven = is_recent(timestamp) and is_same_secret(signature, expected)
+        if not (is_proven and document.get("payload") == request.dispatch_id):
             raise ReceiptForgedError
         delivery = document.get("delivery_status")
         raw = str(delivery.get("status", "")) if isinstance(delivery, dict) else ""

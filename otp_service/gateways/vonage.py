@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import json
 import re
-import time
 from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
@@ -25,6 +24,7 @@ from otp_service.gateways.base import (
     Receipt,
     ReceiptForgedError,
     ReceiptRequest,
+    is_recent,
     is_same_secret,
 )
 from otp_service.gateways.http_client import (
@@ -80,9 +80,6 @@ class VonageSettings(GatewaySettings):
 # ``timestamp`` and ``nonce``; the signature covers all parameters, but not the URL. An unsigned request has our token
 # in its URL, which covers the subject of the URL, but none of the parameters.
 
-TOLERANCE = 300
-"""Maximum seconds between the timestamp of a signed request and our clock."""
-_TIMESTAMP = re.compile("[0-9]{1,10}")
 TOKEN_BYTES = 9
 """72 bits are too many to guess over a network, and fit into 12 of the 100 characters that a URL may have."""
 
@@ -105,9 +102,9 @@ def members_of(request: ProviderRequest) -> Mapping[str, str]:
 def is_proven(request: ProviderRequest, members: Mapping[str, str], settings: VonageSettings, subject: str) -> bool:
     """Check Vonage's recent signature, or our token in the URL; a signature does not cover the ``subject``."""
     if settings.signature_secret is not None:
-        timestamp = members.get("timestamp", "")
-        is_recent = _TIMESTAMP.fullmatch(timestamp) is not None and abs(time.time() - int(timestamp)) <= TOLERANCE
-        if not is_recent or any("&" in name or "=" in name for name in members):  # which could hide further parameters
+        if any("&" in name or "=" in name for name in members):  # which could hide further parameters
+            return False
+        if not is_recent(members.get("timestamp", "")):
             return False
         expected = signature(members, settings.signature_secret.get_secret_value(), settings.signature_method)
         return is_same_secret(members.get("sig", "").lower(), expected)
@@ -217,7 +214,6 @@ class VonageGateway(HttpApiGateway):
 
     kind: ClassVar[str] = "vonage"
     channels = frozenset({"sms"})
-    development_only: ClassVar[bool] = False
     Settings: ClassVar[type[GatewaySettings]] = VonageSettings
     settings: VonageSettings
 

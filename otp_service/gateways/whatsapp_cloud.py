@@ -179,7 +179,6 @@ class WhatsappCloudGateway(HttpApiGateway):
 
     kind: ClassVar[str] = "whatsapp_cloud"
     channels = frozenset({"whatsapp"})
-    development_only: ClassVar[bool] = False
     Settings: ClassVar[type[GatewaySettings]] = WhatsappCloudSettings
     settings: WhatsappCloudSettings
 

@@ -17,7 +17,7 @@ from pydantic import ConfigDict
 from test_contract import SAMPLES, STRANGER, XmlGateway, strangers_gateway
 
 from otp_service.domain.verification import DeliveryStatus
-from otp_service.gateways import vonage as vonage_proof
+from otp_service.gateways import base
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings, Receipt
 from otp_service.gateways.http import HttpGateway
 from otp_service.gateways.sandbox import SandboxGateway
@@ -442,7 +442,7 @@ class SignsTheFormOnly(VonageGateway):
 class KeepsReceiptsForDays(VonageGateway):
     def parse_receipt(self, request):
         with pytest.MonkeyPatch.context() as world:
-            world.setattr(vonage_proof, "TOLERANCE", 86_400)
+            world.setattr(base, "TOLERANCE", 86_400)
             return super().parse_receipt(request)
 
 
@@ -496,7 +496,7 @@ class ObeysEveryPeer(HttpGateway):
 class ObeysForDays(VonageGateway):
     def parse_inbound(self, request):
         with pytest.MonkeyPatch.context() as world:
-            world.setattr(vonage_proof, "TOLERANCE", 86_400)
+            world.setattr(base, "TOLERANCE", 86_400)
             return super().parse_inbound(request)
 
 
