@@ -20,12 +20,11 @@ from typing import Any
 from abuse_numbers import ABROAD, is_still_known
 from abuse_scenarios import Expectation
 
-from otp_service.domain.detection import SLOTS_UNTIL_FALSE_ALARM
+from otp_service.domain.detection import SLOTS_UNTIL_FALSE_ALARM, Finding
 from otp_service.domain.newcomer_traffic import (
     MINUTE,
     Cause,
     CountryTraffic,
-    Finding,
     Notice,
     NumberGroup,
     bounded_capacity,

@@ -42,7 +42,8 @@ from abuse_tally import NO_DECISION, Met, Tally
 from abuse_traffic import DAY, Act, Crowd, Group, Visit, What, acts_of, identity_of
 from rig import percentile
 
-from otp_service.domain.newcomer_traffic import Cause, Finding, Notice, NumberGroup
+from otp_service.domain.detection import Finding
+from otp_service.domain.newcomer_traffic import Cause, Notice, NumberGroup
 
 WARM_DAY, EVE, FRIDAY = (BEGINNING + day * MINUTES_A_DAY for day in (29, 31, 32))
 """When all who are known come, when honest traffic begins, and the day of the scenario, in minutes since the epoch."""

@@ -44,6 +44,17 @@ LOWEST, HIGHEST = 0.02, 0.98
 """Bounds of shares: no outcome is impossible."""
 
 
+class Finding(StrEnum):
+    """The result of a judged minute or day."""
+
+    ALARM = "alarm"
+    SMALL_FALL = "small fall"
+    """The share of whole days is a little lower than usual: too little for an alarm or a human check."""
+    USUAL_AGAIN = "usual again"
+    REBASED = "rebased"
+    """A fall lasts, so that the usual share is learnt anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """Ripe outcomes of the starts of a minute."""
@@ -183,14 +194,6 @@ LASTING_DAYS: Final = 7
 """Days after which a small fall counts as usual: it may be an honest change, and it is bounded."""
 
 
-class Daily(StrEnum):
-    """The result of a judged day."""
-
-    FELL = "fell"
-    USUAL_AGAIN = "usual again"
-    LASTS = "lasts"
-
-
 @dataclass(slots=True)
 class DailyTest:
     """A test of Page on the share of whole days, for falls that are smaller than the share's wandering in an hour."""
@@ -224,7 +227,7 @@ class DailyTest:
         """The remaining part of the usual share since the fall began."""
         return self.approved / self.usual if self.usual else 1.0
 
-    def add(self, slot: Slot, share: float, variance: float, *, doubtful: bool) -> Daily | None:
+    def add(self, slot: Slot, share: float, variance: float, *, doubtful: bool) -> Finding | None:
         """Count a slot where a ``share`` is usual, known to a ``variance``; judge the day before when it is over."""
         day, result = slot.minute // 1440, None
         if day != self.day:
@@ -238,7 +241,7 @@ class DailyTest:
         self.doubtful = self.doubtful or doubtful
         return result
 
-    def _close(self, variance: float) -> Daily | None:
+    def _close(self, variance: float) -> Finding | None:
         if self.doubtful or not self.attempts:
             return None
         missed = self.approvals - self.expected
@@ -255,11 +258,11 @@ class DailyTest:
             self.days = self.days * _DAILY_MEMORY + 1
         if not self.raised and self.evidence >= DAILY_THRESHOLD:
             self.raised = self.day
-            return Daily.FELL
+            return Finding.SMALL_FALL
         if self.raised and self.evidence < DAILY_THRESHOLD / 2:
             self.forget()
-            return Daily.USUAL_AGAIN
-        return Daily.LASTS if self.raised and self.day - self.raised >= LASTING_DAYS else None
+            return Finding.USUAL_AGAIN
+        return Finding.REBASED if self.raised and self.day - self.raised >= LASTING_DAYS else None
 
     def forget(self) -> None:
         """Drop the evidence; the spread of days stays."""

@@ -19,8 +19,8 @@ from otp_service.domain.detection import (
     THRESHOLD,
     Alarm,
     ChangeTest,
-    Daily,
     DailyTest,
+    Finding,
     Run,
     Slot,
 )
@@ -246,24 +246,6 @@ def _shrunk(share: float, variance: float, started: float, approved: float) -> t
 
 
 # --- Outcomes of one kind ------------------------------------------------------------------------------------------
-
-
-class Finding(StrEnum):
-    """The result of a judged minute."""
-
-    ALARM = "alarm"
-    SMALL_FALL = "small fall"
-    """The share of whole days is a little lower than usual: too little for an alarm or a human check."""
-    USUAL_AGAIN = "usual again"
-    REBASED = "rebased"
-    """An alarm ended because the change lasts, and the usual share was learnt anew."""
-
-
-_DAILY_FINDINGS: Final = {
-    Daily.FELL: Finding.SMALL_FALL,
-    Daily.LASTS: Finding.REBASED,
-    Daily.USUAL_AGAIN: Finding.USUAL_AGAIN,
-}
 
 
 @dataclass(slots=True)
@@ -498,10 +480,10 @@ class PlaceTraffic:
         alarmed = self.newcomers.alarm is not None or not judged
         if base is None:
             daily = self.daily.add(slot, usual.share, usual.variance, doubtful=alarmed)
-            if daily is Daily.LASTS:
+            if daily is Finding.REBASED:
                 self.usual.rebase(max(_MIN_REBASED, self.daily.remaining))
                 self.daily.forget()
-            finding = _DAILY_FINDINGS[daily] if daily else finding
+            finding = daily or finding
         doubtful = alarmed or self.newcomers.test.evidence > DOUBTFUL or self.daily.doubts
         self.usual.count(slot, base, doubtful=doubtful)
         if self.newcomers.alarm is None:

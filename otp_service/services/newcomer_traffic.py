@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from otp_service.domain.newcomer_traffic import MINUTE, Cause, CountryTraffic, Finding, Notice, PlaceTraffic
+from otp_service.domain.detection import Finding
+from otp_service.domain.newcomer_traffic import MINUTE, Cause, CountryTraffic, Notice, PlaceTraffic
 from otp_service.domain.prices import MICRO
 from otp_service.domain.tallies import Tally, feed
 from otp_service.domain.webhooks import Webhook, WebhookType

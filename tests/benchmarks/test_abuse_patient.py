@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from support_sources import ROOT
 
-from otp_service.domain.newcomer_traffic import Cause, Finding, Notice, NumberGroup
+from otp_service.domain.detection import Finding
+from otp_service.domain.newcomer_traffic import Cause, Notice, NumberGroup
 
 sys.path.append(str(ROOT / "benchmarks"))  # a folder of programs, which import each other
 

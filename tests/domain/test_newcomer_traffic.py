@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otp_service.domain import detection
-from otp_service.domain.detection import LARGEST_STEP, REMAINING, Alarm, ChangeTest, Daily, DailyTest, Run, Slot
+from otp_service.domain.detection import LARGEST_STEP, REMAINING, Alarm, ChangeTest, DailyTest, Finding, Run, Slot
 from otp_service.domain.newcomer_traffic import (
     GROWTH,
     HOURS,
@@ -18,7 +18,6 @@ from otp_service.domain.newcomer_traffic import (
     WIDENED,
     Cause,
     CountryTraffic,
-    Finding,
     NumberGroup,
     Outcomes,
     PlaceTraffic,
@@ -185,7 +184,7 @@ def test_a_small_fall_of_whole_days_is_told_within_a_week_and_honest_days_hardly
     told = [days_until_told(seed, 0.05) for seed in range(20)]
     quiet = [days_until_told(seed, 0.0)[1] for seed in range(20)]
 
-    assert {one for one, _ in told} == {Daily.FELL}
+    assert {one for one, _ in told} == {Finding.SMALL_FALL}
     assert max(day for _, day in told) <= 7
     assert mean(quiet) >= 250
 
@@ -199,8 +198,8 @@ def test_a_small_fall_ends_when_days_are_usual_again_or_after_a_week():
     told = [usual.add(slot(MIDNIGHT + DAY * (8 + day), 1000, 640), 0.6, 0.0, doubtful=False) for day in range(4)]
     stays = [lasting.add(slot(MIDNIGHT + DAY * (8 + day), 1000, 540), 0.6, 0.0, doubtful=False) for day in range(8)]
 
-    assert Daily.USUAL_AGAIN in told
-    assert Daily.LASTS in stays
+    assert Finding.USUAL_AGAIN in told
+    assert Finding.REBASED in stays
     assert 0.85 < lasting.remaining < 1
 
 
