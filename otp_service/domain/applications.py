@@ -183,7 +183,14 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
     networks: dict[Network, None] = {}
     faults = []
     for place, text in enumerate(texts):
-        network = _network(text)
+        try:
+            network = ipaddress.ip_network(text)
+        except ValueError:  # also for bits behind the prefix
+            network = None
+        if isinstance(network, ipaddress.IPv6Network) and (
+            network.network_address.scope_id or network.subnet_of(_IPV4_MAPPED)
+        ):
+            network = None  # no caller has such an address: IPv4 in IPv6 counts as IPv4, a zone is local to a host
         if network is None:
             faults.append(Fault(f"/addresses/{place}", "is not an address or a network"))
         else:
@@ -194,16 +201,3 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
             tuple(faults),
         )
     return tuple(networks)
-
-
-def _network(text: str) -> Network | None:
-    """Return a network, ``None`` for other texts, also with bits behind the prefix."""
-    try:
-        network = ipaddress.ip_network(text)
-    except ValueError:
-        return None
-    if isinstance(network, ipaddress.IPv6Network) and (
-        network.network_address.scope_id or network.subnet_of(_IPV4_MAPPED)
-    ):
-        return None  # no caller has such an address: IPv4 in IPv6 counts as IPv4, a zone is local to a host
-    return network

@@ -15,6 +15,7 @@ from typing import Final
 from otp_service.domain.audit import Event
 from otp_service.domain.guard import decode_attempt
 from otp_service.domain.newcomer_traffic import MINUTE, CountryTraffic, Notice
+from otp_service.domain.stats import APPROVED, STARTED
 
 
 class Standing(StrEnum):
@@ -66,9 +67,7 @@ def parse_tally(text: str) -> Tally:
 
 Tallies = Mapping[str, Mapping[Tally, int]]
 
-_STARTED: Final = "verification.started"
 _RESENT: Final = "verification.resent"
-_APPROVED: Final = "verification.approved"
 HUMAN_CHECK_ASKED: Final = "human_check.asked"
 """Type of the event of a start under suspicion that sent nothing; it is counted, and not recorded in the ledger."""
 _KNOWN, _SAFE, _CHECKED, _REPEATED = "a", "s", "k", "r"
@@ -94,7 +93,7 @@ def tally_blocks(events: Iterable[Event]) -> Blocks:
     """Return the starts of unknown numbers among some events."""
     counted: dict[int, Counter[str]] = defaultdict(Counter)
     for event in events:
-        standing, number_prefix = standing_of(event) if event.type == _STARTED else (None, "")
+        standing, number_prefix = standing_of(event) if event.type == STARTED else (None, "")
         if standing and standing is not Standing.KNOWN:
             block = decode_attempt(event.member("attempt")).block
             counted[event.at // (60 * MINUTE)][f"{block}/{event.member('country')}/{number_prefix}"] += 1
@@ -119,14 +118,14 @@ def _counts(event: Event) -> Iterator[tuple[Tally, int]]:
     if standing is None:
         return
     key = event.member("country"), number_prefix, event.at // MINUTE, standing
-    if event.type == _STARTED:
+    if event.type == STARTED:
         yield Tally(*key, TallyKind.MESSAGE), 1
         if _REPEATED in event.member("guard").partition(".")[0]:
             yield Tally(*key, TallyKind.REPEATED), 1
         yield Tally(*key, TallyKind.MONEY), decode_attempt(event.member("attempt")).price
     elif event.type == _RESENT:
         yield Tally(*key, TallyKind.MONEY), int(event.member("price") or 0)
-    elif event.type == _APPROVED and (standing is Standing.KNOWN or event.member("known") != "1"):  # of a number once
+    elif event.type == APPROVED and (standing is Standing.KNOWN or event.member("known") != "1"):  # of a number once
         started = int(event.member("created")) // MINUTE
         yield Tally(event.member("country"), number_prefix, started, standing, TallyKind.APPROVAL), 1
 
