@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from otp_service.api.exchange import Exchange
-from otp_service.api.routes import Answer, Route
+from otp_service.api.routes import NO_CONTENT, Answer, Route
 from otp_service.errors import ForbiddenError
 
 
@@ -38,7 +38,7 @@ def _answer_preflight(method: str, exchange: Exchange, **_: str) -> Answer:
         "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key",
         "Access-Control-Max-Age": "600",  # seconds
     }
-    return Answer(b"", 204, None)
+    return NO_CONTENT
 
 
 def listed_origin(exchange: Exchange, origin: str | None) -> str | None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import MAX_SHARED_BODY, provider_request, require_method
-from otp_service.api.routes import Answer, Resource, Success, path_parameter
+from otp_service.api.routes import NO_CONTENT, Answer, Resource, Success, path_parameter
 from otp_service.gateways.base import ProviderRequest, ReceiptRequest
 from otp_service.services.inbound import authenticate_message, inbound_url, receive_message, require_receiver
 from otp_service.services.receipts import (
@@ -27,7 +27,6 @@ _TOKEN = path_parameter(
     "3q2-7wAAAAAAAAAAAAAAAA",
 )
 _PROBLEMS = ("unauthenticated", "not-found", "body-too-large", "internal", "store-unavailable")
-_NO_CONTENT = Answer(b"", 204, None)
 _TEXT = "text/plain; charset=utf-8"
 receipts = Resource("receipts", "Gateways", problems=(*_PROBLEMS, "overloaded"), parameters=(_GATEWAY, _DISPATCH))
 
@@ -47,7 +46,7 @@ def receive_delivery_receipt(exchange: Exchange, gateway: str, dispatch_id: str)
     url = receipt_url(str(exchange.context.public_url), gateway, dispatch_id)
     request = ReceiptRequest(**provider_request(exchange, url), dispatch_id=dispatch_id)
     receive_receipt(exchange.context, expected, request)
-    return _NO_CONTENT
+    return NO_CONTENT
 
 
 shared_receipts = Resource(
@@ -106,7 +105,7 @@ def receive_inbound_message(exchange: Exchange, gateway: str, token: str) -> Ans
     message = authenticate_message(receiver, request)
     with exchange.shared.ledger_slots.slot():  # only for a message that is authentic
         answer = receive_message(exchange.context, gateway, receiver, message)
-    return _NO_CONTENT if answer is None else Answer(answer.body.encode(), media_type=answer.media_type)
+    return NO_CONTENT if answer is None else Answer(answer.body.encode(), media_type=answer.media_type)
 
 
 for _resource in (receipts, inbound):  # also by GET, for the many small providers, and Kannel, that send queries

@@ -226,8 +226,6 @@ def _address(text: str) -> str | None:
     return address
 
 
-MAX_PROVIDER_BODY = 64 * 1024
-"""Bytes of a provider's body, which may be longer than an application's."""
 MAX_SHARED_BODY = 3 * 1024 * 1024
 """Bytes of a body that reports on several messages: Meta's have up to 3 MB, and come again for days when refused."""
 METHODS = ("GET", "POST")
@@ -247,8 +245,11 @@ def require_method(exchange: Exchange) -> None:
         raise MethodNotAllowed(METHODS)
 
 
-def provider_request(exchange: Exchange, address: str, limit: int = MAX_PROVIDER_BODY) -> dict[str, Any]:
-    """Return the members of a provider's request, with the signed public ``address``; raises as `read_body`."""
+def provider_request(exchange: Exchange, address: str, limit: int = 64 * 1024) -> dict[str, Any]:
+    """Return the members of a provider's request, with the signed public ``address``; raises as `read_body`.
+
+    A provider's body may be longer than an application's.
+    """
     query = exchange.environ.get("QUERY_STRING", "")
     body = read_body(exchange, limit)
     is_form = media_type_of(exchange) == _FORM

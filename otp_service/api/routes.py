@@ -43,6 +43,9 @@ class Answer:
     """``None`` when there is no body."""
 
 
+NO_CONTENT: Final = Answer(b"", 204, None)
+
+
 @cache
 def type_adapter(content: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any type
     return TypeAdapter(content)

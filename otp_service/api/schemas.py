@@ -94,9 +94,6 @@ Address = Annotated[
     StringConstraints(max_length=64),
     WithJsonSchema({"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]}),
 ]
-Source = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=SHOWN), *WITHOUT_NUMBER]
-TextVersion = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=SHOWN), *WITHOUT_NUMBER]
-ShownOn = Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=WORD), *WITHOUT_NUMBER]
 ProofText = Annotated[str, StringConstraints(max_length=4096, pattern="^[A-Za-z0-9_.-]+$")]
 UserName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_USER, pattern=PRINTABLE)]
 
@@ -139,17 +136,17 @@ CONSENT_EXAMPLE: dict[str, JsonValue] = {
 class ConsentBody(Body, json_schema_extra={"examples": [CONSENT_EXAMPLE]}):
     """That the end user agreed to get codes, and to which words. What was agreed to is not kept, but its hash."""
 
-    text_version: TextVersion
+    text_version: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=SHOWN), *WITHOUT_NUMBER]
     """Your name of the words that were shown, such as `2026-11`."""
     text_sha256: Annotated[str, StringConstraints(pattern=SHA256)]
     """SHA-256 of these words in UTF-8: 64 hexadecimal digits, lower case."""
     locale: Locale
     """BCP 47 tag of their language, such as `ur-PK`."""
-    channel: ShownOn
+    channel: Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=WORD), *WITHOUT_NUMBER]
     """Where they were shown, such as `web`, `app`, `paper`, `call`."""
     given_at: Moment
     """When the person agreed: RFC 3339 in UTC, such as `2026-11-24T22:00:00Z`."""
-    source: Source
+    source: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=SHOWN), *WITHOUT_NUMBER]
     """Which page, screen or form it was, such as `checkout`."""
 
     def to_evidence(self, address_prefix: str = "") -> ConsentEvidence:
@@ -164,7 +161,6 @@ class ConsentBody(Body, json_schema_extra={"examples": [CONSENT_EXAMPLE]}):
         )
 
 
-SECOND = 1000
 NUMBER_EXAMPLE: dict[str, JsonValue] = {"to": "+923001234567"}
 Reason = Annotated[str, StringConstraints(max_length=MAX_REASON, pattern=SHOWN), *WITHOUT_NUMBER]
 

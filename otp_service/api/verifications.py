@@ -12,7 +12,6 @@ from otp_service.api.requests import peer_address, read_query
 from otp_service.api.routes import COMMON_PROBLEMS, Resource, Success, path_parameter, query_parameter
 from otp_service.api.schemas import (
     PRINTABLE,
-    SECOND,
     Address,
     Body,
     ConsentBody,
@@ -611,7 +610,7 @@ def _members(exchange: Exchange, view: VerificationView) -> dict[str, Any]:
         "checks_left": verification.checks_left,
         "sends_left": verification.sends_left,
         # The next whole second, so that a resend at the shown time is not too early.
-        "resend_after": None if after is None else after + SECOND - 1,
+        "resend_after": None if after is None else after + 999,
         "transaction": TransactionAnswer(**asdict(transaction)) if transaction else None,
         "metadata": view.details.metadata,
         "user": view.details.user,

@@ -12,7 +12,7 @@ from otp_service import clock
 from otp_service.api.exchange import Exchange
 from otp_service.api.factors import Label
 from otp_service.api.requests import validate_body
-from otp_service.api.routes import Answer, Resource
+from otp_service.api.routes import NO_CONTENT, Answer, Resource
 from otp_service.api.schemas import UserName
 from otp_service.api.twilio.common import (
     SERVICE,
@@ -37,7 +37,6 @@ from otp_service.store.factors import NOT_FOUND
 _ENTITY: Final = f"{SERVICE}/Entities/<identity>"
 _FACTOR: Final = f"{_ENTITY}/Factors/<sid>"
 _SID: Final = re.compile(r"YF([0-9a-f]{24})([0-9a-f]{8})")
-_NOTHING: Final = Answer(b"", 204, None)
 _NO_ATTEMPTS_LEFT: Final = TwilioError(60310, 429, "Factor verification attempts reached")
 _NO_CHECKS_LEFT: Final = TwilioError(60308, 429, "Challenge verification attempts limit reached")
 _DEFAULTS: Final = TotpParameters()
@@ -142,7 +141,7 @@ def delete_twilio_entity(exchange: Exchange, service_sid: str, identity: str) ->
     use_cases.end_enrolments(exchange.context, user)
     for factor in use_cases.find(exchange.context, application, entity.identity)[0]:
         use_cases.remove(exchange.context, application.name, factor.id, "closed")
-    return _NOTHING
+    return NO_CONTENT
 
 
 @entities.route(f"POST {_ENTITY}/Factors", {}, endpoint="create_factor")
@@ -189,7 +188,7 @@ def update_twilio_factor(exchange: Exchange, service_sid: str, identity: str, si
 def delete_twilio_factor(exchange: Exchange, service_sid: str, identity: str, sid: str) -> Answer:
     entity = _entity(exchange, service_sid, identity)
     use_cases.remove(exchange.context, exchange.application.name, entity.factor_id(sid), "other")
-    return _NOTHING
+    return NO_CONTENT
 
 
 @challenges.route(f"POST {_ENTITY}/Challenges", {}, endpoint="challenge")
