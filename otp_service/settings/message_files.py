@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticKnownError
 
 from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIpSource
@@ -62,10 +62,9 @@ ChannelName = Annotated[str, AfterValidator(_checked_channel)]
 """Member of a table with a member for each channel; any other name is an unknown member."""
 
 
-class TemplateTable(Section):
+class TemplateTable(Section, extra="allow"):
     """The texts of a purpose, or of a kind of purpose, by channel."""
 
-    model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[ChannelName, str]
 
     segments: int = Field(default=1, ge=1, le=10)

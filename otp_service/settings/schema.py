@@ -1022,21 +1022,18 @@ class LedgerSettings(Section):
 _SYSLOG: Final = re.compile(r"syslog:(/\S+|//[A-Za-z0-9.-]+(:[0-9]{1,5})?)")
 
 
+def _is_export(text: str) -> bool:
+    is_file = text.startswith("file:/") and Path(text.removeprefix("file:")).name
+    return not text or bool(is_file or _SYSLOG.fullmatch(text))
+
+
 class AuditSettings(Section):
     """The audit chain. Only an exported head shows a later removal of the last entries."""
 
-    export: str = ""
+    export: Annotated[str, accepts(_is_export, "must be file:/PATH, syslog:/dev/log or syslog://HOST:PORT")] = ""
     """Destination of signed heads: ``file:/PATH``, ``syslog:/dev/log`` or ``syslog://HOST:PORT`` (UDP); empty: none."""
     every: int = Field(default=3600, ge=60, le=86_400)
     """Seconds between heads."""
-
-    @field_validator("export")
-    @classmethod
-    def _is_a_place(cls, export: str) -> str:
-        is_file = export.startswith("file:/") and Path(export.removeprefix("file:")).name
-        if not export or is_file or _SYSLOG.fullmatch(export):
-            return export
-        raise ValueError("must be file:/PATH, syslog:/dev/log or syslog://HOST:PORT")
 
 
 Days = Annotated[int, Field(ge=1, le=7300)]
@@ -1097,10 +1094,8 @@ class RetentionSettings(Section):
         return RetentionDays(**dict(self))
 
 
-class Configured(BaseModel, Generic[Kind, KindSettings]):
+class Configured(Section, Generic[Kind, KindSettings]):
     """An entry of ``gateways``, ``policies`` or ``human_checks``: its kind, and the settings of that kind's class."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     kinds: ClassVar[PluginKinds[Any]]
     kind: str
