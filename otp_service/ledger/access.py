@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from types import SimpleNamespace
 from typing import Any, Literal
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, insert, or_, select, true, update
+from sqlalchemy import BindParameter, Connection, bindparam, insert, or_, select, update
 
 from otp_service.clock import now
 from otp_service.domain.applications import ApiKey, KeyScope
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.errors import ConflictError, NameTakenError
 from otp_service.ledger.audit import append_state, record_action
-from otp_service.ledger.database import LedgerPart, access_sequence, advance_access_head
+from otp_service.ledger.database import LedgerPart, advance_access_head, head_row, of_application
 from otp_service.ledger.schema import api_keys, applications
 
 # No application is ever deleted: a later one of the same name would take over its records.
@@ -32,12 +32,10 @@ class StoredApplication:
 
     @property
     def source(self) -> Literal["configuration", "ledger"]:
-        """Where it is stored."""
         return "configuration" if self.created is None else "ledger"
 
     @property
     def members(self) -> dict[str, Any]:
-        """The settings as a mapping."""
         return dict(json.loads(self.settings))
 
 
@@ -66,13 +64,7 @@ class Applications(LedgerPart):
                 append_state(connection, applications, [name])
             return _application_named(connection, name)
 
-    def find(self, name: str) -> StoredApplication | None:
-        """Return an application by its name."""
-        with self._database.read() as connection:
-            return _application_named(connection, name)
-
     def all(self) -> tuple[StoredApplication, ...]:
-        """Return all, by name."""
         with self._database.read() as connection:
             return _read_applications(connection)
 
@@ -99,7 +91,8 @@ class ApiKeys(LedgerPart):
 
     def of(self, application: str | None = None) -> tuple[ApiKey, ...]:
         """Return the keys of an application, oldest first; also those that have ended."""
-        statement = select(api_keys).where(_of_application(application)).order_by(api_keys.c.created, api_keys.c.id)
+        mine = of_application(api_keys, application)
+        statement = select(api_keys).where(mine).order_by(api_keys.c.created, api_keys.c.id)
         with self._database.read() as connection:
             return tuple(map(_key, connection.execute(statement)))
 
@@ -129,7 +122,7 @@ class ApiKeys(LedgerPart):
         with self._database.write() as connection:
             advance_access_head(connection)
             mine = update(api_keys).where(
-                api_keys.c.id == key_id, api_keys.c.revoked.is_(None), _of_application(application)
+                api_keys.c.id == key_id, api_keys.c.revoked.is_(None), of_application(api_keys, application)
             )
             ended = connection.execute(mine.values(revoked=now())).rowcount
             key = _key_named(connection, key_id, application)
@@ -174,12 +167,8 @@ def _row(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def _of_application(application: str | None) -> ColumnElement[bool]:
-    return true() if application is None else api_keys.c.application == application
-
-
 def _key_named(connection: Connection, key_id: str, application: str | None) -> ApiKey | None:
-    statement = select(api_keys).where(api_keys.c.id == key_id, _of_application(application))
+    statement = select(api_keys).where(api_keys.c.id == key_id, of_application(api_keys, application))
     row = connection.execute(statement).one_or_none()
     return _key(row) if row else None
 
@@ -210,7 +199,6 @@ class AccessList:
     """Keys that are not revoked."""
 
     def to_json(self) -> str:
-        """Return the list as JSON."""
         members = [asdict(application) for application in self.applications]
         return json.dumps({"state": self.state, "applications": members, "keys": list(map(_row, self.keys))})
 
@@ -228,7 +216,8 @@ class Access(LedgerPart):
     def changed_since(self, state: str) -> AccessList | None:
         """Return all applications and keys; ``None`` while the state is the same, which costs little."""
         with self._database.read() as connection:
-            current = access_sequence(connection)
+            row = head_row(connection)
+            current = f"{row.identity}/{row.access}"
             if current == state:
                 return None
             valid = connection.execute(select(api_keys).where(api_keys.c.revoked.is_(None)))

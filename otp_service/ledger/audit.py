@@ -70,7 +70,7 @@ _LEFT_OUT: Final[Mapping[Table, frozenset[str]]] = {
     inbound: frozenset({"pseudonym"}),
     factor_changes: frozenset(),
     erasures: frozenset(),
-    purges: frozenset({"count"}),
+    purges: frozenset({"rows"}),
     operator_actions: frozenset(),
     looks: frozenset({"reason"}),
     second_person_requests: frozenset({"reason", "decided", "decided_by", "outcome"}),
@@ -534,7 +534,7 @@ class Incidents(LedgerPart):
         if scope.application is not None:
             of_application = select(verifications.c.id).where(verifications.c.application == scope.application)
             accepted &= events.c.verification.in_(of_application)
-        purged = select(func.coalesce(func.sum(purges.c["count"]), 0)).where(
+        purged = select(func.coalesce(func.sum(purges.c.rows), 0)).where(
             purges.c.at >= scope.since, purges.c.at < scope.until
         )
         with self._database.read() as connection:

@@ -53,7 +53,6 @@ from otp_service.clock import now
 from otp_service.domain.audit import GENESIS
 from otp_service.domain.consents import LedgerPosition
 from otp_service.errors import ConfigurationError, LedgerFormatError, LedgerMismatchError, LedgerUnavailableError
-from otp_service.ledger import schema
 from otp_service.ledger.migrations import FORMAT
 from otp_service.ledger.partitions import has_locks, make_first_partitions, near
 from otp_service.ledger.schema import METADATA, audit, head
@@ -99,7 +98,6 @@ def sqlite_engine(url: URL, timeout: float) -> Engine:
 
 
 def sqlite_file(engine: Engine) -> Path:
-    """Return the file of a ledger."""
     return Path(str(engine.url.database))
 
 
@@ -306,9 +304,19 @@ class Database:
         (`LedgerMismatchError`). Raises `ConfigurationError` for any other address, and where the driver is not
         installed.
         """
-        address = _url(url)
-        connect = sqlite_engine if address.get_backend_name() == SQLITE else postgresql_engine
-        self.engine = connect(address, timeout)
+        try:
+            address = make_url(url)
+        except ArgumentError as malformed:
+            raise ConfigurationError(
+                "ledger.url is not an address such as sqlite:////var/lib/…/ledger.db."
+            ) from malformed
+        kind = address.get_backend_name()
+        if kind == SQLITE and address.database and address.database != ":memory:":
+            self.engine = sqlite_engine(address, timeout)
+        elif kind == POSTGRESQL:
+            self.engine = postgresql_engine(address.set(drivername="postgresql+psycopg"), timeout)
+        else:
+            raise ConfigurationError("ledger.url is sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/NAME.")
         self._pseudonym_key = pseudonym_key
         self.gate = Gate()
 
@@ -439,33 +447,6 @@ class LedgerPart:
         self._database = database
 
 
-def _url(text: str) -> URL:
-    try:
-        url = make_url(text)
-    except ArgumentError as malformed:
-        raise ConfigurationError("ledger.url is not an address such as sqlite:////var/lib/…/ledger.db.") from malformed
-    dialect = url.get_backend_name()
-    if dialect == SQLITE and url.database and url.database != ":memory:":
-        return url
-    if dialect == POSTGRESQL:
-        return url.set(drivername="postgresql+psycopg")
-    raise ConfigurationError("ledger.url is sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/NAME.")
-
-
-def create_head(connection: Connection) -> None:
-    """Name a new ledger."""
-    connection.execute(
-        insert(head).values(
-            id=1,
-            identity=_new_name(),
-            **dict.fromkeys(("sequence", "access", "audit", "changed", "forgotten", "purged"), 0),
-            **dict.fromkeys(("audit_link", "changed_link", "forgotten_link"), GENESIS),
-            **dict.fromkeys(("mirrored", "diverged"), False),
-            pseudonym_key="",
-        )
-    )
-
-
 def rename_ledger(connection: Connection, sequence: int) -> None:
     """Give the ledger a new identity, which has no mirror; its sequence goes on after a number at least."""
     further = case((head.c.sequence < sequence, sequence), else_=head.c.sequence)
@@ -495,12 +476,6 @@ def has_head(connection: Connection, place: LedgerPosition) -> bool:
     return place.link == (known.get(place.entry) or link_at(connection, place.entry))
 
 
-def forget(connection: Connection, entry: int) -> None:
-    """Remember the last change where a purge deleted its entry in the audit chain: mirrors may be at that place."""
-    values = {"forgotten": head.c.changed, "forgotten_link": head.c.changed_link}
-    connection.execute(update(head).where(head.c.changed <= entry).values(values))
-
-
 def link_at(connection: Connection, entry: int) -> str | None:
     """Return the link of an entry of the audit chain; ``None`` for a missing entry."""
     return connection.execute(select(audit.c.link).where(audit.c.sequence == entry)).scalar()
@@ -515,12 +490,6 @@ def advance_head(connection: Connection, changes: int) -> int:
 def lock_head(connection: Connection) -> None:
     """Lock the ledger against other changes until the transaction ends."""
     advance_head(connection, 0)
-
-
-def access_sequence(connection: Connection) -> str:
-    """Return the name of the state of applications and keys, which differs after each change."""
-    row = head_row(connection)
-    return f"{row.identity}/{row.access}"
 
 
 def advance_access_head(connection: Connection) -> None:
@@ -569,11 +538,19 @@ def upgrade(database: Database) -> None:
         config.set_main_option("version_locations", str(MIGRATIONS / "versions"))
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connection
-        if inspect(connection).has_table(schema.head.name):
+        if inspect(connection).has_table(head.name):
             database.require_own(connection)
         command.upgrade(config, "head")
-        if connection.execute(select(schema.head.c.id)).first() is None:
-            create_head(connection)
+        if connection.execute(select(head.c.id)).first() is None:
+            new = {
+                "id": 1,
+                "identity": _new_name(),
+                "pseudonym_key": "",
+                **dict.fromkeys(("sequence", "access", "audit", "changed", "forgotten", "purged"), 0),
+                **dict.fromkeys(("audit_link", "changed_link", "forgotten_link"), GENESIS),
+                **dict.fromkeys(("mirrored", "diverged"), False),
+            }
+            connection.execute(insert(head).values(new))
             if database.kind == POSTGRESQL:
                 make_first_partitions(connection, now())
 
@@ -618,6 +595,11 @@ def rows_among(
     """Yield the rows of a statement whose ``key`` is among many values; each value counts once."""
     for condition in among(connection, key, list(dict.fromkeys(values))):
         yield from connection.execute(statement.where(condition))
+
+
+def of_application(rows: Table, application: str | None) -> ColumnElement[bool]:
+    """Return the condition for the rows of an application, ``None`` for any."""
+    return true() if application is None else rows.c.application == application
 
 
 def count(connection: Connection, rows: FromClause, *conditions: ColumnElement[bool]) -> int:

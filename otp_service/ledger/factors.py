@@ -16,7 +16,15 @@ from otp_service.domain.totp import MAX_FACTORS, TOTP, Factor, FactorChange, Fac
 from otp_service.domain.webhooks import WebhookType, webhook_of_user
 from otp_service.errors import ConflictError, FactorLimitError
 from otp_service.ledger.audit import append_entry, append_state, record_action
-from otp_service.ledger.database import LedgerPart, advance_head, count, lock_head, read_head, rows_among
+from otp_service.ledger.database import (
+    LedgerPart,
+    advance_head,
+    count,
+    lock_head,
+    of_application,
+    read_head,
+    rows_among,
+)
 from otp_service.ledger.schema import factor_changes, factors, recovery_codes
 from otp_service.ledger.webhooks import record_webhooks
 
@@ -56,7 +64,7 @@ class Factors(LedgerPart):
             place = advance_head(connection, 1)
             if count(connection, factors, factors.c.id == factor.id):
                 raise ConflictError("The factor was activated before.")
-            if count(connection, factors, _ACTIVE, _of_user(factors, factor.user, sealed.application)) >= MAX_FACTORS:
+            if count(connection, factors, _ACTIVE, of_subject(factors, factor.user, sealed.application)) >= MAX_FACTORS:
                 raise FactorLimitError(f"A user has {MAX_FACTORS} factors at most: remove one.")
             row = {
                 "id": factor.id,
@@ -86,7 +94,7 @@ class Factors(LedgerPart):
 
     def changes_of(self, factor_id: str, user: str) -> tuple[Event, ...]:
         """Return when a user's factor was activated, sealed anew or removed, oldest first."""
-        mine = _of_user(factor_changes, user) & (factor_changes.c.factor == factor_id)
+        mine = of_subject(factor_changes, user) & (factor_changes.c.factor == factor_id)
         statement = select(factor_changes).where(mine).order_by(factor_changes.c.sequence)
         with self._database.read() as connection:
             rows = connection.execute(statement).all()
@@ -196,7 +204,7 @@ class RecoveryCodes(LedgerPart):
             lock_head(connection)  # of two new series at once only the later is usable
             if first and (
                 count(connection, recovery_codes, _usable(user, application))
-                or not count(connection, factors, _ACTIVE, _of_user(factors, user, application))
+                or not count(connection, factors, _ACTIVE, of_subject(factors, user, application))
             ):
                 return False
             at, series = now(), secrets.token_hex(8)
@@ -216,7 +224,7 @@ class RecoveryCodes(LedgerPart):
         series replaced: 120 bits cannot be guessed. Of parallel calls with the same code only one succeeds, because the
         row is changed under a condition.
         """
-        at, mine = now(), _of_user(recovery_codes, user, application)
+        at, mine = now(), of_subject(recovery_codes, user, application)
         typed = (recovery_codes.c.hash == spent) & mine
         used = update(recovery_codes).where(typed, recovery_codes.c.ended.is_(None)).values(ended=at, used=True)
         with self._database.write() as connection:
@@ -251,7 +259,7 @@ def read_factors(
     connection: Connection, user: str, application: str | None, *among: ColumnElement[bool]
 ) -> tuple[Factor, ...]:
     """Return factors of a user, within an application or all, oldest first."""
-    statement = select(factors).where(_of_user(factors, user, application), *among)
+    statement = select(factors).where(of_subject(factors, user, application), *among)
     return tuple(map(_factor, connection.execute(statement.order_by(factors.c.place))))
 
 
@@ -266,14 +274,16 @@ def remove_factor(connection: Connection, factor: Factor, reason: str) -> None:
 def read_recovery_codes(connection: Connection, user: str, application: str | None) -> tuple[RecordedRecoveryCode, ...]:
     """Return a user's recovery codes, within an application or all, oldest first."""
     columns = (recovery_codes.c[name] for name in RecordedRecoveryCode._fields)
-    statement = select(*columns).where(_of_user(recovery_codes, user, application)).order_by(recovery_codes.c.made)
+    statement = select(*columns).where(of_subject(recovery_codes, user, application)).order_by(recovery_codes.c.made)
     return tuple(RecordedRecoveryCode(*row) for row in connection.execute(statement))
 
 
 def read_factor_changes(connection: Connection, user: str, application: str | None) -> tuple[Mapping[str, Any], ...]:
     """Return the changes of a user's factors, oldest first: ``factor``, ``change``, ``reason``, ``recorded``."""
     columns = (factor_changes.c[name] for name in ("factor", "change", "reason", "recorded"))
-    statement = select(*columns).where(_of_user(factor_changes, user, application)).order_by(factor_changes.c.sequence)
+    statement = (
+        select(*columns).where(of_subject(factor_changes, user, application)).order_by(factor_changes.c.sequence)
+    )
     return tuple(map(dict, connection.execute(statement).mappings()))
 
 
@@ -282,7 +292,7 @@ def erase_factors(connection: Connection, user: str, application: str | None) ->
     mine = read_factors(connection, user, application, _ACTIVE)
     for factor in mine:
         remove_factor(connection, factor, ERASED)
-    forgotten = recovery_codes.delete().where(_of_user(recovery_codes, user, application))
+    forgotten = recovery_codes.delete().where(of_subject(recovery_codes, user, application))
     codes = connection.execute(forgotten.returning(recovery_codes.c.hash)).scalars().all()
     append_state(connection, recovery_codes, codes)
     counts = {factors.name: len(mine), recovery_codes.name: len(codes)}
@@ -316,13 +326,13 @@ def _record_change(connection: Connection, place: int, factor: Factor, change: F
         record_webhooks(connection, [webhook_of_user(kind, factor.sealed.application, factor.id, at, reason)])
 
 
-def _of_user(table: Table, user: str, application: str | None = None) -> ColumnElement[bool]:
-    mine = table.c.pseudonym == user
-    return mine if application is None else mine & (table.c.application == application)
+def of_subject(rows: Table, pseudonym: str, application: str | None = None) -> ColumnElement[bool]:
+    """Return the condition for the rows of a number or user, within an application, ``None`` for all."""
+    return of_application(rows, application) & (rows.c.pseudonym == pseudonym)
 
 
 def _usable(user: str, application: str) -> ColumnElement[bool]:
-    return _of_user(recovery_codes, user, application) & recovery_codes.c.ended.is_(None)
+    return of_subject(recovery_codes, user, application) & recovery_codes.c.ended.is_(None)
 
 
 def _factor(row: Row[Any]) -> Factor:

@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -26,7 +26,7 @@ from sqlalchemy import (
 from otp_service.domain.audit import ChainHead, PurgeRecord, short_digest
 from otp_service.domain.keyring import Signer, is_valid_signature
 from otp_service.ledger.audit import append_entry, append_state, carry_over, digest_of_row, row_key
-from otp_service.ledger.database import LedgerPart, forget, in_batches, lock_head
+from otp_service.ledger.database import LedgerPart, in_batches, lock_head
 from otp_service.ledger.partitions import PARTITIONED, count_rows, drop, partitions, whole_days
 from otp_service.ledger.schema import (
     ACCESS,
@@ -153,8 +153,7 @@ class _EntrySeries:
 
 def _older_than(moment: Column[Any], *among: Condition) -> PurgeRule:
     """Return the rule that deletes rows of a table, or some ``among`` them, by their age; whole partitions first."""
-    table = moment.table
-    (key,) = table.primary_key
+    table, keys = moment.table, moment.table.primary_key
 
     def delete_some(connection: Connection, purge: Purge, cursor: int) -> PurgedBatch:
         existing = partitions(connection, table.name) if table.name in PARTITIONED else []
@@ -164,20 +163,11 @@ def _older_than(moment: Column[Any], *among: Condition) -> PurgeRule:
                 lock_head(connection)  # recorders lock the events, the head, and then the verifications
             drop(connection, existing[0])
             return PurgedBatch(rows, cursor)
-        some = select(key).where(moment < purge.before, *among).order_by(moment).limit(DELETE_BATCH)
-        rows = connection.execute(delete(table).where(key.in_(some))).rowcount
+        some = select(*keys).where(moment < purge.before, *among).order_by(moment).limit(DELETE_BATCH)
+        rows = connection.execute(delete(table).where(tuple_(*keys).in_(some))).rowcount
         return PurgedBatch(rows, cursor if rows == DELETE_BATCH else None)
 
     return delete_some
-
-
-def _stats_of(table: Table) -> PurgeRule:
-    """Return the rule that deletes stats by their hour: few rows, of no person."""
-
-    def delete_all(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
-        return PurgedBatch(connection.execute(delete(table).where(table.c.hour < purge.before)).rowcount, None)
-
-    return delete_all
 
 
 def _ended_before(*ends: Column[Any]) -> PurgeRule:
@@ -216,7 +206,9 @@ def _older_entries(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
     if not entries:
         return PurgedBatch(0, None)
     last = entries[-1]
-    forget(connection, last.sequence)
+    changed = {"forgotten": head.c.changed, "forgotten_link": head.c.changed_link}
+    # a mirror may be at the place of the last change, whose entry is deleted here
+    connection.execute(update(head).where(head.c.changed <= last.sequence).values(changed))
     return PurgedBatch(
         len(entries), 0 if len(entries) == DELETE_BATCH else None, last_sequence=last.sequence, link=last.link
     )
@@ -252,7 +244,7 @@ _CHAIN_BEGINS: Final = select(func.max(purges.c.last_sequence)).scalar_subquery(
 """End of the last purge of the chain: its record stays, because it explains where the chain begins."""
 PURGE_RULES: Final[Mapping[str, tuple[PurgeRule, ...]]] = {
     TRAFFIC: (_older_than(verifications.c.started), _older_than(events.c.at)),
-    STATS: (_stats_of(hourly_stats), _stats_of(hourly_delays)),
+    STATS: (_older_than(hourly_stats.c.hour), _older_than(hourly_delays.c.hour)),
     CONSENTS: (_CONSENTS.rule(_CONSENTS.followed),),
     SUPPRESSIONS: (_SUPPRESSIONS.rule(_no_longer_in_force), _SUPPRESSIONS.rule(_ended_and_alone)),
     INBOUND: (_older_than(inbound.c.received),),
@@ -344,24 +336,15 @@ def _record_batch(connection: Connection, run: str, purge: Purge, gone: PurgedBa
         *(f"{run}_{own}" if own else run, purge.data, purge.before, purge.now),
         *(gone.rows, gone.names, gone.last_sequence, gone.link),
     )
-    more = update(purges).where(purges.c.id == record.id).values(count=purges.c.count + record.rows)
+    more = update(purges).where(purges.c.id == record.id).values(rows=purges.c.rows + record.rows)
     if connection.execute(more).rowcount:
         return
-    row = {
-        "id": record.id,
-        "data": record.data,
-        "before": record.before,
-        "count": record.rows,
-        "names": json.dumps(record.names, separators=(",", ":")),
-        "last_sequence": record.last_sequence,
-        "link": record.link,
-        "at": record.at,
-        "signature": purge.signer.sign(record.signed),
-    }
+    names, signature = json.dumps(record.names, separators=(",", ":")), purge.signer.sign(record.signed)
+    row = asdict(record) | {"names": names, "signature": signature}
     connection.execute(insert(purges), row)
     append_entry(connection, purges, [row])
 
 
 def _of_row(row: Mapping[Any, Any]) -> PurgeRecord:
-    members = {name: row[name] for name in ("id", "data", "before", "at", "last_sequence", "link", "signature")}
-    return PurgeRecord(**members, rows=row["count"], names=json.loads(row["names"]))
+    members = {column.key: row[column] for column in purges.columns}
+    return PurgeRecord(**members | {"names": json.loads(row["names"])})

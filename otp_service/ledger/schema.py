@@ -393,7 +393,7 @@ purges = _table(
     _column("id", NAME, "random name", primary_key=True),
     _column("class", NAME, "class of data", key="data"),
     _column("before", TIME, "time before which rows were deleted"),
-    _column("rows", BigInteger, "number of deleted rows", key="count"),
+    _column("rows", BigInteger, "number of deleted rows"),
     _column("names", Text, "keys and digests of the rows, of consents and suppressions: JSON"),
     _column("last_sequence", BigInteger, "number of the last deleted entry of the audit chain; 0 for none"),
     _column("link", String(64), "link of that entry"),

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, select, update
 
 from otp_service.domain.audit import Event
 from otp_service.domain.guard import DAY, HOUR
@@ -89,14 +89,17 @@ def _events_before(connection: Connection, new: Sequence[Event]) -> Iterator[Eve
     counted = select(events.c.verification, func.count().label("number")).where(then).group_by(events.c.verification)
     rows = rows_among(connection, counted, events.c.verification, begun)
     late = [row.verification for row in rows if row.number > number_of_new[row.verification]]
-    yield from (event for event in _events_of(connection, late, then) if event.id not in ids)
+    yield from (event for event in read_events(connection, late, then) if event.id not in ids)
 
 
-def _events_of(connection: Connection, names: Collection[str], then: ColumnElement[bool]) -> Iterator[Event]:
-    """Yield all recorded events of some verifications, about the time of their start."""
-    for row in rows_among(connection, select(events).where(then), events.c.verification, names):
-        fields = {"id": row.verification, "gateway": row.gateway, **json.loads(row.details)}
-        yield Event(row.id, row.at, row.type, fields)
+def read_events(connection: Connection, ids: Collection[str], *then: ColumnElement[bool]) -> Iterator[Event]:
+    """Yield all recorded events of some verifications, in any order; ``then``: where they may be."""
+    yield from map(read_event, rows_among(connection, select(events).where(*then), events.c.verification, ids))
+
+
+def read_event(row: Row[Any]) -> Event:
+    fields = {**json.loads(row.details), "id": row.verification, "gateway": row.gateway}
+    return Event(row.id, row.at, row.type, fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,29 +121,20 @@ class Stats(LedgerPart):
     """Hourly stats."""
 
     def sums(
-        self, since: int, until: int, by: Sequence[str], *, max_sums: int | None = None, **only: Collection[str]
-    ) -> list[Sum]:
-        """Return sums of `StatsKey` from a time to before another (ms), in the order of ``by``.
-
-        ``by``: members of the key, or `DAY_OF`; ``only``: values to count, by member.
-        """
-        return self._sums(hourly_stats, since, until, by, max_sums, only)
-
-    def delays(
-        self, since: int, until: int, by: Sequence[str], *, max_sums: int | None = None, **only: Collection[str]
-    ) -> list[Sum]:
-        """Return the same of `DelayKey`."""
-        return self._sums(hourly_delays, since, until, by, max_sums, only)
-
-    def _sums(
         self,
-        table: Table,
         since: int,
         until: int,
         by: Sequence[str],
-        max_sums: int | None,
-        only: Mapping[str, Collection[str]],
+        *,
+        delays: bool = False,
+        max_sums: int | None = None,
+        **only: Collection[str],
     ) -> list[Sum]:
+        """Return sums of `StatsKey`, or of `DelayKey`, from a time to before another (ms), in the order of ``by``.
+
+        ``by``: members of the key, or `DAY_OF`; ``only``: values to count, by member.
+        """
+        table = hourly_delays if delays else hourly_stats
         columns = [table.c.hour - table.c.hour % DAY if name == DAY_OF else table.c[name] for name in by]
         amount = func.sum(table.c.amount) if "amount" in table.c else func.sum(0)
         conditions = [table.c[name].in_(sorted(values)) for name, values in only.items()]
@@ -200,6 +194,6 @@ class Stats(LedgerPart):
                 starts = {row["id"]: _start(row) for row in begun}
                 then = near(events.c.at, (since, until))
                 for names in in_batches(list(starts)):
-                    _count(connection, self._database, starts, _events_of(connection, names, then))
+                    _count(connection, self._database, starts, read_events(connection, names, then))
             yield len(starts)
             since = until

@@ -20,6 +20,7 @@ from otp_service.ledger.database import LedgerPart, advance_head, among, count, 
 from otp_service.ledger.factors import (
     RecordedRecoveryCode,
     erase_factors,
+    of_subject,
     read_factor_changes,
     read_factors,
     read_recovery_codes,
@@ -99,7 +100,7 @@ class Subjects(LedgerPart):
     def export(self, pseudonym: str, application: str | None) -> SubjectData:
         """Return all data of a number within an application, ``None`` for all."""
         with self._database.read() as connection:
-            entries = select(consents).where(_mine(consents, pseudonym, application)).order_by(*CONSENT_ORDER)
+            entries = select(consents).where(of_subject(consents, pseudonym, application)).order_by(*CONSENT_ORDER)
             recorded = read_verifications(connection, pseudonym, application)
             requests = second_person_requests.c
             requested: ColumnElement[bool] = requests.pseudonym == pseudonym
@@ -109,8 +110,8 @@ class Subjects(LedgerPart):
                 verifications=recorded,
                 consents=tuple(map(entry_of, connection.execute(entries))),
                 suppressions=read_suppressions(connection, pseudonym, application),
-                inbound=_rows(connection, inbound, _INBOUND, _mine(inbound, pseudonym, application)),
-                erasures=_rows(connection, erasures, _ERASURES, _mine(erasures, pseudonym, application)),
+                inbound=_rows(connection, inbound, _INBOUND, of_subject(inbound, pseudonym, application)),
+                erasures=_rows(connection, erasures, _ERASURES, of_subject(erasures, pseudonym, application)),
                 looks=_rows(connection, looks, _VIEWS, looks.c.pseudonym == pseudonym, (looks.c.at, looks.c.id)),
                 second_person_requests=_rows(
                     connection, second_person_requests, _REQUESTS, requested, (requests.at, requests.id)
@@ -138,13 +139,13 @@ class Subjects(LedgerPart):
         with self._database.write() as connection:
             sequence = advance_head(connection, 1)
             erased = {**_erase(connection, pseudonym, application), **elsewhere}
-            mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
+            mine = select(verifications.c.id).where(of_subject(verifications, pseudonym, application))
             names = list(connection.execute(mine).scalars())
             kept = {verifications.name: len(names)} | {
-                table.name: count(connection, table, _mine(table, pseudonym, application))
+                table.name: count(connection, table, of_subject(table, pseudonym, application))
                 for table in (consents, suppressions)
             }
-            if changes := count(connection, factor_changes, _mine(factor_changes, pseudonym, application)):
+            if changes := count(connection, factor_changes, of_subject(factor_changes, pseudonym, application)):
                 kept[factor_changes.name] = changes
             kept[events.name] = count(connection, events, events.c.verification.in_(mine))
             kept[events.name] += len(read_user_events(connection, pseudonym))
@@ -172,29 +173,24 @@ def _erase(connection: Connection, pseudonym: str, application: str | None) -> d
     return {
         "consents": connection.execute(
             update(consents)
-            .where(_mine(consents, pseudonym, application), or_(*(consents.c[name] != "" for name in _ERASABLE)))
+            .where(of_subject(consents, pseudonym, application), or_(*(consents.c[name] != "" for name in _ERASABLE)))
             .values(dict.fromkeys(_ERASABLE, ""))
         ).rowcount,
         "suppressions": connection.execute(
             update(suppressions)
-            .where(_mine(suppressions, pseudonym, application), suppressions.c.reason != "")
+            .where(of_subject(suppressions, pseudonym, application), suppressions.c.reason != "")
             .where(suppressions.c.source.not_in(HOLDER_SOURCES))  # the service wrote their reasons
             .values(reason="")
         ).rowcount,
         "inbound": connection.execute(
-            update(inbound).where(_mine(inbound, pseudonym, application)).values(pseudonym="")
+            update(inbound).where(of_subject(inbound, pseudonym, application)).values(pseudonym="")
         ).rowcount,
         "looks": _erase_reasons(connection, looks, looks.c.pseudonym == pseudonym),
         "second_person_requests": _erase_reasons(
-            connection, second_person_requests, _mine(second_person_requests, pseudonym, application)
+            connection, second_person_requests, of_subject(second_person_requests, pseudonym, application)
         ),
         **erase_factors(connection, pseudonym, application),
     }
-
-
-def _mine(table: Table, pseudonym: str, application: str | None) -> ColumnElement[bool]:
-    mine = table.c.pseudonym == pseudonym
-    return mine if application is None else mine & (table.c.application == application)
 
 
 def _erase_reasons(connection: Connection, table: Table, mine: ColumnElement[bool]) -> int:

@@ -41,10 +41,10 @@ from otp_service.ledger.database import (
     rows_among,
     update_rows,
 )
-from otp_service.ledger.factors import note_steps
+from otp_service.ledger.factors import note_steps, of_subject
 from otp_service.ledger.partitions import make_partitions, near
 from otp_service.ledger.schema import erasures, events, inbound, verifications
-from otp_service.ledger.stats import record_stats
+from otp_service.ledger.stats import read_event, read_events, record_stats
 from otp_service.ledger.webhooks import record_webhooks
 
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
@@ -238,14 +238,9 @@ class VerificationLedger(LedgerPart):
 
 def _events_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[Event]]:
     by_verification: dict[str, list[Event]] = {name: [] for name in ids}
-    for row in rows_among(connection, select(events), events.c.verification, ids):
-        by_verification[row.verification].append(_read_event(row))
+    for event in read_events(connection, ids):
+        by_verification[event.member("id")].append(event)
     return by_verification
-
-
-def _read_event(row: Row[Any]) -> Event:
-    fields = {**json.loads(row.details), "id": row.verification, "gateway": row.gateway}
-    return Event(row.id, row.at, row.type, fields)
 
 
 def _note_verifications(connection: Connection, new: Sequence[Event]) -> dict[str, dict[str, Any]]:
@@ -296,10 +291,8 @@ def read_verifications(
     connection: Connection, pseudonym: str, application: str | None
 ) -> tuple[RecordedVerification, ...]:
     """Return a number's verifications, of one application or of all, oldest first."""
-    mine = verifications.c.pseudonym == pseudonym
-    if application is not None:
-        mine &= verifications.c.application == application
-    rows = connection.execute(select(verifications).where(mine).order_by(verifications.c.started)).all()
+    mine = select(verifications).where(of_subject(verifications, pseudonym, application))
+    rows = connection.execute(mine.order_by(verifications.c.started)).all()
     by_verification = _events_of(connection, [row.id for row in rows])
     return tuple(
         _recorded(row, tuple(map(_members, sorted(by_verification[row.id], key=attrgetter("at", "id")))))
@@ -313,7 +306,7 @@ def read_user_events(connection: Connection, user: str) -> tuple[Mapping[str, An
     subject = events.c.verification
     theirs = or_(subject == user, subject.between(factor, f"{factor}g") & subject.startswith(factor, autoescape=True))
     rows = connection.execute(select(events).where(theirs).order_by(events.c.at, events.c.id))
-    return tuple({**_members(_read_event(row)), "factor": row.verification.removeprefix(user)} for row in rows)
+    return tuple({**_members(read_event(row)), "factor": row.verification.removeprefix(user)} for row in rows)
 
 
 def _members(event: Event) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from otp_service.domain.webhooks import (
 )
 from otp_service.errors import EndpointLimitError
 from otp_service.ledger.audit import append_state, record_action
-from otp_service.ledger.database import Database, LedgerPart, in_batches, lock_head
+from otp_service.ledger.database import Database, LedgerPart, in_batches, lock_head, of_application
 from otp_service.ledger.schema import deliveries, endpoints, verifications, webhooks
 
 # Locks are taken in one order, so that no two transactions wait for each other: the head, endpoints, deliveries.
@@ -38,6 +38,7 @@ MAX_ATTEMPTS: Final = 20
 """Attempts recorded with a delivery, the newest. A replay starts a new count."""
 _IN_USE: Final = endpoints.c.removed.is_(None)
 _ENABLED: Final = _IN_USE & (endpoints.c.status == EndpointStatus.ENABLED)
+_WAITING: Final = (deliveries.c.endpoint == endpoints.c.id) & (deliveries.c.status == WebhookDeliveryStatus.WAITING)
 _IS_ENABLED: Final = exists().where(endpoints.c.id == deliveries.c.endpoint, _ENABLED)
 
 
@@ -182,10 +183,7 @@ class WebhookDeliveryFilter:
 
     @property
     def condition(self) -> ColumnElement[bool]:
-        """The same as SQL."""
-        condition: ColumnElement[bool] = deliveries.c.webhook == webhooks.c.id
-        if self.application is not None:
-            condition &= deliveries.c.application == self.application
+        condition = of_application(deliveries, self.application) & (deliveries.c.webhook == webhooks.c.id)
         if self.before is not None:
             condition &= deliveries.c.at < self.before
         for column, value in (
@@ -209,8 +207,7 @@ class WebhookOutbox(LedgerPart):
 
     def oldest_due(self) -> int | None:
         """Return when the first due delivery became due; ``None`` when none is."""
-        of_endpoint = (deliveries.c.endpoint == endpoints.c.id) & (deliveries.c.status == WebhookDeliveryStatus.WAITING)
-        first = select(func.min(deliveries.c.next)).where(of_endpoint).scalar_subquery()
+        first = select(func.min(deliveries.c.next)).where(_WAITING).scalar_subquery()
         with self._database.read() as connection:
             oldest: int | None = connection.execute(select(func.min(first)).where(_ENABLED)).scalar()
         return oldest if oldest is not None and oldest <= now() else None
@@ -221,8 +218,7 @@ class WebhookOutbox(LedgerPart):
         A healthy endpoint has ``per_endpoint`` calls at once, over all workers.
         """
         moment = now()
-        waiting = (deliveries.c.endpoint == endpoints.c.id) & (deliveries.c.status == WebhookDeliveryStatus.WAITING)
-        with_due = select(endpoints).where(_ENABLED, exists().where(waiting, deliveries.c.next <= moment))
+        with_due = select(endpoints).where(_ENABLED, exists().where(_WAITING, deliveries.c.next <= moment))
         with self._database.write() as connection:
             due = list(map(_endpoint, connection.execute(with_due.with_for_update(skip_locked=True))))
             secrets.SystemRandom().shuffle(due)  # so that each has its turn
@@ -270,8 +266,7 @@ class WebhookOutbox(LedgerPart):
         """Return the verification of a webhook, empty for none; ``None`` for an unknown webhook."""
         statement = select(webhooks.c.verification).where(webhooks.c.id == webhook_id)
         with self._database.read() as connection:
-            verification: str | None = connection.execute(statement).scalar()
-        return verification
+            return connection.execute(statement).scalar()
 
     def replay_since(
         self, endpoint: Endpoint, since: int, *, delivered: bool, operator_action: OperatorActionEntry | None = None
@@ -289,9 +284,7 @@ class WebhookOutbox(LedgerPart):
 
         Return the number of endpoints, ``None`` for an unknown webhook.
         """
-        mine = deliveries.c.webhook == webhook_id
-        if application is not None:
-            mine &= deliveries.c.application == application
+        mine = of_application(deliveries, application) & (deliveries.c.webhook == webhook_id)
         with self._database.read() as connection:
             if connection.execute(select(deliveries.c.id).where(mine).limit(1)).first() is None:
                 return None
@@ -440,14 +433,12 @@ class Endpoints(LedgerPart):
 
     def of(self, application: str | None = None) -> tuple[Endpoint, ...]:
         """Return the endpoints of an application, oldest first."""
-        statement = select(endpoints).where(_IN_USE).order_by(endpoints.c.created, endpoints.c.id)
-        if application is not None:
-            statement = statement.where(endpoints.c.application == application)
+        mine = select(endpoints).where(_IN_USE, of_application(endpoints, application))
         with self._database.read() as connection:
-            return tuple(map(_endpoint, connection.execute(statement)))
+            rows = connection.execute(mine.order_by(endpoints.c.created, endpoints.c.id))
+            return tuple(map(_endpoint, rows))
 
     def find(self, endpoint_id: str, application: str | None = None) -> Endpoint | None:
-        """Return an endpoint."""
         with self._database.read() as connection:
             return _find(connection, endpoint_id, application)
 
@@ -496,9 +487,7 @@ class Endpoints(LedgerPart):
 
 
 def _find(connection: Connection, endpoint_id: str, application: str | None, *, locks: bool = False) -> Endpoint | None:
-    statement = select(endpoints).where(endpoints.c.id == endpoint_id, _IN_USE)
-    if application is not None:
-        statement = statement.where(endpoints.c.application == application)
+    statement = select(endpoints).where(endpoints.c.id == endpoint_id, _IN_USE, of_application(endpoints, application))
     row = connection.execute(statement.with_for_update() if locks else statement).one_or_none()
     return _endpoint(row) if row else None
 

@@ -1,7 +1,7 @@
 """Hourly statistics: recording of refusals, and queries of console, API and report."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final, Literal
 
@@ -28,7 +28,7 @@ from otp_service.domain.stats import (
 )
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.errors import InvalidTimeError
-from otp_service.ledger.stats import Sum
+from otp_service.ledger.stats import Stats, Sum
 from otp_service.services.context import Context
 from otp_service.services.json_types import Amount, Time
 from otp_service.store.events import Decision
@@ -255,11 +255,11 @@ def count_verifications(
 
     This and the other queries raise `InvalidTimeError` for too large an answer.
     """
-    pivot = _pivot(query, context.ledger.stats.sums, _VERIFICATION_EVENTS)
+    pivot = _pivot(query, context.ledger.stats, _VERIFICATION_EVENTS)
     firsts: Counter[tuple[_Group, str]] | None = None
     if first_messages and set(BY_DELAY).issuperset(query.by):
         # A message that two gateways accepted, after an ambiguous answer, counts for both.
-        delays = _rows(query, context.ledger.stats.delays, ("event",), (SENT, DELIVERED))
+        delays = _rows(query, context.ledger.stats, ("event",), (SENT, DELIVERED), delays=True)
         firsts = Counter({(group, event): row.times for group, (event,), row in delays})
     rows = []
     for group, sums in pivot.items():
@@ -327,7 +327,7 @@ def count_messages(context: Context, query: StatsQuery) -> list[MessageStatsRow]
             given_up=sums[_GIVEN_UP].times,
             amount=sum(count.amount for count in sums.values()),
         )
-        for group, sums in _pivot(query, context.ledger.stats.sums, _MESSAGE_EVENTS).items()
+        for group, sums in _pivot(query, context.ledger.stats, _MESSAGE_EVENTS).items()
     ]
 
 
@@ -339,14 +339,15 @@ def count_refusals(context: Context, query: StatsQuery) -> list[RefusalStatsRow]
             refused=_by_kind(sums, REFUSED),
             would_be_refused=_by_kind(sums, WOULD_BE_REFUSED),
         )
-        for group, sums in _pivot(query, context.ledger.stats.sums, _REFUSALS).items()
+        for group, sums in _pivot(query, context.ledger.stats, _REFUSALS).items()
     ]
 
 
 def count_delays(context: Context, query: StatsQuery) -> list[DelayStatsRow]:
     """Return delays of messages and approvals by some of `BY_DELAY`."""
     counts: dict[tuple[_Group, str], Counter[int]] = defaultdict(Counter)
-    for group, (event, at_most), row in _rows(query, context.ledger.stats.delays, ("event", "at_most"), _TIMED):
+    timed = _rows(query, context.ledger.stats, ("event", "at_most"), _TIMED, delays=True)
+    for group, (event, at_most), row in timed:
         counts[group, event][at_most] += row.times
     rows = []
     for (group, event), delays in counts.items():
@@ -392,7 +393,6 @@ _REFUSALS: Final = tuple(
 )
 _Group = tuple[tuple[str, str | int | None], ...]
 """Members of a row with their values; ``None`` where the ledger has none."""
-_Sums = Callable[..., list[Sum]]
 
 
 def _group_members(query: StatsQuery, names: Iterable[str], group: _Group) -> dict[str, Any]:
@@ -401,22 +401,23 @@ def _group_members(query: StatsQuery, names: Iterable[str], group: _Group) -> di
     return {**members, "unfinished": query.is_unfinished(members["hour"], members["day"])}
 
 
-def _pivot(query: StatsQuery, read: _Sums, events: Collection[str]) -> dict[_Group, dict[str, StatsCount]]:
+def _pivot(query: StatsQuery, stats: Stats, events: Collection[str]) -> dict[_Group, dict[str, StatsCount]]:
     """Return the counts of some events, by group, and by event; zero for the others."""
     pivot: dict[_Group, dict[str, StatsCount]] = defaultdict(lambda: defaultdict(lambda: StatsCount(0, 0)))
-    for group, (event,), row in _rows(query, read, ("event",), events):
+    for group, (event,), row in _rows(query, stats, ("event",), events):
         pivot[group][event] = StatsCount(row.times, row.amount)
     return pivot
 
 
 def _rows(
-    query: StatsQuery, read: _Sums, apart: tuple[str, ...], events: Collection[str]
+    query: StatsQuery, stats: Stats, apart: tuple[str, ...], events: Collection[str], *, delays: bool = False
 ) -> Iterator[tuple[_Group, tuple[Any, ...], Sum]]:
     """Check the query; yield sums, each with its group and the values of the columns counted ``apart``."""
     query.check()
     by = tuple(dict.fromkeys(query.by))
     columns = (*("reason" if name == "rule" else name for name in by), *apart)
-    sums = read(query.since, query.until, columns, max_sums=MAX_SUMS + 1, event=events, **query.only)
+    only = {"event": events, **query.only}
+    sums = stats.sums(query.since, query.until, columns, delays=delays, max_sums=MAX_SUMS + 1, **only)
     if len(sums) > MAX_SUMS:
         raise InvalidTimeError("The answer would have too many rows: ask for less time, or by less.")
     for row in sums:

@@ -124,9 +124,9 @@ def test_an_application_is_made_once_and_changed(ledger):
     changed = ledger.applications.change("club", '{"a":3}', BY)
 
     assert (made.settings, changed.settings, changed.created) == ('{"a":1}', '{"a":3}', made.created)
-    assert ledger.applications.find("club") == changed
+    assert changed in ledger.applications.all()
     assert ledger.applications.change("none", "{}", BY) is None
-    assert ledger.applications.find("none") is None
+    assert "none" not in {application.name for application in ledger.applications.all()}
 
 
 def test_of_many_that_make_the_same_application_at_once_one_does(ledger):

@@ -33,7 +33,7 @@ def stats(ledger: Ledger, *by: str) -> list[tuple[object, ...]]:
 
 
 def delays(ledger: Ledger) -> list[tuple[object, ...]]:
-    return [(*one.of, one.times) for one in ledger.stats.delays(0, 2 * AT, ("event", "gateway", "at_most"))]
+    return [(*one.of, one.times) for one in ledger.stats.sums(0, 2 * AT, ("event", "gateway", "at_most"), delays=True)]
 
 
 @pytest.mark.parametrize("order", list(permutations(STORY))[::7])

@@ -404,7 +404,7 @@ def change_what_no_digest_covers(connection: Connection) -> None:
     connection.execute(update(verifications).values(status="approved"))
     connection.execute(update(consents).values(address_prefix="198.51.100.0/24"))
     connection.execute(update(inbound).values(pseudonym=OTHER))
-    connection.execute(update(purges).values(count=1))
+    connection.execute(update(purges).values(rows=1))
 
 
 def let_himself_in(connection: Connection) -> None:
