@@ -193,6 +193,10 @@ class ProviderRequest:
     """Address of the sender, behind the trusted proxies."""
 
 
+class ForgedRequestError(Exception):
+    """A request is not the provider's, or too old."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReceiptRequest(ProviderRequest):
     """A delivery receipt that came over HTTP."""
@@ -217,16 +221,12 @@ class Receipt:
     """Whether the provider refunded the message."""
 
 
-class ReceiptForgedError(Exception):
-    """A receipt is not the provider's, or too old."""
-
-
 @runtime_checkable
 class SupportsReceipts(Protocol):
     """A capability: the provider posts delivery receipts to us."""
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
-        """Return the authenticated report; raise `ReceiptForgedError`. An unknown status is ``unknown``."""
+        """Return the authenticated report; raise `ForgedRequestError`. An unknown status is ``unknown``."""
 
 
 @runtime_checkable
@@ -234,13 +234,13 @@ class SupportsSharedReceipts(Protocol):
     """A capability: the provider reports all messages to a single URL, several in a call. The answer is 200."""
 
     def parse_receipts(self, request: ProviderRequest) -> Sequence[tuple[str, Receipt]]:
-        """Return the dispatch id and receipt of each authenticated report; raise `ReceiptForgedError`.
+        """Return the dispatch id and receipt of each authenticated report; raise `ForgedRequestError`.
 
         The provider got ``Message.dispatch_id`` with the message and returns it.
         """
 
     def answer_challenge(self, request: ProviderRequest) -> str:
-        """Return the proof that the URL is ours; raise `ReceiptForgedError` unless the provider asks."""
+        """Return the proof that the URL is ours; raise `ForgedRequestError` unless the provider asks."""
 
 
 REPORTS_OVER_HTTP: Final = (SupportsReceipts, SupportsSharedReceipts)
@@ -296,16 +296,12 @@ class InboundResponse:
     media_type: str
 
 
-class InboundForgedError(Exception):
-    """A message is not the provider's, or too old."""
-
-
 @runtime_checkable
 class SupportsInbound(Protocol):
     """A capability: the provider posts messages from people to us. The answer is 204."""
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
-        """Return the authenticated message; raise `InboundForgedError`, and nothing else."""
+        """Return the authenticated message; raise `ForgedRequestError`, and nothing else."""
 
 
 @runtime_checkable

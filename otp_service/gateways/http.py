@@ -32,15 +32,14 @@ from otp_service.domain.segments import encoding_of
 from otp_service.domain.verification import Channel, DeliveryStatus
 from otp_service.gateways.base import (
     FailureKind,
+    ForgedRequestError,
     GatewayContext,
     GatewayError,
     GatewaySettings,
-    InboundForgedError,
     InboundMessage,
     InboundResponse,
     ProviderRequest,
     Receipt,
-    ReceiptForgedError,
     ReceiptRequest,
     is_same_secret,
 )
@@ -260,9 +259,9 @@ class ReceiptSettings(ProofSettings):
         return self
 
     def read(self, request: ReceiptRequest) -> Receipt:
-        """Return status and reason; raise `ReceiptForgedError` unless the receipt is the provider's."""
+        """Return status and reason; raise `ForgedRequestError` unless the receipt is the provider's."""
         if not self.is_proven(request, request.dispatch_id):
-            raise ReceiptForgedError
+            raise ForgedRequestError
         word = self.status.of(request)
         status = _matching(self.statuses, word) or DeliveryStatus.UNKNOWN
         code = self.reason.of(request) if self.reason and status not in _SUCCESS_STATUSES else ""
@@ -313,9 +312,9 @@ class InboundSettings(ProofSettings):
     """Whether the provider sends the text of our HTTP response to the person, as Kannel does."""
 
     def read(self, request: ProviderRequest) -> InboundMessage:
-        """Return the message; raise `InboundForgedError` unless the request is the provider's."""
+        """Return the message; raise `ForgedRequestError` unless the request is the provider's."""
         if not self.is_proven(request, INBOUND_SUBJECT):
-            raise InboundForgedError
+            raise ForgedRequestError
         text = self.text.of(request)
         charset = CHARSETS.get(self.charset.of(request).casefold()) if self.charset else None
         if charset is not None and self.text.path is None:
@@ -762,7 +761,7 @@ class HttpGateway(HttpApiGateway):
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
         if self.settings.receipts is None:
-            raise ReceiptForgedError
+            raise ForgedRequestError
         return self.settings.receipts.read(request)
 
     def sign_receipt_url(self, url: str, dispatch_id: str) -> str:
@@ -770,7 +769,7 @@ class HttpGateway(HttpApiGateway):
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
         if self.settings.inbound is None:
-            raise InboundForgedError
+            raise ForgedRequestError
         return self.settings.inbound.read(request)
 
     def sign_inbound_url(self, url: str) -> str:

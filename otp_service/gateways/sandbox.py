@@ -22,15 +22,14 @@ from otp_service.errors import OtpServiceError
 from otp_service.gateways.base import (
     Accepted,
     FailureKind,
+    ForgedRequestError,
     GatewayContext,
     GatewayError,
     GatewaySettings,
-    InboundForgedError,
     InboundMessage,
     Mailbox,
     ProviderRequest,
     Receipt,
-    ReceiptForgedError,
     ReceiptRequest,
     is_same_secret,
 )
@@ -308,8 +307,7 @@ class SandboxGateway:
         return Accepted(f"sandbox-{message.dispatch_id}")
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
-        if not self._is_signed(request):
-            raise ReceiptForgedError
+        self._require_signature(request)
         members = json_object(request.body)
         raw, failure = str(members.get("status", "")), str(members.get("kind", ""))
         status = DeliveryStatus(raw) if raw in DeliveryStatus.__members__.values() else DeliveryStatus.UNKNOWN
@@ -317,8 +315,7 @@ class SandboxGateway:
         return Receipt(status, raw, reason=kind, kind=kind)
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
-        if not self._is_signed(request):
-            raise InboundForgedError
+        self._require_signature(request)
         texts = {name: value for name, value in json_object(request.body).items() if isinstance(value, str)}
         opt_out = texts.get("opt_out")
         return InboundMessage(
@@ -328,8 +325,9 @@ class SandboxGateway:
             opt_out=Meaning(opt_out) if opt_out in set(Meaning) else None,
         )
 
-    def _is_signed(self, request: ProviderRequest) -> bool:
-        return is_same_secret(request.headers.get(SIGNATURE, ""), self._signature(request.url, request.body))
+    def _require_signature(self, request: ProviderRequest) -> None:
+        if not is_same_secret(request.headers.get(SIGNATURE, ""), self._signature(request.url, request.body)):
+            raise ForgedRequestError
 
     def _report(self, message: Message, reports: tuple[SandboxReceipt, ...], began: float, answered: float) -> None:
         """Schedule all receipts; wait for those before the answer, at most until the call times out."""

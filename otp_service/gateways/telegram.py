@@ -12,10 +12,10 @@ from otp_service.domain.messages import Message
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
     FailureKind,
+    ForgedRequestError,
     GatewayError,
     GatewaySettings,
     Receipt,
-    ReceiptForgedError,
     ReceiptRequest,
     is_recent,
     is_same_secret,
@@ -121,7 +121,7 @@ class TelegramGateway(HttpApiGateway):
         expected = hmac.digest(key, f"{timestamp}\n".encode(errors="replace") + request.body, "sha256").hex()
         is_proven = is_recent(timestamp) and is_same_secret(signature, expected)
         if not (is_proven and document.get("payload") == request.dispatch_id):
-            raise ReceiptForgedError
+            raise ForgedRequestError
         delivery = document.get("delivery_status")
         raw = str(delivery.get("status", "")) if isinstance(delivery, dict) else ""
         status = STATUSES.get(raw, DeliveryStatus.UNKNOWN)

@@ -19,15 +19,14 @@ from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
     Accepted,
     FailureKind,
+    ForgedRequestError,
     GatewayContext,
     GatewayError,
     GatewaySettings,
-    InboundForgedError,
     InboundMessage,
     InboundResponse,
     ProviderRequest,
     Receipt,
-    ReceiptForgedError,
     ReceiptRequest,
 )
 from otp_service.gateways.http_client import (
@@ -353,16 +352,14 @@ class TwilioGateway:
         return Accepted(outcome)
 
     def parse_receipt(self, request: ReceiptRequest) -> Receipt:
-        if not self._is_signed(request):
-            raise ReceiptForgedError
+        self._require_signature(request)
         call_status = request.form.get("CallStatus")
         if call_status is None:
             return receipt_of_message(request.form)
         return Receipt(CALL_STATUSES.get(call_status, DeliveryStatus.UNKNOWN), call_status)
 
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
-        if not self._is_signed(request):
-            raise InboundForgedError
+        self._require_signature(request)
         parameters = request.form or request.query
         sender = parameters.get("From", "")
         return InboundMessage(
@@ -378,9 +375,10 @@ class TwilioGateway:
         document = f'<?xml version="1.0" encoding="UTF-8"?><Response>{message}</Response>'
         return InboundResponse(document, "text/xml")
 
-    def _is_signed(self, request: ProviderRequest) -> bool:
+    def _require_signature(self, request: ProviderRequest) -> None:
         signature = request.headers.get("x-twilio-signature", "")
-        return bool(self._validator.validate(request.url, dict(request.form), signature))
+        if not self._validator.validate(request.url, dict(request.form), signature):
+            raise ForgedRequestError
 
     def _create(self, message: Message) -> str | GatewayError:
         try:

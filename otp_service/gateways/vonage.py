@@ -16,13 +16,12 @@ from otp_service.domain.segments import Encoding, encoding_of
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
     FailureKind,
+    ForgedRequestError,
     GatewayError,
     GatewaySettings,
-    InboundForgedError,
     InboundMessage,
     ProviderRequest,
     Receipt,
-    ReceiptForgedError,
     ReceiptRequest,
     is_recent,
     is_same_secret,
@@ -265,7 +264,7 @@ class VonageGateway(HttpApiGateway):
         members = members_of(request)
         is_of_dispatch = self.settings.signature_secret is None or members.get("client-ref") == request.dispatch_id
         if not (is_proven(request, members, self.settings, request.dispatch_id) and is_of_dispatch):
-            raise ReceiptForgedError
+            raise ForgedRequestError
         return receipt_of(members)
 
     def sign_inbound_url(self, url: str) -> str:
@@ -274,7 +273,7 @@ class VonageGateway(HttpApiGateway):
     def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
         members = members_of(request)
         if not is_proven(request, members, self.settings, INBOUND_SUBJECT):
-            raise InboundForgedError
+            raise ForgedRequestError
         sender = members.get("msisdn", "")
         return InboundMessage(
             reference=members.get("messageId", ""),

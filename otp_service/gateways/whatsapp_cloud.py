@@ -13,11 +13,11 @@ from otp_service.domain.templates import fallback_tags
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
     FailureKind,
+    ForgedRequestError,
     GatewayError,
     GatewaySettings,
     ProviderRequest,
     Receipt,
-    ReceiptForgedError,
     is_same_secret,
 )
 from otp_service.gateways.http_client import (
@@ -216,7 +216,7 @@ class WhatsappCloudGateway(HttpApiGateway):
         key = secret.get_secret_value().encode() if secret else b""
         signature = f"sha256={hmac.digest(key, request.body, 'sha256').hex()}" if key else ""
         if not is_same_secret(request.headers.get("x-hub-signature-256", ""), signature):
-            raise ReceiptForgedError
+            raise ForgedRequestError
         return list(receipts_in(request.body))
 
     def answer_challenge(self, request: ProviderRequest) -> str:
@@ -224,7 +224,7 @@ class WhatsappCloudGateway(HttpApiGateway):
         expected = token.get_secret_value() if token else ""
         is_proven = is_same_secret(request.query.get("hub.verify_token", ""), expected)
         if not is_proven or not _CHALLENGE.fullmatch(challenge):
-            raise ReceiptForgedError
+            raise ForgedRequestError
         return challenge
 
     def _template(self, message: Message) -> dict[str, Any]:

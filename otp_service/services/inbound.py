@@ -35,9 +35,9 @@ from otp_service.errors import (
     UnauthenticatedError,
 )
 from otp_service.gateways.base import (
+    ForgedRequestError,
     Gateway,
     GatewayError,
-    InboundForgedError,
     InboundMessage,
     InboundResponse,
     ProviderRequest,
@@ -345,7 +345,7 @@ def authenticate_message(receiver: SupportsInbound, request: ProviderRequest) ->
     """Return the message of a request; raise `UnauthenticatedError` for a forged one."""
     try:
         return receiver.parse_inbound(request)
-    except InboundForgedError as forged:
+    except ForgedRequestError as forged:
         raise UnauthenticatedError("The message is not authentic.") from forged
 
 

@@ -21,9 +21,9 @@ from otp_service.errors import (
 )
 from otp_service.gateways.base import (
     FailureKind,
+    ForgedRequestError,
     ProviderRequest,
     Receipt,
-    ReceiptForgedError,
     ReceiptRequest,
     SupportsReceipts,
     SupportsSharedReceipts,
@@ -85,7 +85,7 @@ def expect_receipt(context: Context, gateway: str, dispatch_id: str) -> Expected
 def _forged_is_unauthenticated() -> Iterator[None]:
     try:
         yield
-    except ReceiptForgedError as forged:
+    except ForgedRequestError as forged:
         raise UnauthenticatedError("The report is not authentic.") from forged
 
 

@@ -18,13 +18,12 @@ from otp_service.gateways.base import (
     REPORTS_OVER_HTTP,
     Accepted,
     FailureKind,
+    ForgedRequestError,
     GatewayError,
     GatewaySettings,
-    InboundForgedError,
     InboundMessage,
     ProviderRequest,
     Receipt,
-    ReceiptForgedError,
     ReceiptRequest,
     SupportsInbound,
     SupportsInboundResponse,
@@ -371,7 +370,7 @@ class RequestTests(GatewayTests):
         self, parse: Parse, change: str, sample: SampleRequest, request: ProviderRequest, late: float = 0.0
     ) -> None:
         """Fail unless the gateway refuses a request."""
-        with pytest.raises(ReceiptForgedError if isinstance(request, ReceiptRequest) else InboundForgedError):
+        with pytest.raises(ForgedRequestError):
             pytest.fail(f"{change}: {parse(sample, request, late)}")
 
     def assert_refused_at_other_times(self, parse: Parse, sample: SampleRequest, request: ProviderRequest) -> None:
@@ -445,7 +444,7 @@ class InboundTests(RequestTests):
     def test_garbage_is_refused_or_read_and_nothing_else(self, inbound: SampleInbound, parse: Parse) -> None:
         """No content of a request raises another exception."""
         for _, nonsense in garbage(sampled_message(inbound)):
-            with suppress(InboundForgedError):
+            with suppress(ForgedRequestError):
                 assert isinstance(parse(inbound, nonsense), InboundMessage)
 
     def test_an_answer_holds_a_reply_where_it_carries_one(self, provider: FakeProvider) -> None:

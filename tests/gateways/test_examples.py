@@ -12,7 +12,7 @@ from support_gateways import MESSAGE, make
 from support_installation import key
 from support_sources import ROOT
 
-from otp_service.gateways.base import Accepted, GatewayError, ReceiptForgedError, ReceiptRequest
+from otp_service.gateways.base import Accepted, ForgedRequestError, GatewayError, ReceiptRequest
 from otp_service.testing.samples import CannedResponse
 
 EXAMPLES = ROOT / "config" / "examples"
@@ -313,7 +313,7 @@ def test_a_report_of_infobip_is_read(provider, group, error, status, kind):
     read = gateway.parse_receipt(request)
 
     assert (str(read.status), read.kind) == (status, kind)
-    with pytest.raises(ReceiptForgedError):
+    with pytest.raises(ForgedRequestError):
         gateway.parse_receipt(replace(request, query={}))
 
 

@@ -10,8 +10,8 @@ from support_gateways import make
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
     FailureKind,
+    ForgedRequestError,
     Receipt,
-    ReceiptForgedError,
     ReceiptRequest,
     SupportsReceipts,
     SupportsSignedReceiptUrl,
@@ -69,7 +69,7 @@ def test_a_token_is_good_for_its_dispatch_and_its_secret_only():
         report({"status": "1"}),
         report(form=genuine),
     ):
-        with pytest.raises(ReceiptForgedError):
+        with pytest.raises(ForgedRequestError):
             gateway.parse_receipt(forged)
 
 
@@ -92,7 +92,7 @@ def test_a_network_is_believed_in_every_spelling_and_no_other_one(peer, believed
     if believed:
         assert gateway.parse_receipt(report({"status": "1"}, peer=peer)).status is DeliveryStatus.DELIVERED
     else:
-        with pytest.raises(ReceiptForgedError):
+        with pytest.raises(ForgedRequestError):
             gateway.parse_receipt(report({"status": "1"}, peer=peer))
 
 
@@ -102,7 +102,7 @@ def test_where_both_are_set_both_are_needed():
 
     assert gateway.parse_receipt(report({"token": token, "status": "8"})).status is DeliveryStatus.SENT
     for query, peer in (({"token": token, "status": "8"}, "198.51.100.1"), ({"status": "8"}, "192.0.2.7")):
-        with pytest.raises(ReceiptForgedError):
+        with pytest.raises(ForgedRequestError):
             gateway.parse_receipt(report(query, peer=peer))
 
 
@@ -110,7 +110,7 @@ def test_without_a_section_no_report_is_believed():
     gateway = make("http", url="https://sms.example")
 
     assert gateway.sign_receipt_url(URL, DISPATCH) == URL
-    with pytest.raises(ReceiptForgedError):
+    with pytest.raises(ForgedRequestError):
         gateway.parse_receipt(report({"token": "", "status": "1"}))
 
 

@@ -15,7 +15,7 @@ from support_service import eventually
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import StoreUnavailableError
 from otp_service.gateways import sandbox as sandbox_reports
-from otp_service.gateways.base import FailureKind, GatewayError, Receipt, ReceiptForgedError, ReceiptRequest
+from otp_service.gateways.base import FailureKind, ForgedRequestError, GatewayError, Receipt, ReceiptRequest
 from otp_service.gateways.sandbox import SandboxGateway
 from otp_service.testing.provider import Behaviour, FakeProvider, MemoryMailbox, ReceivedRequest
 
@@ -230,7 +230,7 @@ def test_the_sandbox_reports_in_a_way_that_it_believes_itself_for_this_dispatch_
 
     assert (report.method, report.path) == ("POST", urlsplit(message.receipt_url).path)
     assert read(gateway, report, message.receipt_url) == Receipt(DeliveryStatus.UNDELIVERED, "undelivered")
-    with pytest.raises(ReceiptForgedError):
+    with pytest.raises(ForgedRequestError):
         read(gateway, report, URL_OF_ANOTHER)
 
 
@@ -322,7 +322,7 @@ def test_a_forged_report_is_believed_by_nobody(provider):
     (report,) = reports(provider, 1)
 
     assert report.headers["x-sandbox-signature"]
-    with pytest.raises(ReceiptForgedError):
+    with pytest.raises(ForgedRequestError):
         read(gateway, report, message.receipt_url)
 
 

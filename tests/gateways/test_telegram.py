@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from otp_service.gateways.base import Receipt, ReceiptForgedError, ReceiptRequest
+from otp_service.gateways.base import ForgedRequestError, Receipt, ReceiptRequest
 from otp_service.gateways.telegram import TelegramGateway, TelegramSettings
 from otp_service.testing.provider import FakeProvider, gateway_context
 from otp_service.testing.samples import MESSAGE, CannedResponse
@@ -74,7 +74,7 @@ def test_without_a_public_address_no_receipt_is_asked_for():
 
 @pytest.mark.parametrize("stamp", [str(NOW - 301), str(NOW + 301), "", "now", "-1", "1" * 11, "\u0661"])
 def test_a_report_of_another_time_or_none_is_refused(stamp: str):
-    with pytest.raises(ReceiptForgedError):
+    with pytest.raises(ForgedRequestError):
         gateway().parse_receipt(report(telling(), stamp))
     assert gateway().parse_receipt(report(telling(), str(NOW - 300))).status == "unknown"
 
@@ -83,7 +83,7 @@ def test_a_report_of_another_time_or_none_is_refused(stamp: str):
     "body", [b"", b"{}", b"[]", b"\xff", b"[" * 5000, b'{"payload": null}', b'{"payload": ["dp_1"]}']
 )
 def test_a_signed_report_that_names_no_dispatch_or_another_is_refused(body: bytes):
-    with pytest.raises(ReceiptForgedError):
+    with pytest.raises(ForgedRequestError):
         gateway().parse_receipt(report(body))
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from support_gateways import MESSAGE, make
 
 from otp_service.domain.verification import DeliveryStatus
-from otp_service.gateways.base import FailureKind, GatewayError, ReceiptForgedError, ReceiptRequest
+from otp_service.gateways.base import FailureKind, ForgedRequestError, GatewayError, ReceiptRequest
 from otp_service.gateways.twilio import DEFAULT_VOICE, FAILURES, MESSAGE_SPECIFIC, TwilioSettings, twiml, voice_for
 from otp_service.settings.schema import ConfiguredGateway
 from otp_service.testing.provider import assert_holds_nothing_private, exception_text
@@ -162,7 +162,7 @@ def test_the_signature_is_the_one_of_twilios_own_example():
 
     assert gateway.parse_receipt(example).status is DeliveryStatus.UNKNOWN
     for forged in (replace(example, url=example.url + "0"), replace(example, form={**form, "Digits": "1235"})):
-        with pytest.raises(ReceiptForgedError):
+        with pytest.raises(ForgedRequestError):
             gateway.parse_receipt(forged)
 
 

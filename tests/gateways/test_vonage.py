@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from support_gateways import MESSAGE, make
 
 from otp_service.domain.verification import DeliveryStatus
-from otp_service.gateways.base import ReceiptForgedError, ReceiptRequest
+from otp_service.gateways.base import ForgedRequestError, ReceiptRequest
 from otp_service.gateways.vonage import VonageSettings, signature
 from otp_service.testing.samples import CannedResponse
 
@@ -122,7 +122,7 @@ def test_a_marked_address_proves_itself_and_no_other():
 
     assert gateway.parse_receipt(report(b'{"status": "delivered"}', t=token)).status is DeliveryStatus.DELIVERED
     for forged in (report(t=token, dispatch_id="dp_1"), report(t=token.lower()), report(t=""), report()):
-        with pytest.raises(ReceiptForgedError):
+        with pytest.raises(ForgedRequestError):
             gateway.parse_receipt(forged)
 
 
@@ -135,7 +135,7 @@ def test_installations_mark_addresses_differently():
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"status": "delivered"}', b"[", b'"sig"'])
 def test_without_a_proof_no_receipt_is_believed(body):
-    with pytest.raises(ReceiptForgedError):
+    with pytest.raises(ForgedRequestError):
         make("vonage", **ACCOUNT).parse_receipt(report(body, t=""))
 
 
@@ -158,7 +158,7 @@ def signed_body(**members):
 def test_a_signed_receipt_without_a_time_or_a_dispatch_is_refused(members):
     gateway = make("vonage", **ACCOUNT, **SIGNED)
     assert gateway.parse_receipt(report(signed_body().encode())).status is DeliveryStatus.DELIVERED
-    with pytest.raises(ReceiptForgedError):
+    with pytest.raises(ForgedRequestError):
         gateway.parse_receipt(report(signed_body(**members).encode()))
 
 
@@ -169,7 +169,7 @@ def test_a_member_cannot_be_hidden_in_the_name_of_another():
     hidden = body.replace('"err-code": "3", "messageId": "0B1"', '"err-code=3&messageId": "0B1"')
     assert hidden != body
     assert gateway.parse_receipt(report(body.encode())).reason == "destination 3"
-    with pytest.raises(ReceiptForgedError):
+    with pytest.raises(ForgedRequestError):
         gateway.parse_receipt(report(hidden.encode()))
 
 
@@ -177,7 +177,7 @@ def test_a_member_cannot_be_hidden_in_the_name_of_another():
     "body", [b'{"sig": "\\ud800"}', b'{"\\udfff": 1}', b'{"status": ["delivered"]}', b"[" * 100_000]
 )
 def test_a_strange_body_is_refused_and_breaks_nothing(body):
-    with pytest.raises(ReceiptForgedError):
+    with pytest.raises(ForgedRequestError):
         make("vonage", **ACCOUNT, **SIGNED).parse_receipt(report(body))
 
 

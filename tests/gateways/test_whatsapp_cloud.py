@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from otp_service.gateways.base import FailureKind, ProviderRequest, Receipt, ReceiptForgedError
+from otp_service.gateways.base import FailureKind, ForgedRequestError, ProviderRequest, Receipt
 from otp_service.gateways.http_client import HttpResponse
 from otp_service.gateways.whatsapp_cloud import (
     ACCOUNT,
@@ -181,7 +181,7 @@ def test_a_call_that_the_app_did_not_sign_is_refused(members: dict[str, str]):
         replace(real, headers={"x-hub-signature-256": real.headers["x-hub-signature-256"].removeprefix("sha256=")}),
         replace(real, body=body + b" "),
     ):
-        with pytest.raises(ReceiptForgedError):
+        with pytest.raises(ForgedRequestError):
             gateway(**members).parse_receipts(forged)
 
 
@@ -203,11 +203,11 @@ def test_the_address_proves_itself_to_whoever_knows_the_token():
     [{"hub_verify_token": "another"}, {"hub_verify_token": ""}, {"hub_challenge": "<b>"}, {"hub_challenge": ""}],
 )
 def test_nothing_is_said_to_anybody_else(over: dict[str, str]):
-    with pytest.raises(ReceiptForgedError):
+    with pytest.raises(ForgedRequestError):
         gateway(**RECEIPTS).answer_challenge(asked(**over))
 
 
 def test_without_a_token_nobody_is_answered():
     for token in (TOKEN, ""):
-        with pytest.raises(ReceiptForgedError):
+        with pytest.raises(ForgedRequestError):
             gateway().answer_challenge(asked(hub_verify_token=token))
