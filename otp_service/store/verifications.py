@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
 import redis
 
@@ -363,6 +363,7 @@ def build_quota(window: Window | None, maximum: int, used: int, reset: int) -> Q
 
 
 _IDEMPOTENCY_LIFE = keyring.IDEMPOTENCY_SECONDS * 1000
+_RevocableT = TypeVar("_RevocableT", signed.CheckArguments, proofs.ProofRedeemArguments, proofs.PageRedeemArguments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -627,12 +628,7 @@ class Verifications:
             request=request,
             elsewhere="",
         )
-        reply = self._scripts.call(signed.CHECK, names, arguments, ruleset)
-        if isinstance(reply, Elsewhere):
-            state = revocation(self._scripts, application, reply)
-            if state == MIRROR_BEHIND:
-                return Refusal.MIRROR_BEHIND
-            reply = self._scripts.call(signed.CHECK, names, arguments._replace(elsewhere=state), ruleset)
+        reply = self._call_revocable(signed.CHECK, names, arguments, ruleset)
         if not isinstance(reply, signed.Checked):
             return _refusal(reply)
         reason = CheckFailure(reply.reason.decode()) if reply.reason else None
@@ -728,16 +724,13 @@ class Verifications:
         built.
         """
         names = EvidenceKeys(keys.evidence(bucket, approval), keys.mirror(bucket))
-        reply = self._scripts.call(proofs.PROOF_REDEEM, names, proofs.ProofRedeemArguments(application, ""))
-        if isinstance(reply, Elsewhere):
-            state = self._revocation(application, reply)
-            reply = self._scripts.call(proofs.PROOF_REDEEM, names, proofs.ProofRedeemArguments(application, state))
-        match reply:
+        arguments = proofs.ProofRedeemArguments(application, "")
+        match self._call_revocable(proofs.PROOF_REDEEM, names, arguments):
             case MirrorBehind():
                 raise LedgerUnavailableError(_MIRROR_IS_BUILT)
             case proofs.ApprovalRevoked():
                 raise InvalidProofError("What the proof rests on was frozen, removed or erased since.")
-            case _:
+            case reply:
                 return isinstance(reply, proofs.ProofRedeemed)
 
     def redeem_result(self, bucket: str, verification_id: str, application: str, until: int) -> Status | None:
@@ -748,11 +741,7 @@ class Verifications:
         """
         names = VerificationKeys(keys.record(bucket, verification_id), keys.mirror(bucket))
         arguments = proofs.PageRedeemArguments(application, until, keys.mirrored.beginning(bucket), "")
-        reply = self._scripts.call(proofs.PAGE_REDEEM, names, arguments)
-        if isinstance(reply, Elsewhere):
-            state = self._revocation(application, reply)
-            reply = self._scripts.call(proofs.PAGE_REDEEM, names, arguments._replace(elsewhere=state))
-        match reply:
+        match self._call_revocable(proofs.PAGE_REDEEM, names, arguments):
             case MirrorBehind():
                 raise LedgerUnavailableError(_MIRROR_IS_BUILT)
             case proofs.PageRedeemed(status):
@@ -760,12 +749,21 @@ class Verifications:
             case _:
                 return None
 
-    def _revocation(self, application: str, reply: Elsewhere) -> str:
-        """Return `revocation`; raise `LedgerUnavailableError` while the mirror of a bucket is built."""
-        state = revocation(self._scripts, application, reply)
+    def _call_revocable(
+        self,
+        script: Signature[KeysT, _RevocableT, ReplyT],
+        names: KeysT,
+        arguments: _RevocableT,
+        ruleset: CompiledRuleset | None = None,
+    ) -> ReplyT | MirrorBehind:
+        """Call a script, and again with the state of the approval in other buckets if it rests on any."""
+        reply = self._scripts.call(script, names, arguments, ruleset)
+        if not isinstance(reply, Elsewhere):
+            return reply
+        state = revocation(self._scripts, arguments.application, reply)
         if state == MIRROR_BEHIND:
-            raise LedgerUnavailableError(_MIRROR_IS_BUILT)
-        return state
+            return MirrorBehind()
+        return self._scripts.call(script, names, arguments._replace(elsewhere=state), ruleset)
 
     def count_page(self, network: str, max_requests: int) -> int:
         """Count a request for pages from a network; return the milliseconds to wait, or 0."""
@@ -811,7 +809,10 @@ class Verifications:
         verification = parse_verification(verification_id, pairs_to_dict(reply.record), reply.now)
         is_revoked = reply.revoked == 1
         if reply.elsewhere and not is_revoked:
-            is_revoked = self._revocation(verification.application, Elsewhere(reply.elsewhere, reply.lifted)) != VALID
+            state = revocation(self._scripts, verification.application, Elsewhere(reply.elsewhere, reply.lifted))
+            if state == MIRROR_BEHIND:
+                raise LedgerUnavailableError(_MIRROR_IS_BUILT)
+            is_revoked = state != VALID
         return replace(verification, status=Status.CANCELED) if is_revoked else verification
 
     def read_at(self, bucket: str, verification_id: str) -> tuple[int, Verification | None]:
