@@ -116,9 +116,9 @@ def rotate_key(context: Context, key_id: str, overlap: int, by: str, application
 
     Raises `NotFoundError`, and `ConflictError` for an ended key.
     """
-    _require_key_id(key_id)
-    secret = new_api_key()
-    keys = context.ledger.api_keys.rotate(key_id, new_key_id(), api_key_hash(secret), 1000 * overlap, by, application)
+    secret, rotate = new_api_key(), context.ledger.api_keys.rotate
+    hashed = api_key_hash(secret)
+    keys = rotate(key_id, new_key_id(), hashed, 1000 * overlap, by, application) if is_key_id(key_id) else None
     if keys is None:
         raise NotFoundError(_UNKNOWN)
     old, fresh = keys
@@ -129,18 +129,12 @@ def rotate_key(context: Context, key_id: str, overlap: int, by: str, application
 
 def revoke_key(context: Context, key_id: str, by: str, application: str | None = None) -> ApiKey:
     """End a key, of the ``application`` if any, for good; return it. Raises `NotFoundError`."""
-    _require_key_id(key_id)
-    revoked = context.ledger.api_keys.revoke(key_id, by, application)
+    revoked = context.ledger.api_keys.revoke(key_id, by, application) if is_key_id(key_id) else None
     if revoked is None:
         raise NotFoundError(_UNKNOWN)
     _log.info("api_key_revoked", key_id=key_id, application=revoked.application, by=by)
     context.access_cache.refresh_if_possible()
     return revoked
-
-
-def _require_key_id(key_id: str) -> None:
-    if not is_key_id(key_id):
-        raise NotFoundError(_UNKNOWN)
 
 
 def _issue(

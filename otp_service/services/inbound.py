@@ -190,8 +190,6 @@ def _call(gateway: Gateway, message: Message) -> str:
 
 ANSWERED_WITHIN: Final = 90 * 24 * 3600 * 1000
 """Milliseconds after which a message counts as unanswered."""
-
-
 _MAY_HAVE_ARRIVED: Final = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.UNKNOWN})
 
 

@@ -220,10 +220,11 @@ def _history(
     record: Verification | None,
     row: RecordedVerification | None,
     events: tuple[Event, ...],
+    mask: str,
     *,
     complete: bool,
 ) -> VerificationHistory:
-    """Return the history of a verification without mask, from its row and events if its record is gone."""
+    """Return the history of a verification, from its row and events if its record is gone."""
     given_up: dict[int, str] = {}
     for event in events:
         number = event.member("message")
@@ -238,7 +239,7 @@ def _history(
             application=record.application,
             purpose=record.purpose.name,
             country=record.country,
-            mask="",
+            mask=mask,
             started=record.created,
             status=record.status,
             checks=record.checks,
@@ -253,7 +254,7 @@ def _history(
         application=row.application if row else described.member("application"),
         purpose=row.purpose if row else described.member("purpose"),
         country=row.country if row else described.member("country"),
-        mask="",
+        mask=mask,
         started=started,
         status=end or (Status.EXPIRED if has_started and complete else None),
         checks=sum(event.type in _COMPARED for event in events),
@@ -415,13 +416,11 @@ def _find(
         by_id = {event.id: event for event in (*recorded.get(name, ()), *past.of(name))}  # some are in both
         events = tuple(sorted(by_id.values(), key=attrgetter("place")))
         if mask is not None or record or events or name in rows:
-            begun = times[name] or (events[0].at if events else 0)
-            case = _history(name, begun, record, rows.get(name), events, complete=past.complete)
-            if mask is not None:
-                case = replace(case, mask=mask)
-            elif record:  # the ledger has no mask
+            begun, shown = times[name] or (events[0].at if events else 0), mask or ""
+            if mask is None and record:  # the ledger has no mask
                 with suppress(SealBrokenError):  # its root key is no longer configured
-                    case = replace(case, mask=unseal_mask(context.keyring, record))
+                    shown = unseal_mask(context.keyring, record)
+            case = _history(name, begun, record, rows.get(name), events, shown, complete=past.complete)
             verifications.append(_explained(context, case, record, now, events, conditions))
     reporting = frozenset(
         name
