@@ -36,6 +36,7 @@ from otp_service.store.outbox import (
     NEVER,
     Candidate,
     Dispatched,
+    DispatchOutcome,
     DispatchResult,
     Dropped,
     FinishResult,
@@ -144,7 +145,7 @@ def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> DeferredJo
 
 def _dispatch(
     context: Context, job: Job, route: Collection[str], mirror_query: MirrorQuery, retry_policy: RetryPolicy
-) -> Dispatched | NoGatewayFree | Dropped | LeaseLost | MirrorBehind:
+) -> DispatchOutcome:
     """Choose a gateway among those for whose call this worker has a thread, and keep its place."""
     rooms = context.gateway_calls.reserve(name for name in route if name not in job.called)
     candidates = [Candidate(name, context.gateway_limits[name], rooms.get(name)) for name in route]

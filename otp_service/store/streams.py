@@ -33,11 +33,6 @@ class StreamLimits:
         """Events from which on no start is accepted: so many only wait while no event is recorded."""
         return 2 * self.events
 
-    @property
-    def decision_limits(self) -> tuple[int, int]:
-        """Age in milliseconds and number of the stored decisions."""
-        return self.milliseconds, self.decisions
-
 
 _END = 2**64
 """The parts of an entry's name are below it."""

@@ -443,7 +443,6 @@ class Verifications:
         key = (application, purpose.name, country, verification.channel, zone, consent_mode, ruleset.name)
         plan = self._plans.get(key)
         if plan is None:
-            age, decisions = self._limits.decision_limits
             delays, channels = ",".join(map(str, purpose.resend_delays)), ",".join(purpose.channels)
             numbers = purpose.code_length, purpose.max_checks, purpose.max_sends
             policy = application, purpose.name, country, "", *numbers, delays, purpose.resend, channels
@@ -462,8 +461,8 @@ class Verifications:
                     "outbox": self._limits.outbox,
                     "unrecorded": self._limits.unrecorded,
                     "of_user": 1000 * keys.user_verifications.seconds,
-                    "age": age,
-                    "decisions": decisions,
+                    "age": self._limits.milliseconds,
+                    "decisions": self._limits.decisions,
                 },
                 ruleset,
             )
@@ -602,7 +601,6 @@ class Verifications:
         ``with_record``: an approval returns its verification. ``pseudonym``: of the only accepted number.
         """
         record = keys.record(bucket, verification_id)
-        max_age, max_decisions = self._limits.decision_limits
         names = signed.CheckKeys(
             record=record,
             events=keys.events(bucket),
@@ -618,8 +616,8 @@ class Verifications:
             code_length=code_length,
             transaction=transaction_digest,
             fingerprint=retry.fingerprint if retry else "",
-            max_age=max_age,
-            max_decisions=max_decisions,
+            max_age=self._limits.milliseconds,
+            max_decisions=self._limits.decisions,
             numbers=keys.number.beginning(bucket),
             mirrored=keys.mirrored.beginning(bucket),
             with_record=int(with_record),
@@ -648,7 +646,6 @@ class Verifications:
         """Queue a further message."""
         queue, queues, ready, wake = _queue(bucket, verification, message.channel)
         application, country, block = _shared_keys(bucket, verification, verification.block)
-        max_age, max_decisions = self._limits.decision_limits
         names = signed.ResendKeys(
             record=keys.record(bucket, verification.id),
             queue=queue,
@@ -673,8 +670,8 @@ class Verifications:
             next_tag=message.next_tag,
             max_queue=self._limits.outbox,
             max_events=self._limits.unrecorded,
-            max_age=max_age,
-            max_decisions=max_decisions,
+            max_age=self._limits.milliseconds,
+            max_decisions=self._limits.decisions,
             price=message.price,
             falls_back_from=message.falls_back_from,
             identity=mirror_query.identity,
