@@ -1,4 +1,4 @@
-"""Signatures of the scripts that claim or read what a start or a check in another bucket rests on."""
+"""Signatures of the scripts that claim or read the basis of a start or check in another bucket."""
 
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ class RevocationReadArguments(NamedTuple):
     lifted: int
     """Position in the ledger of the last lift or erasure before it."""
     basis: str
-    """Lines of its basis that are of this bucket."""
+    """Lines of its basis in this bucket."""
 
 
 REVOCATION_READ = Signature[RevocationReadKeys, RevocationReadArguments, bytes]("revocation_read")
@@ -59,7 +59,7 @@ class UserClaimKeys(NamedTuple):
     mirror: str
     mirrored: str
     verifications: str
-    """The last ones that name the user."""
+    """The last verifications that name the user."""
 
 
 class UserClaimArguments(NamedTuple):

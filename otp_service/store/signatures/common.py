@@ -60,7 +60,7 @@ class Mismatch(NamedTuple):
 
 
 class MirrorBehind(NamedTuple):
-    """The mirror of the ledger is built, or behind: what the ledger says is not known now."""
+    """The mirror of the ledger is being built, or behind."""
 
 
 class Frozen(NamedTuple):
@@ -78,9 +78,9 @@ class AlreadyFinal(NamedTuple):
 
 
 class Elsewhere(NamedTuple):
-    """Nothing was done: an approval rests on numbers or users of other buckets, to be read there first."""
+    """Nothing was done: an approval rests on numbers or users of other buckets, which must be read first."""
 
     basis: bytes
-    """What it rests on: lines of keys."""
+    """The approval's basis: lines of keys."""
     lifted: int
     """Position in the ledger of the last lift or erasure before it."""

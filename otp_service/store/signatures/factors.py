@@ -44,7 +44,7 @@ class FactorEnrolArguments(NamedTuple):
     label: str
     """Sealed."""
     life: int
-    """How long the enrolment waits."""
+    """Of the enrolment."""
     fingerprint: str
     remembered: int
     factor: str
@@ -64,7 +64,7 @@ class EnrolReplayed(NamedTuple):
 
 
 class EnrolmentsFull(NamedTuple):
-    """As many enrolments of the user or the application wait as may."""
+    """Too many enrolments of the user or the application wait."""
 
     wait: int
     owner: bytes
@@ -81,7 +81,6 @@ class FactorCheckKeys(NamedTuple):
     mirrored: str
     mirror: str
     step: str
-    """The last step that was taken."""
     events: str
     idempotency: str
     """The last step again without an idempotency key."""
@@ -102,7 +101,7 @@ class FactorCheckArguments(NamedTuple):
     life: int
     """Of a code, at most."""
     grace: int
-    """How long the last step is stored after its code."""
+    """Life of the last step after its code."""
     device: str
     purpose: str
     fingerprint: str
@@ -122,7 +121,7 @@ class CodeChecked(NamedTuple):
     at: int
     seed: bytes = b""
     elsewhere: bytes = b""
-    """Of a repeated request what the approval rests on in other buckets, as `Elsewhere` has it."""
+    """The basis of a repeated request's approval in other buckets, as in `Elsewhere`."""
     lifted: int = 0
 
 
@@ -165,7 +164,7 @@ class UserGuessArguments(NamedTuple):
     """Its type; empty for none."""
     evidence: str
     evidence_life: int
-    """0 where nothing proves it."""
+    """0 without proofs."""
     earlier_ends: int | str
     claimed: str
     fingerprint: str

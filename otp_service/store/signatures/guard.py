@@ -45,7 +45,7 @@ class NumberShown(NamedTuple):
 
 NUMBER_SHOW = Signature[NumberKeys, DevicesArguments, NumberShown]("number_show")
 NUMBER_FORGET = Signature[NumberKeys, DevicesArguments, int]("number_forget")
-"""Returns 1 where there was a number, else 0."""
+"""Returns 1 if there was a number, else 0."""
 
 
 class NumberUnblockArguments(NamedTuple):
@@ -55,7 +55,7 @@ class NumberUnblockArguments(NamedTuple):
 
 
 NUMBER_UNBLOCK = Signature[NumberKeys, NumberUnblockArguments, int]("number_unblock")
-"""Returns of how many windows, or waits, there was anything."""
+"""Returns how many windows or waits were in use."""
 
 
 class SubjectKeys(NamedTuple):
@@ -71,7 +71,7 @@ class SubjectRead(NamedTuple):
 
 GUARD_READ = Signature[SubjectKeys, NoArguments, SubjectRead]("guard_read")
 GUARD_UNBLOCK = Signature[SubjectKeys, NoArguments, int]("guard_unblock")
-"""Returns 1 where there was anything, else 0."""
+"""Returns 1 if there was any state, else 0."""
 
 
 class ShareMoveArguments(NamedTuple):
@@ -85,7 +85,7 @@ class ShareMoveArguments(NamedTuple):
 
 
 SHARE_MOVE = Signature[SubjectKeys, ShareMoveArguments, int]("share_move")
-"""Returns what was moved: nothing where the interval is another by the server's clock."""
+"""Returns the moved amount: 0 in another interval by the server's clock."""
 
 
 class SumsRequestKeys(NamedTuple):
@@ -137,7 +137,6 @@ class DecisionNoteArguments(NamedTuple):
     mode: str
     """``enforce`` or ``lifted``."""
     request: str
-    """Its identifier, or empty."""
 
 
 DECISION_NOTE = Signature[DecisionNoteKeys, DecisionNoteArguments, bytes]("decision_note")
@@ -146,7 +145,7 @@ DECISION_NOTE = Signature[DecisionNoteKeys, DecisionNoteArguments, bytes]("decis
 
 class SuspicionsNoteArguments(NamedTuple):
     life: int
-    """Milliseconds for which a suspicion stands that is not renewed."""
+    """Milliseconds of a suspicion that is not renewed."""
     suspicions: str
     """JSON, of each country: `CountrySuspicion`."""
 
@@ -157,20 +156,20 @@ SUSPICIONS_NOTE = Signature[KeyList, SuspicionsNoteArguments, bytes]("suspicions
 
 class TrafficCommitKeys(NamedTuple):
     traffic: str
-    """What was learnt of it."""
+    """Of the application."""
     tallies: str
 
 
 class TrafficCommitArguments(NamedTuple):
     version: str
-    """The version that was read of what was learnt before; nothing is stored where that has changed."""
+    """The version that was read before; nothing is stored if it has changed."""
     life: int
-    """Milliseconds for which what was learnt is stored."""
+    """Milliseconds."""
     tallies: str
-    """Those that were counted, as JSON."""
+    """The counted tallies, as JSON."""
     rest: tuple[str | bytes, ...]
-    """Names in what was learnt and values, in turn."""
+    """Names and values of the learnt traffic, in turn."""
 
 
 TRAFFIC_COMMIT = Signature[TrafficCommitKeys, TrafficCommitArguments, int]("traffic_commit")
-"""Returns 1 where it was stored, else 0."""
+"""Returns 1 if it was stored, else 0."""

@@ -222,7 +222,7 @@ class DispatchArguments(NamedTuple):
 
 
 class RouteGateway(NamedTuple):
-    """A gateway of a route, and what it is allowed: 0 for any."""
+    """A gateway of a route, and its limits: 0 for no limit."""
 
     name: str
     per_second: str
@@ -233,11 +233,11 @@ class RouteGateway(NamedTuple):
     """``called``, since the job was taken; or whether the worker has room for a call: ``free``, ``full`` (the message
     waits) or ``silent`` (the next gateway is called)."""
     state: bytes
-    """Of a gateway in another slot, what `GATEWAY_ENTER` returned; empty before it was asked."""
+    """Of a gateway in another slot, the reply of `GATEWAY_ENTER`; empty before."""
 
 
 class Dispatched(NamedTuple):
-    """A call of a gateway is about to be made."""
+    """A gateway is to be called."""
 
     number: int
     """Of the message's dispatches."""
@@ -307,7 +307,7 @@ class DispatchFinishArguments(NamedTuple):
     """The gateway that was called; empty for none."""
     reference: str
     next: str
-    """What follows: ``done``, ``next`` (another dispatch at once), ``retry`` or ``dead``."""
+    """``done``, ``next`` (another dispatch at once), ``retry`` or ``dead``."""
     group: str
     entry: str
     consumer: str
@@ -319,7 +319,7 @@ class DispatchFinishArguments(NamedTuple):
     cost: int
     """Of the call, in millionths."""
     opted_out: int
-    """1 where the number's holder told the gateway that they want no messages, else 0."""
+    """1 if the number's holder opted out at the gateway, else 0."""
     template: str
     rest: tuple[Argument, ...]
     """The job as it goes on: names and values in turn."""

@@ -7,7 +7,7 @@ from otp_service.store.signatures.signature import NoArguments, Signature
 
 class DetectFailoverKeys(NamedTuple):
     server: str
-    """What is noted of it: the installation, on a cluster the bucket's."""
+    """The server's notes: of the installation, on a cluster of the bucket."""
     rest: tuple[str, ...]
     """The fences of the buckets; then as many heads of the mirror."""
 
@@ -18,31 +18,31 @@ class DetectFailoverArguments(NamedTuple):
     life: int
     """Of a fence."""
     confirmed: str | bytes
-    """The history of which the server is known to have all; empty where that is not known."""
+    """The history that the server is known to have wholly; empty for none."""
     patience: int
-    """Time to find out whether a server that took over lacks something; 0 where that is not possible."""
+    """Time to find out whether a server that took over lacks writes; 0 where that is impossible."""
     is_cluster: int
     replicas: int
-    """How many are waited for."""
+    """Number of awaited replicas."""
 
 
 class Same(NamedTuple):
-    """The server has all that was answered."""
+    """The server has all answered writes."""
 
 
 class Fenced(NamedTuple):
-    """The server took over and may lack something: it is fenced."""
+    """The server took over and may lack writes: it is fenced."""
 
 
 class Undecided(NamedTuple):
-    """It is not known yet whether the server lacks something, or a planned fail-over is not confirmed."""
+    """It is unknown yet whether the server lacks writes, or a planned fail-over is not confirmed."""
 
     former: bytes
-    """The history that it went on with."""
+    """The history that the server continues."""
     history: bytes
-    """Its own."""
+    """The server's own history."""
     replicas: int
-    """How many had what was answered."""
+    """Number of replicas that had the answered writes."""
 
 
 DETECT_FAILOVER = Signature[DetectFailoverKeys, DetectFailoverArguments, Same | Fenced | Undecided]("detect_failover")

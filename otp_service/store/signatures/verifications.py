@@ -38,7 +38,7 @@ class ApprovalRead(NamedTuple):
     record: list[bytes]
     revoked: int
     elsewhere: bytes
-    """What the approval rests on in other buckets, as `Elsewhere` has it."""
+    """The approval's basis in other buckets, as in `Elsewhere`."""
     lifted: int
 
 
@@ -77,7 +77,7 @@ class StartKeys(NamedTuple):
 
 
 class StartArguments(NamedTuple):
-    """A verification. What starts have in common is in the plan (`CompiledPlan`)."""
+    """A verification; the plan (`CompiledPlan`) has the values that starts share."""
 
     id: str
     fingerprint: str
@@ -92,16 +92,16 @@ class StartArguments(NamedTuple):
     mask: bytes
     details: bytes
     record_only_rules: str
-    """Rules that only record, and would have refused before; with blanks between."""
+    """Record-only rules that would have refused before, with blanks between."""
     identity: str
     min_sequence: int
     consent: str
-    """That comes with the start, as JSON; or empty."""
+    """The start's own consent as JSON, or empty."""
     payment: str
     payment_reference: str
     trace: str
     allowed_pending: str
-    """What may be pending for the number and purpose: ``*``, empty for nothing, or an identifier."""
+    """Allowed pending verifications of the number and purpose: ``*``, empty for none, or an identifier."""
     further: int
     """Which keys come before the number's: 2 for the user's, and 1 for the evidence."""
     earlier_ends: int | str
@@ -168,7 +168,7 @@ class BacklogFull(NamedTuple):
 
 
 class ShareNeeded(NamedTuple):
-    """Other buckets may have what the bucket lacks of a ceiling for a message of this price."""
+    """The bucket's share of a ceiling is too small for this price; other buckets may have more."""
 
     price: int
 
@@ -203,14 +203,13 @@ class ResendArguments(NamedTuple):
     next_tag: str
     """Of the next generation of the code; empty for the same code."""
     max_queue: int
-    """Messages in the queue from which on none is accepted."""
     max_events: int
     max_age: int
     max_decisions: int
     price: int
-    """The most that the message may cost, in millionths."""
+    """The highest cost of the message, in millionths."""
     falls_back_from: int
-    """Number of the message that it replaces, for which there is no delay; otherwise 0."""
+    """Number of the replaced message, whose replacement has no delay; otherwise 0."""
     identity: str
     min_sequence: int
     consent: str
@@ -276,9 +275,9 @@ class CheckArguments(NamedTuple):
     with_record: int
     """Whether an approval is answered with the record, 1 or 0."""
     pseudonym: str
-    """Of the only number that is accepted; or empty."""
+    """Of the only accepted number, or empty."""
     evidence_lives: str
-    """How long an approval is evidence, by purpose, and ``''`` for any other, as JSON; or empty."""
+    """Life of an approval as evidence, by purpose, with ``''`` for any other, as JSON; or empty."""
     request: str
     elsewhere: str
 
