@@ -25,7 +25,7 @@ from otp_service.console.records import (
     NumberView,
     NumberViews,
 )
-from otp_service.console.sessions import console_sessions
+from otp_service.console.sessions import ConsoleSessions
 from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.domain.keyring import user_id
 from otp_service.domain.numbers import parse_destination, subject_key
@@ -145,7 +145,7 @@ class Person:
             assert self.shop.client.post(path, data=body, headers={"X-Sandbox-Signature": signed}).status_code < 300
 
     def _be_looked_at(self) -> None:
-        ledger, sessions = self.context.ledger, console_sessions(self.context)
+        ledger, sessions = self.context.ledger, ConsoleSessions(self.context)
         ConsoleUsers(ledger.database).invite("asha", Role.COMPLIANCE, (), "hash", "cli:ali")
         session = sessions.find(sessions.begin(ConsoleUsers(ledger.database).find("asha")))
         sessions.point_to(session, self.number)

@@ -23,7 +23,7 @@ from otp_service.console.inbox import views as inbox
 from otp_service.console.language import DIRECTIONS, LANGUAGES, translated
 from otp_service.console.operations import views as operations
 from otp_service.console.requests import COOKIE, Answer, ConsoleRequest, FormError, View, language_of_request
-from otp_service.console.sessions import console_sessions
+from otp_service.console.sessions import ConsoleSessions
 from otp_service.console.settings import console_settings
 from otp_service.console.sign_in import views as sign_in
 from otp_service.console.users import views as users
@@ -95,7 +95,7 @@ class Console(Flask):
         if visit.view is None:
             return None  # a file, or Flask's own 404 or 405
         if name := request.cookies.get(COOKIE):
-            session = console_sessions(visit.context).find(name)
+            session = ConsoleSessions(visit.context).find(name)
             visit.user = user_of(visit.context, session) if session else None
             visit.session = session if visit.user else None
         if request.method == "POST":

@@ -17,7 +17,7 @@ from otp_service.console.accounts import (
     password_fault,
 )
 from otp_service.console.records import ConsoleUsers
-from otp_service.console.sessions import ConsoleSession, console_sessions
+from otp_service.console.sessions import ConsoleSession, ConsoleSessions
 from otp_service.domain.keyring import SealBrokenError
 from otp_service.domain.numbers import ip_prefix_of
 from otp_service.domain.totp import TotpParameters, code_at, matching_steps, new_secret, otpauth_uri
@@ -73,7 +73,7 @@ def sign_in(context: Context, name: str, password: str, code: str, address: str)
     `StoreUnavailableError`.
     """
     network = ip_prefix_of(address)
-    tries = console_sessions(context)
+    tries = ConsoleSessions(context)
     if wait := tries.may_try(name, network):
         raise SignInWaitsError(wait)
     user = ConsoleUsers(context.ledger.database).find(name)
@@ -99,13 +99,13 @@ def confirm(context: Context, user: ConsoleUser, session: ConsoleSession, code: 
 
     Raises `SignInRefusedError` and `SignInWaitsError`.
     """
-    if wait := console_sessions(context).may_try(user.name, session.key):
+    if wait := ConsoleSessions(context).may_try(user.name, session.key):
         raise SignInWaitsError(wait)
     step = _accepted_step(context, user, code)
     if not step or not ConsoleUsers(context.ledger.database).use_step(user, step):
         raise SignInRefusedError("That is not right.")
-    console_sessions(context).forget_tries(user.name, session.key)
-    console_sessions(context).confirm(session)
+    ConsoleSessions(context).forget_tries(user.name, session.key)
+    ConsoleSessions(context).confirm(session)
 
 
 def sign_in_as(context: Context, role: Role) -> str:
@@ -125,7 +125,7 @@ def sign_in_as(context: Context, role: Role) -> str:
     if user is None or not user.is_active:
         raise SignInRefusedError("This user may not sign in.")
     _log.info("console_signed_in_for_demo", user=user.name, role=user.role)
-    return console_sessions(context).begin(user)
+    return ConsoleSessions(context).begin(user)
 
 
 def demo_name(role: Role) -> str:
@@ -150,7 +150,7 @@ def user_of(context: Context, session: ConsoleSession) -> ConsoleUser | None:
     user = ConsoleUsers(context.ledger.database).find(session.user)
     if user and user.is_active and user.version == session.version:
         return user
-    console_sessions(context).end(session)
+    ConsoleSessions(context).end(session)
     return None
 
 
@@ -213,7 +213,7 @@ def open_invitation(context: Context, invitation: str) -> Invitation:
     user = ConsoleUsers(context.ledger.database).invited(digest(invitation))
     if user is None:
         raise NotFoundError("This invitation was accepted, or it is over.")
-    secret = console_sessions(context).pending_secret(digest(invitation), new_secret())
+    secret = ConsoleSessions(context).pending_secret(digest(invitation), new_secret())
     return Invitation(user, otpauth_uri(secret, _APP, _ISSUER, user.name), secret)
 
 

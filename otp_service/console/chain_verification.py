@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from otp_service.clock import now
-from otp_service.console.sessions import ChainResult, ChainVerification, chain_verifications
+from otp_service.console.sessions import ChainResult, ChainVerification, ChainVerifications
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.audit import AuditProgress, chain_notes, count_entries, early_purges, verdict, verify_chain
@@ -31,7 +31,7 @@ def begin(context: Context, by: str, retention: Mapping[str, int]) -> bool:
     `LedgerUnavailableError` and `StoreUnavailableError`.
     """
     run = ChainVerification(secrets.token_hex(8), by, now(), count_entries(context))
-    if not chain_verifications(context).keep(run):
+    if not ChainVerifications(context).keep(run):
         return False
     threading.Thread(target=_verify, args=(context, run, retention), name="chain verification", daemon=True).start()
     return True
@@ -54,7 +54,7 @@ def _verify(context: Context, run: ChainVerification, retention: Mapping[str, in
     sentences = [phrase.plain for phrase in (*verdicts, *chain_notes(progress), *early_purges(progress, retention))]
     result = ChainResult(run.by, run.begun, now(), is_whole and not count, sentences, [flaw.plain for flaw in flaws])
     with suppress(StoreUnavailableError):
-        chain_verifications(context).finish(run, result)
+        ChainVerifications(context).finish(run, result)
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def _keeping(context: Context, run: ChainVerification, progress: AuditProgress) 
     def beat() -> None:
         while not ended.wait(_BEAT):
             with suppress(StoreUnavailableError):
-                chain_verifications(context).keep(replace(run, seen=progress.entries))
+                ChainVerifications(context).keep(replace(run, seen=progress.entries))
 
     beating = threading.Thread(target=beat, name="chain verification's turn", daemon=True)
     beating.start()

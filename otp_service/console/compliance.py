@@ -14,8 +14,8 @@ from otp_service.console.accounts import Permission
 from otp_service.console.find import freeze_of_form
 from otp_service.console.language import known_phrases
 from otp_service.console.records import DualControlAction, DualControlRequest, DualControlRequests, NumberViews
-from otp_service.console.requests import HANDLE_LIFE, Answer, ConsoleRequest, FormError, Views
-from otp_service.console.sessions import chain_verifications
+from otp_service.console.requests import HANDLE_LIFE, Answer, ConsoleRequest, FormError, Views, as_form_error
+from otp_service.console.sessions import ChainVerifications
 from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
@@ -59,7 +59,7 @@ _Do = Callable[..., Phrase]
 def show_compliance(visit: ConsoleRequest) -> Answer:
     context, user = visit.context, visit.signed_in
     ledger = context.ledger
-    signed, runs = ledger.audit.last_signed(), chain_verifications(context)
+    signed, runs = ledger.audit.last_signed(), ChainVerifications(context)
     last = runs.last()
     return visit.page(
         "compliance.html",
@@ -89,11 +89,8 @@ def look_up(visit: ConsoleRequest) -> Answer:
 @views.view("POST /compliance/pack", Permission.COMPLIANCE, confirmed=True)
 def make_pack_of_verification(visit: ConsoleRequest) -> Answer:
     """Return the dispute pack of a verification, or of a payment by its reference."""
-    application, verification, reference = (
-        _named_application(visit),
-        visit.field("verification"),
-        visit.field("reference"),
-    )
+    application = _named_application(visit)
+    verification, reference = visit.field("verification"), visit.field("reference")
     if not verification and not (reference and application):
         raise FormError("Say of which verification, or of which payment of which application.")
     payment = visit.context.keyring.reference_name(application, reference) if reference else None
@@ -105,10 +102,8 @@ def make_pack_of_verification(visit: ConsoleRequest) -> Answer:
 @views.view("POST /compliance/requests/<name>/decline", Permission.ERASE)
 def decline(visit: ConsoleRequest, name: str) -> Answer:
     """Decline a request, or withdraw an own one."""
-    try:
+    with as_form_error(ConflictError, OVER, _GONE):
         dual_control.decline(visit.context, visit.signed_in, name)
-    except ConflictError as over:
-        raise FormError(OVER, _GONE) from over
     return visit.done("/compliance", Phrase("It is declined."))
 
 
@@ -244,10 +239,8 @@ def withdraw_consent(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
     if application is None or purpose not in application.purposes:
         raise FormError(NOT_KEPT)
     action = _action(visit, OperatorAction.CONSENT_WITHDRAWN, name, purpose)
-    try:
+    with as_form_error(ConsentNotKeptError, NOT_KEPT):
         end_consent(visit.context, application, number, purpose, action)
-    except ConsentNotKeptError as off:
-        raise FormError(NOT_KEPT) from off
     return Phrase("The consent is withdrawn.")
 
 
@@ -267,10 +260,8 @@ def ask(visit: ConsoleRequest, number: SubjectKey) -> Phrase:
 @_act("requests/<name>/confirm", Permission.ERASE, confirmed=True)
 def confirm(visit: ConsoleRequest, number: SubjectKey, name: str) -> Phrase:
     """Confirm another user's request for this number."""
-    try:
+    with as_form_error(ConflictError, OVER, _GONE):
         was_done = dual_control.confirm(visit.context, visit.signed_in, name, number.pseudonym)
-    except ConflictError as over:
-        raise FormError(OVER, _GONE) from over
     return Phrase("It is done.") if was_done else Phrase("There was nothing left to do.")
 
 
@@ -305,10 +296,8 @@ def _withdrawable(visit: ConsoleRequest, consents: Sequence[Consent]) -> list[Co
 def _day(visit: ConsoleRequest, name: str) -> int | None:
     if not (typed := visit.field(name)):
         return None
-    try:
+    with as_form_error(ValueError, "A day is written as 2026-11-29."):
         return round(datetime.strptime(typed, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
-    except ValueError as malformed:
-        raise FormError("A day is written as 2026-11-29.") from malformed
 
 
 def _named_application(visit: ConsoleRequest) -> str:

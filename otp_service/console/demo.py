@@ -8,7 +8,7 @@ from flask import request
 
 from otp_service.console.accounts import Role
 from otp_service.console.authentication import SignInRefusedError, demo_code, sign_in_as
-from otp_service.console.requests import Answer, ConsoleRequest, FormError, Views
+from otp_service.console.requests import Answer, ConsoleRequest, Views, as_form_error
 from otp_service.console.settings import console_settings
 from otp_service.errors import NotFoundError
 from otp_service.settings import Settings
@@ -34,10 +34,8 @@ def show_roles(visit: ConsoleRequest, token: str) -> Answer:
 @views.view("POST /dev/<token>", is_open=True)
 def sign_in_for_demo(visit: ConsoleRequest, token: str) -> Answer:
     _require_demo(visit, token)
-    try:
+    with as_form_error(SignInRefusedError, "This demo user is disabled."):
         return visit.enter(sign_in_as(visit.context, visit.typed_role()))
-    except SignInRefusedError as disabled:
-        raise FormError("This demo user is disabled.") from disabled
 
 
 def _require_demo(visit: ConsoleRequest, token: str) -> None:

@@ -8,7 +8,7 @@ from flask import request
 
 from otp_service import clock
 from otp_service.console.accounts import Permission
-from otp_service.console.requests import Answer, ConsoleRequest, FormError, Views
+from otp_service.console.requests import Answer, ConsoleRequest, FormError, Views, as_form_error
 from otp_service.domain.applications import APPLICATION_SCOPES, KeyScope, parse_networks
 from otp_service.domain.phrases import Phrase
 from otp_service.domain.webhooks import EndpointStatus, WebhookDeliveryStatus
@@ -41,11 +41,7 @@ _WEBHOOK_WORDS: Final[Mapping[WebhookDeliveryStatus, str]] = {
 
 
 @views.view("GET /developers", Permission.DEVELOP, title="Developers")
-def show_applications(visit: ConsoleRequest) -> Answer:
-    return _page(visit)
-
-
-def _page(visit: ConsoleRequest, issued: IssuedKey | None = None) -> Answer:
+def show_applications(visit: ConsoleRequest, issued: IssuedKey | None = None) -> Answer:
     ledger = visit.context.ledger
     find = ledger.webhook_outbox.find
     listed = [
@@ -77,11 +73,9 @@ def issue_key(visit: ConsoleRequest) -> Answer:
     scopes = {scope for scope in SCOPES if scope in request.form.getlist("scope")}
     if not scopes:
         raise FormError("Choose what the key may be used for.")
-    try:
+    with as_form_error(InvalidRequestError, "Addresses are IP addresses or networks, such as 192.0.2.0/24."):
         networks = parse_networks(visit.field("addresses").split())
-    except InvalidRequestError as malformed:
-        raise FormError("Addresses are IP addresses or networks, such as 192.0.2.0/24.") from malformed
-    return _page(visit, issued=access.issue_key(visit.context, application, scopes, networks, visit.operator))
+    return show_applications(visit, access.issue_key(visit.context, application, scopes, networks, visit.operator))
 
 
 @views.view("POST /developers/keys/<key_id>/rotate", Permission.DEVELOP, confirmed=True)
@@ -91,11 +85,9 @@ def rotate_key(visit: ConsoleRequest, key_id: str) -> Answer:
     key = next((key for key in visit.context.ledger.api_keys.of(application) if key.id == key_id), None)
     if key and not key.scopes <= set(SCOPES):
         raise FormError("This key may do what the console does not give out: an operator rotates it.")
-    try:
+    with as_form_error(ConflictError, "This key is over."):
         issued = access.rotate_key(visit.context, key_id, DEFAULT_OVERLAP, visit.operator, application)
-    except ConflictError as over:
-        raise FormError("This key is over.") from over
-    return _page(visit, issued=issued)
+    return show_applications(visit, issued)
 
 
 @views.view("POST /developers/keys/<key_id>/revoke", Permission.DEVELOP, confirmed=True)

@@ -10,7 +10,7 @@ from flask import request
 from otp_service.console import plots
 from otp_service.console.accounts import Permission
 from otp_service.console.find import NOTHING_COUNTED
-from otp_service.console.requests import Answer, ConsoleRequest, FormError, Views
+from otp_service.console.requests import Answer, ConsoleRequest, FormError, Views, as_form_error
 from otp_service.domain.guard import DAY, GUARD_RULES, HOUR
 from otp_service.domain.keyring import is_pseudonym
 from otp_service.domain.numbers import is_region, parse_destination
@@ -213,10 +213,8 @@ def lift_block(visit: ConsoleRequest) -> Answer:
     """Lift the limits of a block, named by a number in it or by its pseudonym."""
     _require_all_applications(visit)
     if number := visit.field("number"):
-        try:
+        with as_form_error(InvalidNumberError, "That is no number: write it as +92…."):
             block = visit.context.keyring.block_pseudonym(parse_destination(number, None).block)
-        except InvalidNumberError as malformed:
-            raise FormError("That is no number: write it as +92….") from malformed
     else:
         block = visit.field("block")
     if not is_pseudonym(block):
@@ -227,10 +225,8 @@ def lift_block(visit: ConsoleRequest) -> Answer:
 @views.view("POST /fraud/holds/address", Permission.HOLDS)
 def lift_address(visit: ConsoleRequest) -> Answer:
     _require_all_applications(visit)
-    try:
+    with as_form_error(InvalidRequestError, "That is no IP address."):
         restriction = operator_actions.address_restriction(visit.context, visit.field("address"))
-    except InvalidRequestError as malformed:
-        raise FormError("That is no IP address.") from malformed
     return _lift(visit, restriction)
 
 

@@ -1,8 +1,8 @@
 """The console's tables: users, their views of numbers, requests under dual control."""
 
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -13,7 +13,7 @@ from otp_service.console.accounts import INVITATION_LIFE, ConsoleUser, Role
 from otp_service.domain.audit import OperatorActionEntry
 from otp_service.errors import NameTakenError
 from otp_service.ledger.audit import append_entry, append_state, record_action
-from otp_service.ledger.database import Database
+from otp_service.ledger.database import LedgerPart
 from otp_service.ledger.schema import console_users, looks, second_person_requests
 
 _users = console_users.c
@@ -46,11 +46,8 @@ class ListedUser:
     """Last sign-in: milliseconds since the epoch."""
 
 
-class ConsoleUsers:
-    """Users of the console. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class ConsoleUsers(LedgerPart):
+    """Users of the console."""
 
     def invite(self, name: str, role: Role, applications: Sequence[str], invitation: str, by: str) -> None:
         """Add a user with an invitation (its hash) to set a password; raise `NameTakenError` for an existing name.
@@ -168,17 +165,13 @@ class NumberView:
     """Milliseconds since the epoch; 0 until it is recorded."""
 
 
-class NumberViews:
-    """Views of numbers. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class NumberViews(LedgerPart):
+    """Views of numbers."""
 
     def record(self, look: NumberView, within: int = 0) -> None:
         """Record a view before the data are shown, but not a repeated one ``within`` some milliseconds."""
         at, columns = now(), looks.c
-        row = {"id": f"lo_{secrets.token_hex(16)}", "at": at, "by": look.by, "view": look.view}
-        row |= {"pseudonym": look.pseudonym, "reason": look.reason}
+        row = asdict(look) | {"id": f"lo_{secrets.token_hex(16)}", "at": at}
         same = (columns.pseudonym == look.pseudonym, columns.by == look.by, columns.view == look.view)
         repeated = select(columns.id).where(*same, columns.at > at - within).limit(1)
         with self._database.write() as connection:
@@ -251,27 +244,14 @@ REQUEST_LIFE = 7 * 24 * 3_600_000
 """Milliseconds in which a request may be decided."""
 
 
-class DualControlRequests:
-    """Requests under dual control. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class DualControlRequests(LedgerPart):
+    """Requests under dual control."""
 
     def ask(self, request: DualControlRequest) -> str:
         """Record a request; return its name."""
         name = f"sp_{secrets.token_hex(16)}"
-        row: Mapping[str, object] = {
-            "id": name,
-            "at": now(),
-            "by": request.by,
-            "act": request.action,
-            "pseudonym": request.pseudonym,
-            "application": request.application,
-            "reason": request.reason,
-            "decided": None,
-            "decided_by": "",
-            "outcome": "",
-        }
+        row = asdict(request) | {"id": name, "at": now()}
+        row["act"] = row.pop("action")
         with self._database.write() as connection:
             connection.execute(insert(second_person_requests), row)
             append_entry(connection, second_person_requests, [row])

@@ -1,7 +1,7 @@
 """Requests of the console, with user and answer, and views: routes with a permission."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from otp_service.console import keys
 from otp_service.console.accounts import ConsoleUser, Permission, Role
 from otp_service.console.language import LANGUAGES, known_phrases, words
 from otp_service.console.records import NumberView, NumberViews
-from otp_service.console.sessions import ConsoleSession, console_sessions
+from otp_service.console.sessions import ConsoleSession, ConsoleSessions
 from otp_service.console.settings import console_settings
 from otp_service.domain.consents import EVERY_APPLICATION, Suppression
 from otp_service.domain.numbers import ANY_TYPE, SubjectKey, is_region, parse_destination, subject_key
@@ -48,6 +48,15 @@ class FormError(Exception):
     def __init__(self, sentence: str | Phrase, status: int = _BAD_FORM) -> None:
         super().__init__(str(sentence))
         self.sentence, self.status = sentence, status
+
+
+@contextmanager
+def as_form_error(error: type[Exception], sentence: str, status: int = _BAD_FORM) -> Iterator[None]:
+    """Turn an error into a `FormError` with a sentence."""
+    try:
+        yield
+    except error as failed:
+        raise FormError(sentence, status) from failed
 
 
 @dataclass
@@ -122,10 +131,8 @@ class ConsoleRequest:
         region = self.field("region").upper()
         if region and not is_region(region):
             raise FormError(NO_REGION)
-        try:
+        with as_form_error(UnacceptableError, NO_NUMBER):
             to = parse_destination(self.field("number"), region or None, ANY_TYPE)
-        except UnacceptableError as invalid:
-            raise FormError(NO_NUMBER) from invalid
         return subject_key(self.context.keyring, to)
 
     def typed_reason(self) -> str:
@@ -143,13 +150,9 @@ class ConsoleRequest:
             raise FormError("There is no such role.")
         return Role(role)
 
-    @contextmanager
-    def repeatable(self) -> Iterator[None]:
+    def repeatable(self) -> AbstractContextManager[None]:
         """Turn `StoreUnavailableError` into a `FormError`, since the ledger may have the action already."""
-        try:
-            yield
-        except StoreUnavailableError as away:
-            raise FormError(MAYBE_RECORDED, _UNAVAILABLE) from away
+        return as_form_error(StoreUnavailableError, MAYBE_RECORDED, _UNAVAILABLE)
 
     def record_number_view(self, pseudonym: str, view: str, reason: str = "", within: int = 0) -> None:
         """Record a view before the data are shown: without the ledger nothing is shown."""
@@ -174,11 +177,11 @@ class ConsoleRequest:
         """Record a view of the typed number, and redirect to its page; raise `FormError`."""
         to, reason = self.typed_number(), self.typed_reason()
         self.record_number_view(to.pseudonym, page, reason)
-        return self.to(f"/{page}/{console_sessions(self.context).point_to(self.own_session, to)}")
+        return self.to(f"/{page}/{ConsoleSessions(self.context).point_to(self.own_session, to)}")
 
     def number(self, handle: str) -> SubjectKey:
         """Return the number of a handle of this session; raise `NotFoundError`."""
-        number = console_sessions(self.context).pointed_to(self.own_session, handle)
+        number = ConsoleSessions(self.context).pointed_to(self.own_session, handle)
         if number is None:
             raise NotFoundError("What was found is kept for ten minutes.")
         return number
@@ -194,7 +197,7 @@ class ConsoleRequest:
         status = status or (self.wrong.status if self.wrong else _OK)
         notes = self.session.notes if self.session and status == _OK else ()
         if self.session and notes:
-            console_sessions(self.context).drop_notes(self.session)
+            ConsoleSessions(self.context).drop_notes(self.session)
         shown = self.render(template, visit=self, was_done=known_phrases(notes), **values)
         return Response(shown, status, content_type="text/html; charset=utf-8")
 
@@ -202,13 +205,13 @@ class ConsoleRequest:
         return redirect(path, _SEE_OTHER)
 
     def done(self, path: str, *notes: Phrase) -> AnyResponse:
-        console_sessions(self.context).leave_notes(self.own_session, notes)
+        ConsoleSessions(self.context).leave_notes(self.own_session, notes)
         return self.to(path)
 
     def enter(self, cookie: str) -> AnyResponse:
         """End the browser's session, and redirect it into a new session."""
         if self.session:
-            console_sessions(self.context).end(self.session)
+            ConsoleSessions(self.context).end(self.session)
         answer = self.to("/")
         answer.set_cookie(COOKIE, cookie, **SECURE)
         return answer

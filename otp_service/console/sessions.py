@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, TypeVar, cast
 
-import redis
-
 from otp_service.console import keys
 from otp_service.console.accounts import (
     CONFIRMED_FOR,
@@ -20,12 +18,11 @@ from otp_service.console.accounts import (
     ConsoleUser,
     digest,
 )
-from otp_service.domain.keyring import Keyring, SealBrokenError
+from otp_service.domain.keyring import SealBrokenError
 from otp_service.domain.numbers import ANY_TYPE, SubjectKey, parse_destination, subject_key
 from otp_service.domain.phrases import Phrase
 from otp_service.services.context import Context
 from otp_service.store.connection import server_time, translate_errors
-from otp_service.store.script_runner import ScriptRunner
 from otp_service.store.signatures.console import (
     CHAIN_TURN,
     CONSOLE_ATTEMPT,
@@ -70,10 +67,10 @@ class ConsoleSession:
 class ConsoleSessions:
     """All sessions. Raises `StoreUnavailableError` when Redis does not answer in time."""
 
-    def __init__(self, client: redis.Redis, scripts: ScriptRunner, keyring: Keyring) -> None:
-        self._client = client
-        self._scripts = scripts
-        self._keyring = keyring
+    def __init__(self, context: Context) -> None:
+        self._client = context.store.client
+        self._scripts = context.store.scripts
+        self._keyring = context.keyring
 
     def may_try(self, name: str, network: str) -> int:
         """Count an attempt to sign in as failed until `forget_tries`; return the wait in milliseconds, 0 for none."""
@@ -219,9 +216,9 @@ class ChainVerifications:
     Raises `StoreUnavailableError` when Redis does not answer in time.
     """
 
-    def __init__(self, client: redis.Redis, scripts: ScriptRunner) -> None:
-        self._client = client
-        self._scripts = scripts
+    def __init__(self, context: Context) -> None:
+        self._client = context.store.client
+        self._scripts = context.store.scripts
 
     def keep(self, run: ChainVerification) -> bool:
         """Take or extend the lease; return whether it is this run's."""
@@ -247,14 +244,6 @@ class ChainVerifications:
     def _turn(self, run: ChainVerification, milliseconds: int) -> bool:
         turn = ChainTurnArguments(run.name, milliseconds, json.dumps(asdict(run)))
         return bool(self._scripts.call(CHAIN_TURN, ChainTurnKeys(keys.chain_turn()), turn))
-
-
-def console_sessions(context: Context) -> ConsoleSessions:
-    return ConsoleSessions(context.store.client, context.store.scripts, context.keyring)
-
-
-def chain_verifications(context: Context) -> ChainVerifications:
-    return ChainVerifications(context.store.client, context.store.scripts)
 
 
 _Stored = TypeVar("_Stored", ChainVerification, ChainResult)

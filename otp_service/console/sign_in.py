@@ -16,7 +16,7 @@ from otp_service.console.authentication import (
 )
 from otp_service.console.language import LANGUAGES
 from otp_service.console.requests import COOKIE, LANGUAGE_COOKIE, SECURE, Answer, ConsoleRequest, FormError, Views
-from otp_service.console.sessions import console_sessions
+from otp_service.console.sessions import ConsoleSessions
 from otp_service.domain.phrases import Phrase
 from otp_service.domain.totp import secret_text
 
@@ -61,7 +61,7 @@ def _form_error(failed: SignInError, refusal: str) -> FormError:
 
 @views.view("POST /sign-out")
 def sign_out(visit: ConsoleRequest) -> Answer:
-    console_sessions(visit.context).end(visit.own_session)
+    ConsoleSessions(visit.context).end(visit.own_session)
     answer = visit.to("/sign-in")
     answer.delete_cookie(COOKIE, **SECURE)
     answer.headers["Clear-Site-Data"] = '"cache", "storage"'

@@ -3,18 +3,14 @@
 from otp_service.console import authentication
 from otp_service.console.accounts import NAME_RULE, NEVER_LIMITED, Permission, Role, is_user_name, may_be_limited
 from otp_service.console.records import ConsoleUsers
-from otp_service.console.requests import NO_APPLICATION, Answer, ConsoleRequest, FormError, Views
+from otp_service.console.requests import NO_APPLICATION, Answer, ConsoleRequest, FormError, Views, as_form_error
 from otp_service.errors import NameTakenError, NotFoundError
 
 views = Views()
 
 
 @views.view("GET /users", Permission.USERS, title="Users")
-def show_users(visit: ConsoleRequest) -> Answer:
-    return _page(visit)
-
-
-def _page(visit: ConsoleRequest, invitation: str = "", invited: str = "") -> Answer:
+def show_users(visit: ConsoleRequest, invitation: str = "", invited: str = "") -> Answer:
     listed = ConsoleUsers(visit.context.ledger.database).all()
     return visit.page("users.html", listed=listed, roles=list(Role), invitation=invitation, invited=invited)
 
@@ -25,11 +21,9 @@ def invite(visit: ConsoleRequest) -> Answer:
     applications = _typed_applications(visit, role)
     if not is_user_name(name):
         raise FormError(NAME_RULE)
-    try:
+    with as_form_error(NameTakenError, "There is a user of this name."):
         invitation = authentication.invite(visit.context, name, role, applications, visit.operator)
-    except NameTakenError as taken:
-        raise FormError("There is a user of this name.") from taken
-    return _page(visit, invitation=invitation, invited=name)
+    return show_users(visit, invitation, name)
 
 
 def _typed_applications(visit: ConsoleRequest, role: Role) -> tuple[str, ...]:
@@ -45,7 +39,7 @@ def _typed_applications(visit: ConsoleRequest, role: Role) -> tuple[str, ...]:
 @views.view("POST /users/<name>/invite", Permission.USERS, confirmed=True)
 def invite_again(visit: ConsoleRequest, name: str) -> Answer:
     invitation = authentication.invite_again(visit.context, name, visit.operator)
-    return _page(visit, invitation=invitation, invited=name)
+    return show_users(visit, invitation, name)
 
 
 @views.view("POST /users/<name>/change", Permission.USERS, confirmed=True)

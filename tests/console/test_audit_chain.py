@@ -14,7 +14,7 @@ from otp_service.console import sessions as store
 from otp_service.console.accounts import Role
 from otp_service.console.language import catalogue
 from otp_service.console.records import NumberView, NumberViews
-from otp_service.console.sessions import ChainResult, ChainVerification, chain_verifications
+from otp_service.console.sessions import ChainResult, ChainVerification, ChainVerifications
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.schema import looks
 
@@ -30,7 +30,7 @@ def ayesha(console, installation) -> Browser:
 
 @pytest.fixture
 def runs(installation):
-    return chain_verifications(installation.context)
+    return ChainVerifications(installation.context)
 
 
 def begin(browser: Browser):

@@ -24,7 +24,7 @@ from otp_service.console.records import (
     NumberViews,
 )
 from otp_service.console.requests import MAYBE_RECORDED
-from otp_service.console.sessions import console_sessions
+from otp_service.console.sessions import ConsoleSessions
 from otp_service.domain.consents import (
     EVERY_APPLICATION,
     Consent,
@@ -214,8 +214,8 @@ def test_a_handle_is_good_in_its_session_alone(office):
 
 def test_a_role_without_compliance_sees_nothing_and_fraud_may_freeze(office):
     desk, fraud = office.person("ayesha"), office.person("faisal", Role.FRAUD)
-    handle = console_sessions(office.context).point_to
-    session = console_sessions(office.context).find(
+    handle = ConsoleSessions(office.context).point_to
+    session = ConsoleSessions(office.context).find(
         fraud.browser.client.get_cookie("__Host-console", domain="localhost").value
     )
     fraud.path = f"/compliance/{handle(session, office.number)}"

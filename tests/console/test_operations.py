@@ -9,7 +9,7 @@ from support_events import record_events
 from support_outbox import Scripted, Sender, refused
 
 from otp_service.console.accounts import Role
-from otp_service.console.sessions import console_sessions
+from otp_service.console.sessions import ConsoleSessions
 from otp_service.domain.audit import OperatorAction
 from otp_service.domain.phrases import Phrase
 from otp_service.errors import StoreUnavailableError
@@ -165,7 +165,7 @@ def test_names_from_elsewhere_are_shown_as_text(console, installation, shop):
 def test_a_note_that_somebody_else_wrote_is_not_said(console, installation):
     browser = operator(console, installation)
     cookie = browser.client.get_cookie("__Host-console", domain="localhost").value
-    sessions = console_sessions(installation.context)
+    sessions = ConsoleSessions(installation.context)
     sessions.leave_notes(
         sessions.find(cookie), [Phrase("Call {x.__class__} at once.", {"x": "1"}), Phrase("No message waits.")]
     )

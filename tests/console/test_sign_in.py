@@ -9,7 +9,7 @@ from otp_service.console import records as ledger
 from otp_service.console.accounts import FIRST_WAIT, FREE_TRIES, INVITATION_LIFE, Role
 from otp_service.console.app import Console
 from otp_service.console.records import ConsoleUsers
-from otp_service.console.sessions import console_sessions
+from otp_service.console.sessions import ConsoleSessions
 from otp_service.domain.phrases import Phrase
 
 
@@ -154,7 +154,7 @@ def test_a_cookie_is_worth_nothing_after_sign_out(console, installation):
 
 def test_nothing_is_written_to_a_session_that_is_over(console, installation):
     browser = sign_in(console, new_person(installation, "ayesha", Role.ADMIN))
-    sessions = console_sessions(installation.context)
+    sessions = ConsoleSessions(installation.context)
     session = sessions.find(cookie_of(browser))
     sessions.end(session)  # by another tab, while this one works
     sessions.confirm(session)
