@@ -575,7 +575,7 @@ class TokenSource:
             raise GatewayError(kind, f"token {outcome.code}")
         if not outcome.is_success:
             kind = failure_of_status(outcome.status).kind
-            if kind in {FailureKind.ACCOUNT, FailureKind.REJECTED}:  # our account, whatever the message
+            if kind is FailureKind.REJECTED:  # our account, whatever the message
                 kind = FailureKind.ACCOUNT
             raise GatewayError(kind, f"token http {outcome.status}", retry_after=outcome.retry_after)
         token, expires_in = self._settings.value.of(outcome), self._settings.expires_in

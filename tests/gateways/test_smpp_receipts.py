@@ -11,6 +11,7 @@ from support_smsc import deliver_body, tlv
 from otp_service.domain.verification import DeliveryStatus as D
 from otp_service.gateways.base import Receipt
 from otp_service.gateways.smpp.gateway import MAX_PARTS, MessageParts, ReportedPart, id_spellings, parse_receipt
+from otp_service.gateways.smpp.protocol import parse_deliver_sm
 
 CODE = "482913"
 UUID = "b0a3c7de-5b0f-4cf5-8d5a-0a1f5a0a9d10"
@@ -57,9 +58,13 @@ OF_AN_OPERATOR = bytes.fromhex(
 """The body of a ``deliver_sm`` in issue 70 of onlinecity/php-smpp; the length of a parameter in it is wrong."""
 
 
+def receipt_in(body):
+    return parse_receipt(parse_deliver_sm(body))
+
+
 @pytest.mark.parametrize(("text", "message_id", "status", "raw", "reason"), VENDORS, ids=[v[0][:40] for v in VENDORS])
 def test_what_operators_write_is_read(text, message_id, status, raw, reason):
-    report = parse_receipt(deliver_body(text.encode("latin-1")))
+    report = receipt_in(deliver_body(text.encode("latin-1")))
 
     assert report == ReportedPart(message_id, Receipt(status, raw, reason))
     assert CODE not in repr(report)
@@ -68,12 +73,12 @@ def test_what_operators_write_is_read(text, message_id, status, raw, reason):
 def test_a_receipt_may_be_in_ucs2_or_in_a_payload():
     text = "id:5 stat:DELIVRD err:000 text:کوڈ"
 
-    assert parse_receipt(deliver_body(text.encode("utf-16-be"), data_coding=8)).receipt.status is D.DELIVERED
-    assert parse_receipt(deliver_body(b"", tlvs=tlv(0x0424, text.encode()))).message_id == "5"
+    assert receipt_in(deliver_body(text.encode("utf-16-be"), data_coding=8)).receipt.status is D.DELIVERED
+    assert receipt_in(deliver_body(b"", tlvs=tlv(0x0424, text.encode()))).message_id == "5"
 
 
 def test_a_receipt_of_an_operator_with_a_wrong_length_in_it_is_read():
-    report = parse_receipt(OF_AN_OPERATOR)
+    report = receipt_in(OF_AN_OPERATOR)
 
     assert report == ReportedPart("117062716244798261", Receipt(D.DELIVERED, "DELIVRD"))
 
@@ -89,7 +94,7 @@ def test_a_receipt_of_an_operator_with_a_wrong_length_in_it_is_read():
 )  # fmt: skip
 def test_parameters_are_believed_before_the_text(state, status, raw):
     tlvs = tlv(0x001E, b"abc-1\0") + tlv(0x0427, bytes((state,)))
-    report = parse_receipt(deliver_body(b"id:999 stat:REJECTD err:000 text:x", tlvs=tlvs))
+    report = receipt_in(deliver_body(b"id:999 stat:REJECTD err:000 text:x", tlvs=tlvs))
 
     assert report == ReportedPart("abc-1", Receipt(status, raw))
 
@@ -97,30 +102,30 @@ def test_parameters_are_believed_before_the_text(state, status, raw):
 def test_a_receipt_of_parameters_alone_is_one_also_without_the_bit():
     tlvs = tlv(0x001E, b"abc") + tlv(0x0427, b"\5") + tlv(0x0423, b"\3\0\1")
 
-    assert parse_receipt(deliver_body(esm_class=0, tlvs=tlvs)) == ReportedPart(
+    assert receipt_in(deliver_body(esm_class=0, tlvs=tlvs)) == ReportedPart(
         "abc", Receipt(D.UNDELIVERED, "UNDELIVERABLE", "network error 1")
     )
 
 
 def test_an_intermediate_notification_is_read_too():
-    assert parse_receipt(deliver_body(b"id:4 stat:ENROUTE", esm_class=0x20)).receipt.status is D.SENT
+    assert receipt_in(deliver_body(b"id:4 stat:ENROUTE", esm_class=0x20)).receipt.status is D.SENT
 
 
 @pytest.mark.parametrize("esm_class", [0x00, 0x40, 0x08, 0x10])
 def test_a_handset_cannot_write_a_receipt(esm_class):
-    assert parse_receipt(deliver_body(b"id:1 stat:DELIVRD err:000", esm_class=esm_class)) is None
+    assert receipt_in(deliver_body(b"id:1 stat:DELIVRD err:000", esm_class=esm_class)) is None
 
 
 @pytest.mark.parametrize("text", [b"", b"stat:DELIVRD", b"id: stat:DELIVRD", b"msgid:4 stat:DELIVRD", b"text:id:4"])
 def test_a_receipt_that_names_no_message_is_none(text):
-    assert parse_receipt(deliver_body(text)) is None
+    assert receipt_in(deliver_body(text)) is None
 
 
 @given(st.binary(max_size=80))
 def test_no_octets_whatever_are_an_error(octets):
-    parse_receipt(octets)
-    parse_receipt(deliver_body(octets[:40], tlvs=octets))
-    parse_receipt(deliver_body(octets[:40], data_coding=8))
+    receipt_in(octets)
+    receipt_in(deliver_body(octets[:40], tlvs=octets))
+    receipt_in(deliver_body(octets[:40], data_coding=8))
 
 
 def test_another_library_reads_the_same():

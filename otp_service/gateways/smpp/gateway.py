@@ -76,9 +76,8 @@ class ReportedPart:
     """Source and destination; either is the handset's."""
 
 
-def parse_receipt(body: bytes) -> ReportedPart | None:
-    """Return the receipt in the body of a ``deliver_sm``; ``None`` for anything else, or without a message id."""
-    delivery = parse_deliver_sm(body)
+def parse_receipt(delivery: DeliverSm) -> ReportedPart | None:
+    """Return the receipt in a ``deliver_sm``; ``None`` for anything else, or without a message id."""
     receipted, text = delivery.receipted_message_id, delivery.decode(delivery.octets)
     if delivery.kind not in _RECEIPT_KINDS and not receipted:
         return None
@@ -246,9 +245,10 @@ class SmppGateway:
             return self._pool
 
     def _accept(self, body: bytes) -> bool:
-        if message := parse_message(parse_deliver_sm(body)):
+        delivery = parse_deliver_sm(body)
+        if message := parse_message(delivery):
             return self._inbound.accept(message)
-        report = parse_receipt(body)
+        report = parse_receipt(delivery)
         if report is None:
             return True
         references, *candidates = self._parts.references(report)
