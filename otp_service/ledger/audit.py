@@ -120,7 +120,6 @@ class Audit(LedgerPart):
     """The audit chain."""
 
     def head(self) -> ChainHead:
-        """Return the end of the chain."""
         with self._database.read() as connection:
             row = connection.execute(select(head)).one()
         return ChainHead(row.identity, row.audit, row.audit_link, now())
@@ -160,7 +159,6 @@ class Audit(LedgerPart):
         return tuple(map(_signed, rows))
 
     def last_signed(self) -> SignedHead | None:
-        """Return the last signed head."""
         with self._database.read() as connection:
             statement = select(audit_heads).order_by(audit_heads.c.sequence.desc()).limit(1)
             row = connection.execute(statement).one_or_none()
@@ -173,7 +171,6 @@ class Audit(LedgerPart):
             return tuple(map(_signed, connection.execute(statement)))
 
     def note_exported(self, sequence: int) -> None:
-        """Note that a signed head was exported."""
         with self._database.write() as connection:
             connection.execute(update(audit_heads).where(audit_heads.c.sequence == sequence).values(exported=now()))
 
@@ -286,7 +283,6 @@ def _digested(table: Table) -> tuple[str, ...]:
 
 
 def digest_of_row(table: Table, row: Mapping[Any, Any]) -> str:
-    """Return the digest of a row."""
     return digest_of(digest_columns(table, row))
 
 
@@ -343,7 +339,6 @@ class DisputeFilter:
     until: int | None = None
 
     def condition(self) -> ColumnElement[bool]:
-        """Return it as a condition on verifications."""
         columns = verifications.c
         named = {"id": self.verification, "pseudonym": self.pseudonym, "application": self.application}
         parts = [columns[name] == value for name, value in named.items() if value is not None]
@@ -425,7 +420,6 @@ class OperatorActions(LedgerPart):
     """Recorded operator actions."""
 
     def add(self, operator_action: OperatorActionEntry) -> None:
-        """Record an action."""
         with self._database.write() as connection:
             record_action(connection, operator_action)
 
@@ -521,7 +515,6 @@ class Incidents(LedgerPart):
     """Counts of records in a time."""
 
     def count(self, scope: IncidentScope) -> IncidentCounts:
-        """Return counts of the records in a scope."""
         mine = _within(verifications.c.started, scope)
         people = union(
             *(

@@ -201,7 +201,6 @@ def last_consents(connection: Connection, pseudonyms: Sequence[str]) -> list[Con
 
 
 def entry_of(row: Row[Any]) -> Consent:
-    """Return a row as an entry."""
     evidence = ConsentEvidence(**{field.name: getattr(row, field.name) for field in fields(ConsentEvidence)})
     return Consent(
         pseudonym=row.pseudonym,
@@ -474,12 +473,10 @@ class MirrorSource(LedgerPart):
     """The ledger as the mirror in Redis reads it."""
 
     def head(self) -> LedgerPosition:
-        """Return the ledger's last change."""
         with self._database.read() as connection:
             return read_head(connection)
 
     def has(self, place: LedgerPosition) -> bool:
-        """Tell whether a place is in the history of this ledger."""
         with self._database.read() as connection:
             return has_head(connection, place)
 
@@ -494,7 +491,6 @@ class MirrorSource(LedgerPart):
             return bool(head_row(connection).mirrored)
 
     def note_mirrored(self) -> None:
-        """Note that the mirror is complete."""
         with self._database.write() as connection:
             connection.execute(update(head_table).values(mirrored=True))
 

@@ -435,7 +435,6 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Close all connections that are not in use."""
         self.engine.dispose()
         _opened.pop(self.engine, None)
 
@@ -462,7 +461,6 @@ def head_row(connection: Connection) -> Any:  # noqa: ANN401 - a row
 
 
 def read_head(connection: Connection) -> LedgerPosition:
-    """Return the ledger's last change."""
     row = head_row(connection)
     return LedgerPosition(row.identity, row.sequence, row.changed, row.changed_link)
 

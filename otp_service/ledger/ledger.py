@@ -43,7 +43,6 @@ class Ledger:
         self.webhook_outbox = WebhookOutbox(database)
 
     def upgrade(self) -> None:
-        """Make the tables that do not exist."""
         ledger_database.upgrade(self.database)
 
     def is_made(self) -> bool:
@@ -51,5 +50,4 @@ class Ledger:
         return ledger_database.is_made(self.database)
 
     def close(self) -> None:
-        """Close all connections that are not in use."""
         self.database.close()

@@ -43,13 +43,11 @@ class Partition(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Its own name as a table."""
         day = f"{datetime.fromtimestamp(self.begin / 1000, UTC):%Y%m%d}"
         return f"{self.table}_{day if self.begin else 'before'}"
 
     @property
     def days(self) -> int:
-        """Its number of days."""
         return (self.end - self.begin) // DAY
 
 

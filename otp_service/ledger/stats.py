@@ -56,7 +56,6 @@ def _count(
 
 
 def add_stats(connection: Connection, database: Database, stats: Mapping[StatsKey, StatsCount]) -> None:
-    """Add counts to the hourly stats."""
     _add(connection, database, hourly_stats, ({**key._asdict(), **count._asdict()} for key, count in stats.items()))
 
 
