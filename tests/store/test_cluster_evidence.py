@@ -11,12 +11,19 @@ from otp_service import bootstrap
 from otp_service.domain.consents import SuppressionSource
 from otp_service.domain.numbers import SubjectKey, parse_destination, subject_key
 from otp_service.domain.verification import Status
-from otp_service.errors import FrozenError, InvalidProofError, StepUpRequiredError, StoreUnavailableError
+from otp_service.errors import (
+    FrozenError,
+    InvalidProofError,
+    LedgerUnavailableError,
+    StepUpRequiredError,
+    StoreUnavailableError,
+)
 from otp_service.services.factors import user_key
 from otp_service.services.proofs import redeem
 from otp_service.services.subjects import freeze, unfreeze
 from otp_service.services.verifications import check
 from otp_service.settings import settings_from
+from otp_service.store import keys
 from otp_service.store.script_runner import ScriptCall, ScriptRunner
 
 PURPOSES = {"login": {"resend_delays": [0]}, "transfer": {"after": ["login"], "resend_delays": [0]}}
@@ -144,6 +151,17 @@ def test_a_frozen_user_of_another_bucket_revokes_every_approval(shop: Caller) ->
     assert shop.check(later, after_code)[0] is Status.CANCELED
     with pytest.raises(StepUpRequiredError):
         shop.start(NUMBER, user=user, purpose="transfer", after=unused)
+
+
+def test_nothing_is_approved_or_redeemed_without_the_mirror_of_another_bucket(shop: Caller) -> None:
+    user = user_elsewhere(shop)
+    proof, pending = log_in(shop, user), shop.start(NUMBER, user=user)
+    shop.context.store.client.delete(keys.mirror(user_bucket(shop, user)))
+
+    with pytest.raises(LedgerUnavailableError):
+        redeem(shop.context, shop.application, proof)
+    with pytest.raises(LedgerUnavailableError):
+        check(shop.context, shop.application, pending, shop.code(pending))
 
 
 def read_approved(shop: Caller, one: str) -> Status:
