@@ -82,7 +82,7 @@ def as_before(ruleset: Ruleset) -> Ruleset:
         "newcomers": None,  # no trickle for newcomers under suspicion
         "known_messages": {"home": 1000, "abroad": 1000},  # more than are remembered: a known number stays known
         "buckets": tuple(
-            replace(one, most_growth=None) if hasattr(one, "most_growth") else one for one in ruleset.buckets
+            replace(one, max_growth=None) if hasattr(one, "max_growth") else one for one in ruleset.buckets
         ),
     }
     return replace(ruleset, **{name: value for name, value in before.items() if name in _names(ruleset)})

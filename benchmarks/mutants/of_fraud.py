@@ -11,7 +11,7 @@ _FRAUD: dict[str, Mutant] = {
     ),
     "a-bucket-that-does-not-grow": one("include_buckets", "rule.factor * counters", "0 * counters"),
     "a-bucket-without-its-factor": one("include_buckets", "rule.factor * counters", "counters"),
-    "a-bucket-that-grows-without-bound": one("include_buckets", "if rule.most_growth and", "if false and"),
+    "a-bucket-that-grows-without-bound": one("include_buckets", "if rule.max_growth and", "if false and"),
     "a-bucket-that-grows-by-its-amount": one("include_buckets", "rule.growth_of_usual * usual", "0"),
     "a-bucket-that-does-not-grow-by-its-amount": one(
         "include_buckets", "rule.growth_of_usual * usual, rule.amount)", "rule.growth_of_usual * usual, 0)"

@@ -254,7 +254,7 @@ class Bucket:
     breaker_state: str | None = None
     checked: str | None = None
     """Counts only unknown numbers that passed a human check (``yes``), or did not (``no``)."""
-    most_growth: float | None = None
+    max_growth: float | None = None
     """Maximum growth by usual approvals, as a factor; ``None`` without a bound."""
     usual_window: int | None = None
     """Milliseconds of its own usual approvals; ``None`` where a worker learns them."""

@@ -232,7 +232,7 @@ class PartState:
     def capacity(self, rule: Bucket, now: int) -> float:
         """Return how many unapproved sends a bucket holds."""
         approved = self._approved(rule.window, now)
-        if rule.most_growth is None:
+        if rule.max_growth is None:
             return rule.amount + rule.factor * approved
         span = rule.usual_window
         usual = DAY / span * self._approved(span, now) if span else self.usual

@@ -105,12 +105,12 @@ def _waits(guard: GuardSettings, rule: str, seconds: tuple[int, ...], reset_afte
     return BackoffRule(rule, waits, max(reset_after, 2 * max(waits)), record_only=_records(guard, rule))
 
 
-_BLOCK: Final[Mapping[str, Any]] = {"part": "block", "most_growth": GROWTH, "usual_window": BLOCK_MEMORY}
+_BLOCK: Final[Mapping[str, Any]] = {"part": "block", "max_growth": GROWTH, "usual_window": BLOCK_MEMORY}
 
 
 def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
     growth = guard.country.growth
-    country: dict[str, Any] = {"part": "country", "most_growth": GROWTH}
+    country: dict[str, Any] = {"part": "country", "max_growth": GROWTH}
     address: dict[str, Any] = {"part": "address", "exempts": "known_device", "starts": True}
     yield from _each("address.unapproved", guard.address.unapproved, **address)
     yield from _each("address.numbers", guard.address.numbers, **address, name="n", new="number")
@@ -144,7 +144,7 @@ def _trickles(conversion: ConversionSettings) -> Iterator[Bucket]:
     yield from _each("block.conversion", part="block", breaker="block", **probing)
     yield from _each("country.conversion", part="country", breaker="country", zone="abroad", **probing)
     shut: dict[str, Any] = {"name": "h", "breaker": "country", "breaker_state": "open"}
-    at_home: dict[str, Any] = {"part": "country", "zone": "home", "factor": 0.25, "most_growth": GROWTH, **shut}
+    at_home: dict[str, Any] = {"part": "country", "zone": "home", "factor": 0.25, "max_growth": GROWTH, **shut}
     yield from _each("country.conversion", (conversion.home,), **at_home)
     yield from _each("country.conversion", (conversion.home_block,), **_BLOCK, **shut)  # abroad nothing passes
 

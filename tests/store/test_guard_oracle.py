@@ -18,7 +18,7 @@ local layout = rows.layout('ends time lu3600 a3600 a86400')
 local rule = { level = 3, approved = 4, amount = tonumber(ARGV[1]), window = tonumber(ARGV[2]),
   factor = tonumber(ARGV[3]) }
 if ARGV[5] == '1' then
-  rule.most_growth, rule.usual, rule.usual_window, rule.growth_of_usual = 2, 7, 86400000, rule.factor / 2
+  rule.max_growth, rule.usual, rule.usual_window, rule.growth_of_usual = 2, 7, 86400000, rule.factor / 2
 end
 local row = rows.unpack(KEYS[1], redis.call('GET', KEYS[1]), layout)
 local level, most = buckets.leak(row, rule)
@@ -64,7 +64,7 @@ def test_a_bucket_holds_in_the_script_what_it_holds_in_memory(
     frozen: FrozenValkey, seed: int, factor: float, *, bounded: bool
 ) -> None:
     chance, part = random.Random(seed), PartState()
-    bound = {"most_growth": GROWTH, "usual_window": 24 * 60 * MINUTE} if bounded else {}
+    bound = {"max_growth": GROWTH, "usual_window": 24 * 60 * MINUTE} if bounded else {}
     rule = Bucket("", "block", "approved", "u3600", chance.choice([1, 2, 4]), 60 * MINUTE, factor, **bound)
     text = _text("buckets", BUCKET)
     waits = set()

@@ -1,5 +1,5 @@
 -- Leaky buckets of unapproved sends, whose size follows the approved traffic (domain/guard.py).
--- A row holds a level for each bucket, the time of the levels, and a counter of approvals for each window. A rule with `most_growth`
+-- A row holds a level for each bucket, the time of the levels, and a counter of approvals for each window. A rule with `max_growth`
 -- grows by that many times what usual approvals give, or by its amount: `usual` is a number that a worker learnt, or a counter of
 -- approvals in a `usual_window`.
 local buckets = {}
@@ -7,7 +7,7 @@ local buckets = {}
 -- Returns a bucket's level now, and its capacity. A level falls to the capacity: a bucket that filled while large would refuse for days.
 function buckets.leak(row, rule)
   local more = rule.factor * counters.value(row, rule.approved, rule.window)
-  if rule.most_growth and more > rule.amount then
+  if rule.max_growth and more > rule.amount then
     local usual = rule.usual_window and counters.value(row, rule.usual, rule.usual_window) or row[rule.usual]
     more = math.min(more, math.max(rule.growth_of_usual * usual, rule.amount))
   end

@@ -31,9 +31,9 @@ for _, part in ipairs(rules.parts) do
     if rule.breaker then rule.condition, rule.key, rule.value = 'stands', rule.breaker, rule.breaker_state end
     if rule.checked then rule.condition, rule.key, rule.value = 'check', 'passed', rule.checked end
     if rule.new then rule.condition, rule.key, rule.value = 'new', rule.new, true end
-    if rule.most_growth then -- hours differ: a short window may bring what six of them usually do
+    if rule.max_growth then -- hours differ: a short window may bring what six of them usually do
       rule.usual = at[rule.usual_window and 'a' .. rule.usual_window / 1000 or 'lusual']
-      rule.growth_of_usual = rule.most_growth * rule.factor * math.max(rule.window, DAY / 4) / (rule.usual_window or DAY)
+      rule.growth_of_usual = rule.max_growth * rule.factor * math.max(rule.window, DAY / 4) / (rule.usual_window or DAY)
     end
     rule.always = rule.condition == nil
     rule.mark = part.starts and '' or string.sub(part.name, 1, 1) .. rule.name .. ' '
