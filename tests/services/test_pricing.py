@@ -74,7 +74,7 @@ def test_a_start_without_a_payment_writes_no_message_out(frozen: FrozenValkey, m
     shop = priced(frozen, {"PK": "2"})
     shop.start(number(1))
     written = []
-    monkeypatch.setattr(messages, "render", lambda *given: written.append(given) or WRITTEN(*given))
+    monkeypatch.setattr(messages, "render_message", lambda *given: written.append(given) or WRITTEN(*given))
     for last, locale in enumerate((None, "en", "en-GB", "en-x-anything"), 2):
         shop.start(number(last), locale=locale)
     assert written == []
@@ -82,7 +82,7 @@ def test_a_start_without_a_payment_writes_no_message_out(frozen: FrozenValkey, m
     assert written
 
 
-WRITTEN = messages.render
+WRITTEN = messages.render_message
 
 
 def test_words_for_fewer_minutes_count_where_they_are_the_longer_ones(world: World) -> None:
