@@ -188,13 +188,15 @@ def _proof_signer(settings: Settings, seeds: tuple[bytes, ...]) -> ProofSigner |
 
 
 def prepare(installation: Installation, *, waits_for_ledger: bool = False) -> None:
-    """Make sure that Redis and the ledger may be used; to be called once before a process serves.
+    """Check that Redis and the ledger may be used. Call it once, before a process serves.
 
-    With ``waits_for_ledger`` a ledger that does not answer is used once it does (`watch`); until then the process goes
-    by what others noted in Redis. Raises `StartRefusedError` as `examine_ledger` does, when the data of Redis belong to
-    other keys, and when it may evict counters; `StoreUnavailableError` when Redis does not answer, and
-    `LedgerUnavailableError` when the ledger does not, and is not waited for. Logs a warning for each command that Redis
-    lacks, with what follows.
+    With ``waits_for_ledger``, a ledger that does not respond is used as soon as it does (see `watch`); until then the
+    process uses what other processes noted in Redis. Logs a warning for each command that Redis lacks, with the
+    consequence.
+
+    Raises `StartRefusedError` if Redis' data belong to other keys, if Redis may evict counters, and as `examine_ledger`
+    does; `StoreUnavailableError` if Redis does not respond; unless it waits, `LedgerUnavailableError` if the ledger
+    does not.
     """
     context = installation.context
     server, ledger = context.store.server, context.ledger
@@ -249,7 +251,7 @@ def ledger_of_other_format(error: LedgerFormatError) -> StartRefusal:
 
 
 def _why(away: LedgerUnavailableError) -> dict[str, str]:
-    """Return why the ledger does not answer, in our words and in the driver's or system's."""
+    """Return why the ledger does not respond: our reason, and the driver's or system's."""
     cause: BaseException = away
     while cause.__cause__ is not None:
         cause = cause.__cause__
@@ -257,10 +259,10 @@ def _why(away: LedgerUnavailableError) -> dict[str, str]:
 
 
 class LedgerWait:
-    """Examines a ledger that did not answer at the start, until it does."""
+    """Examines a ledger that did not respond at the start until it does."""
 
     def __init__(self, installation: Installation) -> None:
-        """Take an installation with a closed or an open ledger."""
+        """Accept an installation whose ledger is closed or open."""
         self._installation = installation
         self._next_line = time.monotonic() + _LOG_INTERVAL
 
@@ -282,7 +284,7 @@ class LedgerWait:
             _log.info("ledger_reached")
 
     def _is_news(self, state: str) -> bool:
-        """Note why the ledger is closed; tell whether to log it: when it is new, and once a minute."""
+        """Note why the ledger is closed; return whether to log it: a new reason at once, the same one once a minute."""
         ledger, now = self._installation.context.ledger, time.monotonic()
         is_news = ledger.database.gate.state != state or now >= self._next_line
         if is_news:

@@ -54,12 +54,12 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PolicyDecision:
-    """A message that policies refuse to send by its channel."""
+    """The decision of policies that a message may not go through its channel."""
 
     reason: str
-    """``policy NAME``, or ``no_verdict NAME`` if that policy gave no verdict and denies then."""
+    """``policy NAME``, or ``no_verdict NAME`` for a policy that gave no verdict and has ``unknown = "deny"``."""
     channel: str | None
-    """Channel to go on by; ``None`` to give the message up."""
+    """Channel to continue with; ``None`` to give the message up."""
     slot: str
     """Slot of the record that shows the message as queued; empty for none."""
 
@@ -70,11 +70,11 @@ _SETTLE_RETRY_DELAY = 0.5
 _STALE_MIRROR_DELAY = 200
 """Milliseconds until the next attempt after a stale mirror, which is synchronised each second."""
 _NO_PLACE_DELAY = 100
-"""Milliseconds until the next attempt while policies have as many messages as they may."""
+"""Milliseconds until the next attempt while no thread is free for policies."""
 MAX_DEFER = 1000
-"""Milliseconds."""
+"""Maximum milliseconds that a worker holds a message."""
 _MIN_BACKOFF_ROOM = 1000
-"""Milliseconds that a back-off may take at the end of the code's life, too."""
+"""Milliseconds that a back-off may always take, even if more than half of the code's remaining life."""
 _SILENT_DROP_REASONS = frozenset(
     {
         Status.APPROVED,
@@ -97,7 +97,7 @@ class RetryPolicy:
     """Limits and delays of repeated calls for a message."""
 
     max_ambiguous: int
-    """Failed calls that may have sent the message, after which delivery still goes on."""
+    """Maximum number of failed calls that may have sent the message; one more ends its delivery."""
     backoff: tuple[float, ...]
     """Minimum seconds after the first, second … round through the gateways; the last repeats."""
 
@@ -109,7 +109,7 @@ class DeferredJob:
     job: Job
     milliseconds: int
     gateways: frozenset[str] = frozenset()
-    """Gateways that may take it: the end of a call to any of them ends the delay."""
+    """Gateways that may take the message: the end of a call to any of them ends the delay."""
 
 
 def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> DeferredJob | None:
@@ -146,7 +146,7 @@ def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> DeferredJo
 def _dispatch(
     context: Context, job: Job, route: Collection[str], mirror_query: MirrorQuery, retry_policy: RetryPolicy
 ) -> DispatchOutcome:
-    """Choose a gateway among those for whose call this worker has a thread, and keep its place."""
+    """Choose a gateway that this worker has a free thread for, and reserve the thread."""
     rooms = context.gateway_calls.reserve(name for name in route if name not in job.called)
     candidates = [Candidate(name, context.gateway_limits[name], rooms.get(name)) for name in route]
     chosen = None
@@ -284,7 +284,7 @@ def _send(gateway: Gateway, message: Message) -> Accepted | GatewayError:
 
 
 def _record_outcome(context: Context, job: Job, dispatched: Dispatched, result: DispatchResult) -> FinishResult:
-    """Record an outcome, that of an accepted message also after Redis was away: otherwise it would be sent twice."""
+    """Record an outcome. For an accepted message, wait while Redis is away: otherwise it would be sent twice."""
     end = time.monotonic() + (dispatched.verification.expires - dispatched.now) / 1000
     while True:
         try:

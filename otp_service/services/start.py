@@ -78,9 +78,9 @@ class HumanCheckResult:
     """The caller's claim about a human check."""
 
     passed: bool = False
-    """The caller's own assertion that the end user passed."""
+    """The caller's assertion that the end user passed."""
     token: str = field(default="", repr=False)
-    """The token that the end user's browser or app got for passing."""
+    """The token that the provider gave the end user's browser or app."""
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ class StartRequest:
     peer_ip: str | None = field(default=None, repr=False)
     """The peer of the HTTP connection."""
     context: str | None = field(default=None, repr=False)
-    """The caller's own name of the end user's device or browser."""
+    """The caller's name for the end user's device or browser."""
     consent: ConsentEvidence | None = field(default=None, repr=False)
     """The end user's consent, without the prefix of the address."""
     human_check: HumanCheckResult = HumanCheckResult()
@@ -105,12 +105,12 @@ class StartRequest:
     """As the caller wrote it."""
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
     user: str | None = field(default=None, repr=False)
-    """The caller's own name of the person, for proofs."""
+    """The caller's name for the person; proofs contain it."""
     after: str | None = field(default=None, repr=False)
-    """Proof of an approval of another purpose before."""
+    """A proof that another purpose was approved before."""
     client_token: ClientTokenRequest | None = None
     return_url: str | None = field(default=None, repr=False)
-    """Allowed address to return to from a hosted page; ``None`` for no page."""
+    """The address that a hosted page returns to, which is allowed; ``None`` for no page."""
     allowed_pending: str = ANY_PENDING
     """Pending verification of the number and purpose that does not prevent this start: `ANY_PENDING`, `NOTHING`, or an
     identifier."""

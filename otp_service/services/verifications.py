@@ -66,11 +66,11 @@ class VerificationView:
     locale: str
     """BCP 47, of the last message; it may differ from the requested locale."""
     quota: Quota | None = None
-    """The application's own after a message was queued."""
+    """The application's quota, after a message was queued."""
     client_token: str | None = field(default=None, repr=False)
-    """Where the start requested one."""
+    """Only if the start requested one."""
     destination: str = field(default="", repr=False)
-    """The number in E.164, of a start alone: later reads have only its mask."""
+    """The number in E.164. Only a start returns it: later reads have only the mask."""
 
 
 @dataclass(slots=True)
@@ -143,7 +143,7 @@ def read(context: Context, application: Application, verification_id: str) -> Ve
 
 
 def replicated(context: Context, bucket: str, verification: Verification) -> Verification:
-    """Return a verification for callers; raise `NotFoundError` for an approval that replicas do not have."""
+    """Return a verification for callers; raise `NotFoundError` for an approval that replicas do not have yet."""
     if verification.status is not Status.APPROVED:
         return verification
     known = context.store.verifications.read_approved(bucket, verification.id)
