@@ -54,6 +54,7 @@ OF_ONE_SERVER = {
     "store/test_move_to_cluster.py": "it begins with one server",
     "store/test_ceiling_shares.py": "clusters of its own, and many buckets of one server",
     "store/test_cluster.py": "clusters of its own",
+    "store/test_endpoint.py": "servers of its own, alone and in clusters",
     "store/test_cluster_attacks.py": "clusters of its own, with 16 buckets",
     "store/test_cluster_buckets.py": "clusters of its own, with 16 buckets",
     "store/test_library.py::test_scripts_that_processes_of_another_release": "scripts that each server has, or none",

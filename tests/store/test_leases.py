@@ -140,7 +140,7 @@ def test_a_worker_takes_the_messages_of_its_share_and_what_the_dead_left_there(f
     for _ in range(2):
         outbox.share.renew("a")
     taken = outbox.take("a", 100)
-    claimed = outbox.claim("a", 100, 1000)
+    claimed = [job for _ in range(8) for job in outbox.claim("a", 100, 1000)]  # on a cluster 16 buckets a call
 
     assert 0 < len(taken) < 40
     assert {job.bucket for job in taken + claimed} <= set(outbox.share.buckets) == set(_buckets(128))
