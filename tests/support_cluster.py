@@ -27,10 +27,9 @@ from otp_service.store.connection import Connection
 from otp_service.store.script_runner import ScriptRunner
 
 SLOTS = 16384
-_SENTINEL, _ALONE = "Sentinels", "the connection to one server"
+_ALONE = "the connection to one server"
 OF_ONE_SERVER = {
-    "store/test_failover.py": _SENTINEL,
-    "store/test_sentinel_tls.py": _SENTINEL,
+    "store/test_sentinel_tls.py::test_a_server_that_takes_over": "Sentinels",
     **{
         f"store/test_scripts.py::test_{name}": _ALONE
         for name in (
@@ -43,20 +42,27 @@ OF_ONE_SERVER = {
             "a_connection_that_an_operator_killed",
             "a_connection_that_the_server_closed",
             "rules_that_the_server_forgot",
-            "a_server_that_may_not_write",
+            "a_server_that_may_not_write_is_not_available[a replica itself]",
             "a_server_that_is_busy",
             "a_script_that_fails",
         )
     },
-    "store/test_connection.py": _ALONE,
+    **{
+        f"store/test_connection.py::test_{name}": _ALONE
+        for name in (
+            "a_connection_that_was_closed_meanwhile",
+            "a_database_a_user_and_a_unix_socket",
+            "a_server_that_may_not_be_written_to",
+            "answers_that_nobody_waits_for",
+            "what_was_written_is_read",
+            "where_the_server_closed_before_it_answered",
+        )
+    },
+    "store/test_endpoint.py::test_a_server_that_is_alone": _ALONE,
+    "store/test_endpoint.py::test_commands_that_a_server_lacks": "a cluster is not made without the commands",
     "store/test_limits_oracle.py": "scripts of the test's own, with keys of several slots",
     "store/test_attempts.py::test_a_start_writes_a_message": "what one server tells of its commands",
     "store/test_move_to_cluster.py": "it begins with one server",
-    "store/test_ceiling_shares.py": "clusters of its own, and many buckets of one server",
-    "store/test_cluster.py": "clusters of its own",
-    "store/test_endpoint.py": "servers of its own, alone and in clusters",
-    "store/test_cluster_attacks.py": "clusters of its own, with 16 buckets",
-    "store/test_cluster_buckets.py": "clusters of its own, with 16 buckets",
     "store/test_library.py::test_scripts_that_processes_of_another_release": "scripts that each server has, or none",
     "store/test_waking.py::test_nobody_is_woken_by_nothing": "nobody waits at several servers",
     "store/test_write_access.py::test_who_can_watch_commands": "what one server tells of its commands",
